@@ -1,0 +1,48 @@
+"""Options behind a backbone's name: `NAME?key=value&key=value`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from urllib.parse import parse_qsl
+
+from sslbench.backbones.pooling import check_pooling
+from sslbench.errors import BackboneError
+
+
+@dataclass
+class Options:
+    """Parsed options; each is taken once, and one that nobody took is an error."""
+
+    name: str
+    values: dict[str, str]
+    _taken: set[str] = field(default_factory=set)
+
+    def text(self, key: str, default: str = "") -> str:
+        """The value of an option, or the default."""
+        self._taken.add(key)
+        return self.values.get(key, default)
+
+    def integer(self, key: str, default: int) -> int:
+        """A whole number; BackboneError otherwise."""
+        value = self.text(key, str(default))
+        if not value.isdecimal():
+            raise BackboneError(f"{self.name}: option {key} takes a whole number, got {value!r}")
+        return int(value)
+
+    def pooling(self) -> str:
+        """The `pooling` option, checked; default `model`."""
+        return check_pooling(self.text("pooling", "model"))
+
+    def finish(self) -> None:
+        """Raise BackboneError for options that nothing used."""
+        if extra := sorted(self.values.keys() - self._taken):
+            raise BackboneError(f"{self.name}: unknown option {', '.join(extra)}; known: {', '.join(sorted(self._taken))}")
+
+
+def parse_name(name: str) -> tuple[str, Options]:
+    """Split `NAME?key=value&...` into the bare name and its options."""
+    bare, _, query = name.partition("?")
+    pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=False)
+    if query and not pairs:
+        raise BackboneError(f"{name}: expected NAME?key=value&key=value")
+    return bare, Options(name, dict(pairs))

@@ -1,0 +1,116 @@
+"""Preprocessing: how a picture becomes the tensor a backbone was trained on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sslbench.errors import BackboneError
+
+if TYPE_CHECKING:
+    import torch
+    from PIL.Image import Image
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+_INTERPOLATIONS = {"nearest": 0, "lanczos": 1, "bilinear": 2, "bicubic": 3}
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """Resize, centre crop and normalise, in that order, on 8-bit RGB.
+
+    input_size: (H, W) in pixels. resize: the shorter side in pixels before the crop; None stretches the picture to
+    input_size. interpolation: a PIL filter, antialiased as PIL does. mean, std: per channel, of images in [0, 1].
+    """
+
+    input_size: tuple[int, int] = (224, 224)
+    resize: int | None = 224
+    interpolation: str = "bicubic"
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+
+    def __post_init__(self) -> None:
+        if self.interpolation not in _INTERPOLATIONS:
+            raise BackboneError(f"unknown interpolation {self.interpolation!r}; known: {', '.join(_INTERPOLATIONS)}")
+        if min(self.input_size) < 1 or (self.resize is not None and self.resize < min(self.input_size)):
+            raise BackboneError(f"input_size {self.input_size} must be positive and at most resize {self.resize}")
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON data, for cache keys and records."""
+        return asdict(self) | {"input_size": list(self.input_size), "mean": list(self.mean), "std": list(self.std)}
+
+    def geometry(self, image: Image) -> Image:
+        """Resize and centre-crop one RGB picture.
+
+        The longer side is `int(resize * long / short)` and crop offsets are `int(round(...))`, as torchvision does.
+        """
+        from PIL.Image import Resampling
+
+        height, width = self.input_size
+        filter_ = Resampling(_INTERPOLATIONS[self.interpolation])
+        if self.resize is None:
+            return image if image.size == (width, height) else image.resize((width, height), filter_)
+        short = min(image.size)
+        if short != self.resize:
+            scale = self.resize
+            size = (scale, int(scale * image.height / short)) if image.width == short else (
+                int(scale * image.width / short), scale
+            )  # fmt: skip
+            image = image.resize(size, filter_)
+        if image.size == (width, height):
+            return image
+        left, top = round((image.width - width) / 2.0), round((image.height - height) / 2.0)
+        return image.crop((left, top, left + width, top + height))
+
+    def pixels(self, images: npt.NDArray[np.uint8] | Sequence[Image]) -> npt.NDArray[np.uint8]:
+        """uint8 (B, H, W, 3) at input_size from a uint8 array (B, h, w, 3) or RGB PIL pictures."""
+        from PIL import Image as pil
+
+        if isinstance(images, np.ndarray):
+            if images.shape[1:3] == self.input_size and self.resize in (None, min(self.input_size)):
+                return images
+            images = [pil.fromarray(image) for image in images]
+        return np.stack([np.asarray(self.geometry(image), dtype=np.uint8) for image in images])
+
+    def normalise(self, pixels: torch.Tensor) -> torch.Tensor:
+        """float32 (B, 3, H, W) from uint8 (B, H, W, 3), on the same device."""
+        import torch
+
+        mean = torch.tensor(self.mean, device=pixels.device).view(3, 1, 1)
+        std = torch.tensor(self.std, device=pixels.device).view(3, 1, 1)
+        return pixels.permute(0, 3, 1, 2).float().div_(255).sub_(mean).div_(std)
+
+
+# Ericsson et al. 2021, appendix A.1: shorter side to 224 (bicubic), centre crop 224, ImageNet statistics; SimCLR
+# checkpoints take images in [0, 1].
+PRESETS: Mapping[str, Preprocessing] = {
+    "paper": Preprocessing(),
+    "paper-nonorm": Preprocessing(mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0)),
+}
+
+
+def from_timm(config: Mapping[str, Any], size: int | None = None) -> Preprocessing:
+    """The preprocessing that a timm model declares (`timm.data.resolve_model_data_config`).
+
+    size: another input size in pixels, with the same crop fraction.
+    """
+    height, width = config["input_size"][1:] if size is None else (size, size)
+    mode = config.get("crop_mode", "center")
+    if mode not in ("center", "squash"):
+        raise BackboneError(f"timm crop_mode {mode!r} is not supported; name a preset with ?preprocessing=paper")
+    # A crop fraction belongs to the native size; small inputs are taken whole, since a 73-pixel resize of a 64-pixel
+    # picture only blurs it.
+    fraction = config["crop_pct"] if size is None else 1.0
+    return Preprocessing(
+        input_size=(height, width),
+        resize=None if mode == "squash" else math.floor(min(height, width) / fraction),
+        interpolation=config["interpolation"],
+        mean=tuple(config["mean"]),
+        std=tuple(config["std"]),
+    )

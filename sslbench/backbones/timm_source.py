@@ -1,0 +1,80 @@
+"""Backbones by timm name, with the weights and the preprocessing timm gives them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sslbench.backbones.backbone import Backbone
+from sslbench.backbones.options import Options
+from sslbench.backbones.preprocessing import PRESETS, Preprocessing, from_timm
+from sslbench.backbones.timm_network import TimmNetwork
+from sslbench.errors import BackboneError
+from sslbench.names import unknown
+
+
+def timm_names(pretrained: bool = False) -> list[str]:
+    """Every timm name; with `pretrained`, the `arch.tag` names that have weights."""
+    import timm
+
+    return list(timm.list_models(pretrained=pretrained))
+
+
+def check_arch(arch: str) -> None:
+    """UnknownNameError when timm has no such architecture."""
+    import timm
+
+    if not timm.is_model(arch.partition(".")[0]):
+        raise unknown("timm architecture", arch, timm_names())
+
+
+def build_timm(
+    name: str,
+    arch: str,
+    options: Options,
+    *,
+    pretrained: bool,
+    size: int | None = None,
+    details: Mapping[str, Any] | None = None,
+) -> Backbone:
+    """Build a timm model without classifier.
+
+    size: input size in pixels when not the model's own. Raises UnknownNameError for an unknown architecture and
+    BackboneError when the weights cannot be had.
+    """
+    import timm
+
+    check_arch(arch)
+    pooling, preset = options.pooling(), options.text("preprocessing")
+    size = size or options.integer("size", 0) or None
+    try:
+        module = _create(arch, pretrained=pretrained, size=size)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise BackboneError(
+            f"{name}: timm could not build {arch}{' with its weights' if pretrained else ''}: {error}. Without a network, "
+            f"give a file (file:PATH?arch={arch.partition('.')[0]}), or test the pipeline with random-init:{arch}"
+        ) from error
+    if preset and preset not in PRESETS:
+        raise unknown("preprocessing preset", preset, PRESETS)
+    config = timm.data.resolve_model_data_config(module)
+    preprocessing: Preprocessing = PRESETS[preset] if preset else from_timm(config, size)
+    return Backbone(
+        name=name,
+        network=TimmNetwork(module, pooling),
+        preprocessing=preprocessing,
+        recipe=f"timm:{arch.partition('.')[0]}",
+        pooling=pooling,
+        details={"arch": arch, "source": "timm", **(details or {})},
+    )
+
+
+def _create(arch: str, *, pretrained: bool, size: int | None) -> Any:
+    import timm
+
+    if size is None:
+        return timm.create_model(arch, pretrained=pretrained, num_classes=0)
+    try:
+        return timm.create_model(arch, pretrained=pretrained, num_classes=0, img_size=size)
+    except TypeError:
+        # Convolutional networks take any size and have no img_size argument.
+        return timm.create_model(arch, pretrained=pretrained, num_classes=0)

@@ -1,0 +1,8 @@
+"""Datasets: declarations, splits with targets, and image sources with content fingerprints."""
+
+from sslbench.datasets.dataset import Dataset, DatasetSpec, ImageSource, Split
+from sslbench.datasets.registry import dataset_spec, list_datasets, load_dataset, register_dataset
+
+__all__ = [
+    "Dataset", "DatasetSpec", "ImageSource", "Split", "dataset_spec", "list_datasets", "load_dataset", "register_dataset",
+]  # fmt: skip

@@ -1,0 +1,110 @@
+"""What a dataset is: image sources with content fingerprints, splits with targets, and its declaration."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sslbench.config import Settings
+from sslbench.errors import DataError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+Batch = "npt.NDArray[np.uint8] | list[Image | None]"
+
+
+@dataclass(frozen=True)
+class ImageSource:
+    """An ordered set of images whose content `fingerprint` identifies.
+
+    Datasets that label the same images differently share the source, and with it the cached features.
+    read(start, stop) gives uint8 (B, H, W, 3), or a list of RGB PIL images with None for one that was unreadable and
+    skipped under the `skip` policy.
+    """
+
+    fingerprint: str
+    size: int
+    read: Callable[[int, int], Any]
+
+    def __len__(self) -> int:
+        return self.size
+
+
+@dataclass(frozen=True)
+class Split:
+    """One named split: images and, row by row, targets.
+
+    targets: int64 (N,) class indices, or uint8 (N, K) of 0/1 for multi-label datasets.
+    """
+
+    name: str
+    images: ImageSource
+    targets: npt.NDArray[Any]
+
+    def __post_init__(self) -> None:
+        if len(self.images) != len(self.targets):
+            raise DataError(f"split {self.name!r} has {len(self.images)} images but {len(self.targets)} targets")
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Images and targets with named splits, ready to be embedded.
+
+    details: choices the record must state (seed of a random split, which folder served as test, ...).
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    splits: Mapping[str, Split]
+    metric: str
+    kind: str = "recognition"
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of the classes and, for each split, of the images and the targets."""
+        digest = hashlib.sha256(json.dumps(list(self.classes)).encode())
+        for name in sorted(self.splits):
+            split = self.splits[name]
+            digest.update(f"|{name}|{split.images.fingerprint}|".encode())
+            digest.update(np.ascontiguousarray(split.targets, dtype="<i8").tobytes())
+        return digest.hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class DatasetSpec:
+    """The declaration of a dataset; nothing is read until `load`.
+
+    loader: `module:function` taking (Settings) and returning a Dataset; imported on first use only, so that listing
+    and collecting tasks costs no import. kind: `recognition` (later: detection, segmentation, normals).
+    metric: a key of `sslbench.metrics.METRICS`. protocols: the ones that make sense for it.
+    """
+
+    name: str
+    loader: str | Callable[[Settings], Dataset]
+    num_classes: int
+    summary: str
+    licence: str
+    source: str
+    metric: str = "top1"
+    kind: str = "recognition"
+    protocols: Sequence[str] = ("linear", "knn", "fewshot")
+
+    def load(self, settings: Settings) -> Dataset:
+        """Read the dataset. Raises DataError when it is missing, incomplete or not what was declared."""
+        loader = self.loader
+        if isinstance(loader, str):
+            module, _, function = loader.partition(":")
+            loader = getattr(importlib.import_module(module), function)
+        dataset: Dataset = loader(settings)
+        if self.num_classes and len(dataset.classes) != self.num_classes:
+            raise DataError(f"{self.name}: expected {self.num_classes} classes, found {len(dataset.classes)}")
+        return dataset

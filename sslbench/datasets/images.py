@@ -1,0 +1,39 @@
+"""Decoding of image files: every mode becomes 8-bit RGB, and a bad file is named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from sslbench.errors import DataError
+
+EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"})
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Convert any PIL image to RGB.
+
+    Greyscale, CMYK, palette and alpha modes follow PIL's `convert("RGB")` (what torchvision's default loader does).
+    16-bit greyscale is scaled to 8 bits first, since PIL would clip it at 255.
+    """
+    if image.mode.startswith("I") or image.mode == "F":
+        values = np.asarray(image, dtype=np.float64)
+        if values.max(initial=0.0) > 255:
+            values = values / 257.0
+        image = Image.fromarray(np.clip(np.rint(values), 0, 255).astype(np.uint8))
+    return image.convert("RGB")
+
+
+def read_image(path: Path) -> Image.Image:
+    """Decode one file to RGB; DataError names a file that is missing, truncated or no image."""
+    try:
+        with Image.open(path) as image:
+            image.load()
+            return to_rgb(image)
+    except (OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise DataError(
+            f"cannot read the image {path}: {error}. Replace or remove the file, or count and leave out unreadable "
+            "images with --sslbench-bad-images skip"
+        ) from error

@@ -1,0 +1,79 @@
+"""Names of datasets: the built-in ones, `folder:PATH`, and those that users register."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from sslbench.config import Settings
+from sslbench.datasets.dataset import Dataset, DatasetSpec
+from sslbench.errors import DataError
+from sslbench.names import matches, unknown
+
+_WORLD = "rendered by this package (sslbench.datasets.world)"
+_SPECS: dict[str, DatasetSpec] = {}
+
+
+def register_dataset(spec: DatasetSpec) -> DatasetSpec:
+    """Make a dataset known by name; call it from a conftest.py or any imported module.
+
+    Raises DataError when another declaration already has the name.
+    """
+    known = _SPECS.get(spec.name)
+    if known is not None and known != spec:
+        raise DataError(f"the dataset {spec.name!r} is already registered; choose another name")
+    _SPECS[spec.name] = spec
+    return spec
+
+
+def dataset_spec(name: str) -> DatasetSpec:
+    """The declaration behind a name; UnknownNameError lists the nearest known ones."""
+    if name.startswith("folder:"):
+        return DatasetSpec(
+            name=name,
+            loader=lambda settings: _load_folder(name, settings),
+            num_classes=0,
+            summary="a folder of images, one sub-folder a class",
+            licence="the owner's",
+            source=name.removeprefix("folder:"),
+        )
+    if name not in _SPECS:
+        raise unknown("dataset", name, _SPECS, "A folder of images is named folder:PATH")
+    return _SPECS[name]
+
+
+def list_datasets(pattern: str = "*") -> list[str]:
+    """Registered dataset names that match the glob, sorted."""
+    return sorted(name for name in _SPECS if matches(name, pattern))
+
+
+@lru_cache(maxsize=8)
+def load_dataset(name: str, settings: Settings | None = None) -> Dataset:
+    """Load a dataset by name (`digits`, `world-shape`, `folder:PATH`, ...).
+
+    Raises UnknownNameError for a name nobody declared, DataError when its data cannot be used.
+    """
+    return dataset_spec(name).load(settings or Settings())
+
+
+def _load_folder(name: str, settings: Settings) -> Dataset:
+    from sslbench.datasets.folder import load_folder
+
+    return load_folder(name, settings)
+
+
+register_dataset(
+    DatasetSpec(
+        "digits", "sslbench.datasets.digits:load", 10, "8x8 greyscale handwritten digits, real scans",
+        "CC BY 4.0", "scikit-learn's load_digits (UCI optical recognition of handwritten digits, test part)",
+    )
+)  # fmt: skip
+for _name, _classes, _what in (
+    ("world-shape", 8, "which solid is it; colour, texture, pose, light and background vary"),
+    ("world-colour", 8, "which colour is the solid, among coloured backgrounds and tinted lights"),
+    ("world-texture", 8, "which texture is on the solid"),
+    ("world-count", 6, "how many solids are there, one to six"),
+    ("world-objects", 64, "64 classes of solids (shape x texture), colour a nuisance; for few-shot"),
+):
+    register_dataset(
+        DatasetSpec(_name, f"sslbench.datasets.world_tasks:{_name.replace('-', '_')}", _classes, _what, "MIT", _WORLD)
+    )

@@ -1,0 +1,8 @@
+"""The embedded world: procedurally rendered pictures of solids with exact annotations."""
+
+from sslbench.datasets.world.render import World, render
+from sslbench.datasets.world.sampling import sample_scenes
+from sslbench.datasets.world.scene import Scenes
+from sslbench.datasets.world.vocabulary import COLOURS, RENDERER_VERSION, SHAPES, TEXTURES
+
+__all__ = ["COLOURS", "RENDERER_VERSION", "SHAPES", "TEXTURES", "Scenes", "World", "render", "sample_scenes"]

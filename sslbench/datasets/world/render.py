@@ -1,0 +1,90 @@
+"""Scenes to pictures with their exact annotations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from sslbench.datasets.world.arrays import Bytes, Floats
+from sslbench.datasets.world.background import backgrounds
+from sslbench.datasets.world.boxes import instance_boxes
+from sslbench.datasets.world.raycast import visible_hits
+from sslbench.datasets.world.sampling import GRAIN_STARTS
+from sslbench.datasets.world.scene import Scenes
+from sslbench.datasets.world.surface import surface_colours
+
+MIN_SIZE = 8
+NOISE_LEVELS = 3.0
+# At its peak a chunk takes some 200 bytes a pixel, hence about 100 MB.
+CHUNK_PIXELS = 1 << 19
+
+
+@dataclass(frozen=True)
+class World:
+    """N rendered pictures of S x S pixels with K object slots and what is true of them.
+
+    Attributes:
+        images: uint8 (N, S, S, 3) RGB.
+        instances: uint8 (N, S, S); 0 on the background, i + 1 where slot i is the nearest surface.
+        normals: float32 (N, S, S, 3) unit surface normals, x right, y up, z towards the camera; 0 on the background.
+        boxes: float32 (N, K, 4) x1, y1, x2, y2 in pixels, tight around the visible pixels, x2 and y2 exclusive;
+            nan where nothing is visible.
+    """
+
+    images: Bytes
+    instances: Bytes
+    normals: Floats
+    boxes: Floats
+
+
+def render(scenes: Scenes, *, size: int = 64) -> World:
+    """Render pictures of ``size`` x ``size`` pixels.
+
+    Raises:
+        ValueError: if ``size`` < 8.
+    """
+    if size < MIN_SIZE:
+        raise ValueError(f"size must be at least {MIN_SIZE} pixels, got {size}")
+    total, slots = scenes.shape.shape
+    world = World(
+        images=np.empty((total, size, size, 3), np.uint8),
+        instances=np.zeros((total, size, size), np.uint8),
+        normals=np.zeros((total, size, size, 3), np.float32),
+        boxes=np.empty((total, slots, 4), np.float32),
+    )
+    step = max(CHUNK_PIXELS // size**2, 1)
+    for start in range(0, total, step):
+        chunk = slice(start, start + step)
+        _render_into(
+            World(world.images[chunk], world.instances[chunk], world.normals[chunk], world.boxes[chunk]),
+            scenes[chunk],
+            size,
+        )
+    return world
+
+
+def _render_into(world: World, scenes: Scenes, size: int) -> None:
+    """Fill the arrays of ``world``, which start as zeros, from as many scenes."""
+    hits = visible_hits(scenes, size)
+    slots = scenes.shape.shape[1]
+    world.instances.reshape(-1)[hits.pixel] = hits.owner % slots + 1
+    world.normals.reshape(-1, 3)[hits.pixel] = hits.normal.T
+    world.boxes[:] = instance_boxes(world.instances, slots)
+
+    planes = backgrounds(scenes, size)
+    planes.reshape(3, -1)[:, hits.pixel] = surface_colours(scenes, hits)
+    planes *= 255
+    grain = np.lib.stride_tricks.sliding_window_view(_grain(3 * size**2), 3 * size**2)
+    planes += grain[scenes.grain].reshape(-1, 3, size, size).swapaxes(0, 1)
+    np.clip(planes, 0, 255, out=planes)
+    world.images[:] = planes.transpose(1, 2, 3, 0)
+
+
+@lru_cache(maxsize=1)
+def _grain(length: int) -> Floats:
+    """Sensor noise in grey levels; every picture takes ``length`` numbers from its own start."""
+    generator = np.random.Generator(np.random.PCG64(1))
+    # The half turns the truncation to integers into rounding.
+    return np.float32(NOISE_LEVELS) * generator.standard_normal(length + GRAIN_STARTS, np.float32) + np.float32(0.5)

@@ -1,0 +1,37 @@
+"""Errors that a user can act on: each message says what was expected, what came and what to do."""
+
+
+class SslbenchError(Exception):
+    """Base of every error this package raises on purpose."""
+
+
+class UnknownNameError(SslbenchError, LookupError):
+    """A backbone, dataset, protocol, task or suite that nobody declared."""
+
+
+class BackboneError(SslbenchError):
+    """A backbone that cannot be built, loaded or used as asked."""
+
+
+class DataError(SslbenchError):
+    """A dataset that is missing, incomplete or unusable for the task."""
+
+
+class FeatureError(SslbenchError):
+    """Features that cannot be used, such as NaN or infinite values."""
+
+
+class CacheError(SslbenchError):
+    """A cache directory or file that cannot be used."""
+
+
+class RecordError(SslbenchError):
+    """A record, run or baseline file that cannot be read or compared."""
+
+
+class DeviceError(SslbenchError):
+    """A device that was asked for and cannot be used."""
+
+
+class CacheWarning(UserWarning):
+    """A cache file that was damaged, or could not be written; the run goes on without it."""

@@ -1,0 +1,54 @@
+"""Names and globs: matching, and helpful answers to unknown ones."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
+
+from sslbench.errors import UnknownNameError
+
+
+def split_patterns(text: str) -> list[str]:
+    """Split a comma-separated option value; blanks around and between commas are dropped."""
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def is_glob(pattern: str) -> bool:
+    """Whether `pattern` holds a wildcard.
+
+    Only `*` and `[` count: `?` starts the options of a backbone name (`file:PATH?arch=...`).
+    """
+    return "*" in pattern or "[" in pattern
+
+
+def matches(name: str, pattern: str) -> bool:
+    """Whether `name` equals `pattern` or is matched by it as a glob (`*`, `[...]`)."""
+    return name == pattern or fnmatchcase(name, pattern.replace("?", "[?]"))
+
+
+def unknown(kind: str, name: str, known: Iterable[str], hint: str = "") -> UnknownNameError:
+    """Build the error for a name that nobody declared, with the nearest known ones."""
+    names = sorted(set(known))
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    told = f"nearest: {', '.join(near)}" if near else f"known: {', '.join(names[:12])}{', ...' if len(names) > 12 else ''}"
+    return UnknownNameError(f"unknown {kind} {name!r}; {told}{'. ' + hint if hint else ''}")
+
+
+def select(kind: str, names: Sequence[str], patterns: Iterable[str]) -> list[str]:
+    """Names matched by any pattern, in the order of `names`.
+
+    Raises UnknownNameError for a pattern that matches nothing.
+    """
+    chosen: set[str] = set()
+    for pattern in patterns:
+        hits = [name for name in names if matches(name, pattern)]
+        if not hits:
+            if is_glob(pattern):
+                raise UnknownNameError(
+                    f"the glob {pattern!r} matches no {kind}; known: {', '.join(names[:12])}"
+                    f"{', ...' if len(names) > 12 else ''}"
+                )
+            raise unknown(kind, pattern, names)
+        chosen.update(hits)
+    return [name for name in names if name in chosen]

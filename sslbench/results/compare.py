@@ -1,0 +1,124 @@
+"""Why and by how much two runs differ: the text of `sslbench compare A B`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from sslbench.errors import RecordError
+from sslbench.results.pairing import compare_records
+from sslbench.results.record import Record
+from sslbench.results.statistics import PairedComparison, holm
+from sslbench.results.tables import ordered
+
+RECIPE = ("backbone", "task", "hyperparameters", "environment")
+"""The fields of a record that can change its score."""
+
+_ABSENT = "(absent)"
+
+
+def flatten(data: Mapping[str, Any], prefix: str) -> dict[str, str]:
+    """Nested dictionaries as dotted path -> text, sorted by path; lists stay whole."""
+    flat: dict[str, str] = {}
+    for key, value in sorted(data.items()):
+        path = f"{prefix}.{key}"
+        if isinstance(value, Mapping) and value:
+            flat |= flatten(value, path)
+        else:
+            flat[path] = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+    return flat
+
+
+def differences(new: Record, base: Record) -> list[tuple[str, str, str]]:
+    """Every differing ingredient of the two recipes as (dotted path, new, base)."""
+    found = []
+    for field in RECIPE:
+        ours, theirs = flatten(getattr(new, field), field), flatten(getattr(base, field), field)
+        for path in sorted(ours.keys() | theirs.keys()):
+            pair = ours.get(path, _ABSENT), theirs.get(path, _ABSENT)
+            if pair[0] != pair[1]:
+                found.append((path, *pair))
+    return found
+
+
+def interval(comparison: PairedComparison) -> str:
+    """The difference with its 95 % interval."""
+    low, high = comparison.ci95
+    return f"{comparison.difference:+.2f} points, 95 % interval [{low:+.2f}, {high:+.2f}]"
+
+
+def score_text(record: Record) -> str:
+    """The main score with its standard error and unit."""
+    return f"{record.main.value:.2f}±{record.main.stderr:.2f} {record.main.unit}"
+
+
+def compare(new: list[Record], base: list[Record]) -> str:
+    """Compare the cases of two runs.
+
+    Where each run has one backbone, the two are compared even under different names; otherwise a backbone is compared
+    with that of the same name.
+
+    Raises:
+        RecordError: the runs share no case.
+    """
+    new, base = ordered(new), ordered(base)
+    pairs = _shared(new, base)
+    if not pairs:
+        raise RecordError(
+            f"expected runs that share a case, got new: {_cases(new)}; base: {_cases(base)}; give two runs of the same "
+            "tasks, with equal backbone names or one backbone each"
+        )
+    results = [_compared(ours, theirs) for ours, theirs in pairs]
+    tested = [result for result in results if isinstance(result, PairedComparison)]
+    adjusted = iter(holm([result.p_two_sided for result in tested]) if tested else ())
+    blocks = []
+    for (ours, theirs), result in zip(pairs, results, strict=True):
+        told = result if isinstance(result, str) else _verdict(result, next(adjusted))
+        blocks.append("\n".join([*_scores(ours, theirs), f"  {told}", *_recipe(ours, theirs)]))
+    if tested:
+        blocks.append(f"p is two-sided and Holm-adjusted over the {len(tested)} paired case(s).")
+    compared_new, compared_base = ({id(record) for record in side} for side in zip(*pairs, strict=True))
+    for name, side, compared in (("new", new, compared_new), ("base", base, compared_base)):
+        alone = [record for record in side if id(record) not in compared]
+        if alone:
+            blocks.append(f"only in {name}: {_cases(alone)}")
+    return "\n\n".join(blocks) + "\n"
+
+
+def _shared(new: list[Record], base: list[Record]) -> list[tuple[Record, Record]]:
+    names_new, names_base = ({record.backbone["name"] for record in side} for side in (new, base))
+    renamed = len(names_new) == len(names_base) == 1
+    theirs = {("" if renamed else record.backbone["name"], record.task["id"]): record for record in base}
+    keys = [("" if renamed else record.backbone["name"], record.task["id"]) for record in new]
+    return [(record, theirs[key]) for record, key in zip(new, keys, strict=True) if key in theirs]
+
+
+def _compared(new: Record, base: Record) -> PairedComparison | str:
+    try:
+        return compare_records(new, base)
+    except RecordError as error:
+        return f"no test: {error}"
+
+
+def _verdict(comparison: PairedComparison, p_adjusted: float) -> str:
+    how = f"p = {p_adjusted:.3g}, unadjusted {comparison.p_two_sided:.3g}; {comparison.test}, n = {comparison.n}"
+    return f"difference {interval(comparison)} ({how})"
+
+
+def _scores(new: Record, base: Record) -> list[str]:
+    return [
+        f"{new.task['id']}: {new.backbone['name']} against {base.backbone['name']}",
+        f"  {new.main_score}: new {score_text(new)}, base {score_text(base)}",
+    ]
+
+
+def _recipe(new: Record, base: Record) -> list[str]:
+    found = differences(new, base)
+    if not found:
+        return ["  the recipes are equal"]
+    return ["  the recipes differ (new | base):", *(f"    {path}: {ours} | {theirs}" for path, ours, theirs in found)]
+
+
+def _cases(records: Iterable[Record]) -> str:
+    return ", ".join(record.case for record in records) or "no cases"

@@ -1,0 +1,94 @@
+"""The regression gate: is a backbone worse than its baseline by more than chance explains?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sslbench.errors import RecordError
+from sslbench.results.compare import interval, score_text
+from sslbench.results.pairing import compare_records
+from sslbench.results.record import Record
+from sslbench.results.statistics import PairedComparison, holm
+
+
+@dataclass(frozen=True)
+class GateConfig:
+    """When a case fails: Holm-adjusted one-sided p below `level` and a drop of at least `min_drop` points."""
+
+    level: float = 0.05
+    min_drop: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.level < 1:
+            raise ValueError(f"gate level: expected a number between 0 and 1, both excluded, got {self.level}")
+        if not self.min_drop >= 0:
+            raise ValueError(f"gate minimum drop: expected 0 or more percentage points, got {self.min_drop}")
+
+
+@dataclass(frozen=True)
+class GateResult:
+    """The gate's answer for one case; `baseline` is the case it was compared with."""
+
+    case: str
+    baseline: str
+    comparison: PairedComparison
+    p_adjusted: float
+    failed: bool
+    message: str
+
+
+def match_baseline(record: Record, baseline_records: Sequence[Record], backbone: str | None) -> Record | None:
+    """The baseline's record of the same task, or None where the baseline has none.
+
+    It is that of `backbone` when given, else of the record's own backbone, else of the baseline's only one.
+
+    Raises:
+        RecordError: `backbone` is not in the baseline, or several are and none has the record's name.
+    """
+    names = sorted({base.backbone["name"] for base in baseline_records})
+    wanted = backbone or record.backbone["name"]
+    if wanted not in names and backbone is None and len(names) == 1:
+        wanted = names[0]
+    if names and wanted not in names:
+        raise RecordError(
+            f"{record.case}: the baseline has no backbone {wanted!r}; it has {', '.join(names)}. "
+            "Name one of them as FILE#BACKBONE"
+        )
+    for base in baseline_records:
+        if (base.backbone["name"], base.task["id"]) == (wanted, record.task["id"]):
+            return base
+    return None
+
+
+def gate(
+    records: Sequence[Record], baseline_records: Sequence[Record], config: GateConfig, backbone: str | None = None
+) -> list[GateResult]:
+    """Compare every record with its baseline, Holm-adjusted over all compared cases.
+
+    A case whose task the baseline lacks has no result.
+
+    Raises:
+        RecordError: a baseline record cannot be chosen (`match_baseline`) or not be paired (`compare_records`).
+    """
+    matched = [(record, match_baseline(record, baseline_records, backbone)) for record in records]
+    pairs = [(record, base) for record, base in matched if base is not None]
+    if not pairs:
+        return []
+    comparisons = [compare_records(record, base) for record, base in pairs]
+    adjusted = holm([comparison.p_worse for comparison in comparisons])
+    return [
+        _result(record, base, comparison, p, config)
+        for (record, base), comparison, p in zip(pairs, comparisons, adjusted, strict=True)
+    ]
+
+
+def _result(record: Record, base: Record, comparison: PairedComparison, p: float, config: GateConfig) -> GateResult:
+    drop = -comparison.difference
+    message = (
+        f"{record.main_score} {score_text(record)} against {score_text(base)} of the baseline "
+        f"{base.backbone['name']}: difference {interval(comparison)}; one-sided Holm p = {p:.3g} "
+        f"(level {config.level:g}, minimum drop {config.min_drop:g} points)"
+    )
+    failed = p < config.level and drop > 0 and drop >= config.min_drop
+    return GateResult(record.case, base.case, comparison, p, failed, message)

@@ -1,0 +1,122 @@
+"""The record: the one JSON of one case, and the only thing tables are made from."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import re
+import tempfile
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sslbench.errors import RecordError
+from sslbench.metrics import Score
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Record:
+    """One (backbone, task) result with everything needed to trust, compare and repeat it.
+
+    case: `BACKBONE|TASK`, unique within a run. key: digest of every ingredient that may change a score; a record is
+    resumed only when its key is the one the case would have now.
+    backbone: name, digest, preprocessing, pooling, params, details. task: id, version, protocol, dataset, fingerprint,
+    variant, details. scores: name -> Score as JSON. paired: per-item outcomes for paired tests (see `pack_paired`).
+    samples: path (relative to the record) and digest of the per-sample predictions, or None in a baseline.
+    timings in seconds (extract, fit, score) and images per second; peak_memory in bytes (rss, device).
+    """
+
+    case: str
+    key: str
+    backbone: dict[str, Any]
+    task: dict[str, Any]
+    scores: dict[str, dict[str, Any]]
+    main_score: str
+    hyperparameters: dict[str, Any]
+    reference: dict[str, Any] | None
+    verdict: str
+    timings: dict[str, float | None]
+    peak_memory: dict[str, int | None]
+    environment: dict[str, Any]
+    created: str
+    paired: dict[str, Any]
+    samples: dict[str, Any] | None
+    schema_version: int = SCHEMA_VERSION
+
+    @property
+    def main(self) -> Score:
+        """The main score."""
+        return Score.from_json(self.scores[self.main_score])
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON data."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Any, *, where: str = "record") -> Record:
+        """Rebuild a record; RecordError names what is missing or of another schema."""
+        if not isinstance(data, dict):
+            raise RecordError(f"{where}: expected a JSON object, got {type(data).__name__}")
+        version = data.get("schema_version")
+        if version != SCHEMA_VERSION:
+            raise RecordError(f"{where}: expected schema_version {SCHEMA_VERSION}, got {version!r}; run the case again")
+        names = {f.name for f in fields(cls)}
+        missing, extra = sorted(names - data.keys()), sorted(data.keys() - names)
+        if missing or extra:
+            raise RecordError(f"{where}: missing fields {missing}, unknown fields {extra}; run the case again")
+        if data["main_score"] not in data["scores"]:
+            raise RecordError(f"{where}: main_score {data['main_score']!r} is not among {sorted(data['scores'])}")
+        return cls(**data)
+
+
+def case_name(backbone: str, task: str) -> str:
+    """The unique name of a case within a run."""
+    return f"{backbone}|{task}"
+
+
+def slug(case: str) -> str:
+    """A file name for a case: readable, and unique through a short digest of the whole name."""
+    readable = re.sub(r"[^A-Za-z0-9.=+-]+", "_", case).strip("_")[:120]
+    return f"{readable}-{hashlib.sha256(case.encode()).hexdigest()[:8]}"
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write through a temporary file and a rename, so that a reader sees the old file or the whole new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def dump(data: Any) -> bytes:
+    """JSON bytes in the one layout used for every file: sorted keys, no NaN."""
+    return (json.dumps(data, indent=1, sort_keys=True, allow_nan=False) + "\n").encode()
+
+
+def pack_paired(kind: str, outcomes: npt.NDArray[Any], items: str, **extra: Any) -> dict[str, Any]:
+    """Store per-item outcomes compactly.
+
+    kind: `correct` (bool (N,), one bit each) or `episodes` (uint8 (E,), right answers of `per_episode` queries).
+    items: digest of the test items or episode draws; two records are paired only when it is equal.
+    """
+    raw = np.packbits(outcomes.astype(bool)) if kind == "correct" else outcomes.astype(np.uint8)
+    data = base64.b64encode(raw.tobytes()).decode()
+    return {"kind": kind, "n": int(outcomes.size), "items": items, "data": data, **extra}
+
+
+def unpack_paired(paired: dict[str, Any]) -> npt.NDArray[Any]:
+    """The inverse of `pack_paired`: bool (N,) or uint8 (E,)."""
+    raw = np.frombuffer(base64.b64decode(paired["data"]), dtype=np.uint8)
+    return np.unpackbits(raw, count=paired["n"]).astype(bool) if paired["kind"] == "correct" else raw
