@@ -44,8 +44,9 @@ class ColourHistogram(Statistic):
     def embed(self, images: Tensor) -> Tensor:
         """(B, 64)."""
         level = (images * 4).long().clamp_(0, 3)
-        index = (level[:, 0] * 4 + level[:, 1]) * 4 + level[:, 2]
-        return F.one_hot(index.flatten(1), 64).float().mean(dim=1)
+        index = ((level[:, 0] * 4 + level[:, 1]) * 4 + level[:, 2]).flatten(1)
+        counts = torch.zeros(len(images), 64, device=images.device)
+        return counts.scatter_add_(1, index, torch.ones_like(index, dtype=counts.dtype)) / index.shape[1]
 
 
 def statistic(name: str, network: Statistic) -> Backbone:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from urllib.parse import parse_qsl
 
 from sslbench.backbones.pooling import check_pooling
 from sslbench.errors import BackboneError
@@ -42,7 +41,10 @@ class Options:
 def parse_name(name: str) -> tuple[str, Options]:
     """Split `NAME?key=value&...` into the bare name and its options."""
     bare, _, query = name.partition("?")
-    pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=False)
-    if query and not pairs:
-        raise BackboneError(f"{name}: expected NAME?key=value&key=value")
-    return bare, Options(name, dict(pairs))
+    values = {}
+    for part in filter(None, query.split("&")):
+        key, equals, value = part.partition("=")
+        if not equals:
+            raise BackboneError(f"{name}: expected NAME?key=value&key=value, got {part!r}")
+        values[key] = value
+    return bare, Options(name, values)

@@ -47,7 +47,7 @@ def match_baseline(record: Record, baseline_records: Sequence[Record], backbone:
         RecordError: `backbone` is not in the baseline, or several are and none has the record's name.
     """
     names = sorted({base.backbone["name"] for base in baseline_records})
-    wanted = backbone or record.backbone["name"]
+    wanted = record.backbone["name"] if backbone is None else backbone
     if wanted not in names and backbone is None and len(names) == 1:
         wanted = names[0]
     if names and wanted not in names:

@@ -24,9 +24,7 @@ def compare_records(new: Record, base: Record) -> PairedComparison:
     _same(pair, "kind of outcomes", new.paired.get("kind"), base.paired.get("kind"))
     kind = new.paired.get("kind")
     if kind not in ("correct", "episodes"):
-        raise RecordError(
-            f"{pair}: {new.main_score} has no outcomes of single items (kind {kind!r}); compare the scores"
-        )
+        raise RecordError(f"{pair}: {new.main_score} has no outcomes of single items (kind {kind!r})")
     _same(pair, "digest of the test items", new.paired["items"], base.paired["items"])
     _same(pair, "number of test items", new.paired["n"], base.paired["n"])
 

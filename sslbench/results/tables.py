@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from itertools import chain, pairwise
 from typing import TYPE_CHECKING
 
 from sslbench.errors import RecordError
@@ -22,15 +23,15 @@ _COLUMNS = (
 )
 _VERDICT_LEGEND = "▼ below, ▲ above the reference by more than its tolerance"
 _LEGEND = (
-    "± standard error; **best** and <u>second best</u> of a column; ≈ these two are not separable (their 95 % intervals "
-    f"overlap); {_VERDICT_LEGEND}."
+    "± standard error; **best** and <u>second best</u> of a column; ≈ these two are not separable (their 95 % "
+    f"intervals overlap); {_VERDICT_LEGEND}."
 )
 
 
 def ordered(records: Iterable[Record]) -> list[Record]:
     """The records by task, then backbone; RecordError where two are of one case, for which a table has one place."""
     result = sorted(records, key=lambda record: (record.task["id"], record.backbone["name"]))
-    for first, second in zip(result, result[1:], strict=False):
+    for first, second in pairwise(result):
         if (first.task["id"], first.backbone["name"]) == (second.task["id"], second.backbone["name"]):
             raise RecordError(f"expected one record a case, got two of {first.case!r}; make one table a run")
     return result
@@ -83,13 +84,13 @@ def terminal_table(records: Iterable[Record], width: int) -> list[str]:
         return []
     backbones = sorted({record.backbone["name"] for record in records})
     cells = {(r.backbone["name"], r.task["id"]): _terminal_cell(r) for r in records}
-    first = _padded(["backbone", *backbones], left=True)
+    first = _padded(["backbone ", *(f"{name} " for name in backbones)], left=True)
     blocks: list[list[str]] = []
     for task in sorted({record.task["id"] for record in records}):
         column = _padded([f"{task} ", *(cells.get((name, task), "– ") for name in backbones)], left=False)
-        if not blocks or len(blocks[-1][0]) + 2 + len(column[0].rstrip()) > width:
+        if not blocks or len(blocks[-1][0]) + 1 + len(column[0]) > width:
             blocks.append(list(first))
-        blocks[-1] = [f"{line}  {cell}" for line, cell in zip(blocks[-1], column, strict=True)]
+        blocks[-1] = [f"{line} {cell}" for line, cell in zip(blocks[-1], column, strict=True)]
     lines = [line.rstrip() for block in blocks for line in ["", *block]][1:]
     if any(record.verdict in VERDICT_MARKS for record in records):
         lines.append(_VERDICT_LEGEND)
@@ -108,9 +109,7 @@ def _protocol_table(protocol: str, records: list[Record]) -> str:
     columns: dict[str, list[Record]] = {}
     for record in records:
         columns.setdefault(record.task["id"], []).append(record)
-    cells = {
-        (record.backbone["name"], task): _marked(record, columns[task]) for task in columns for record in columns[task]
-    }
+    cells = {(r.backbone["name"], r.task["id"]): _marked(r, columns[r.task["id"]]) for r in records}
     titles = [_markdown(column_title(column[0], task.removeprefix(f"{protocol}/"))) for task, column in columns.items()]
     rows = [[_markdown(name), *(cells.get((name, task), "–") for task in columns)] for name in backbones]
     notes = [
@@ -158,10 +157,10 @@ def _averages(backbones: list[str], columns: dict[str, list[Record]]) -> tuple[l
         return ["–"] * len(backbones), "No average: no task is comparable over all backbones."
     if len(scales) > 1:
         return ["–"] * len(backbones), "No average: the scores have different units or directions."
-    values = {
-        name: [r.main.value for c in shared.values() for r in c if r.backbone["name"] == name] for name in backbones
-    }
-    averages = [f"{sum(values[name]) / len(shared):.1f}" for name in backbones]
+    sums = dict.fromkeys(backbones, 0.0)
+    for record in chain.from_iterable(shared.values()):
+        sums[record.backbone["name"]] += record.main.value
+    averages = [f"{sums[name] / len(shared):.1f}" for name in backbones]
     if len(shared) == len(columns):
         return averages, ""
     names = ", ".join(_markdown(task) for task in shared)

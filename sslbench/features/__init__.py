@@ -1,0 +1,1 @@
+"""Features: extraction, and the content-keyed cache on disk."""

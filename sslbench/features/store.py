@@ -1,0 +1,80 @@
+"""Features on the device, kept across cases in a bounded least-recently-used store."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from sslbench.config import Settings
+from sslbench.datasets import ImageSource
+from sslbench.features.cache import FeatureCache
+from sslbench.features.device import resolve_device
+from sslbench.features.extract import extract_features, feature_recipe
+
+if TYPE_CHECKING:
+    from sslbench.backbones import Backbone
+
+CAPACITY_BYTES = 2 << 30
+
+
+@dataclass(frozen=True)
+class Features:
+    """Embeddings of one image source.
+
+    x: float32 (M, D) on the device. rows: int64 (M,), the source row of each. seconds: spent extracting, 0 when the
+    features came from the cache.
+    """
+
+    x: torch.Tensor
+    rows: npt.NDArray[np.int64]
+    seconds: float
+
+
+class FeatureStore:
+    """Gives features on the device: from memory, else from the disk cache, else extracted and cached.
+
+    capacity: bytes kept on the device; the least recently used features leave first.
+    """
+
+    def __init__(self, settings: Settings, capacity: int = CAPACITY_BYTES) -> None:
+        self.settings = settings
+        self.capacity = capacity
+        self.cache = FeatureCache(settings.cache_dir)
+        self.device = resolve_device(settings.device)
+        self._held: OrderedDict[str, Features] = OrderedDict()
+
+    def get(self, backbone: Backbone, source: ImageSource) -> Features:
+        """The features of a source by a backbone."""
+        recipe = feature_recipe(backbone, source, self.settings.dtype)
+        key = self.cache.path(recipe).stem
+        if key in self._held:
+            self._held.move_to_end(key)
+            return self._held[key]
+        seconds = 0.0
+
+        def compute() -> dict[str, npt.NDArray[np.generic]]:
+            nonlocal seconds
+            start = time.perf_counter()
+            arrays = extract_features(
+                backbone,
+                source,
+                device=self.device,
+                dtype=self.settings.dtype,
+                batch_size=self.settings.batch_size,
+            )
+            seconds = time.perf_counter() - start
+            return arrays
+
+        arrays, _ = self.cache.get(recipe, compute)
+        features = Features(torch.from_numpy(arrays["x"]).to(self.device), arrays["rows"], seconds)
+        # The seconds belong to the case that extracted; a later case that finds the features in memory spent none.
+        self._held[key] = Features(features.x, features.rows, 0.0)
+        while len(self._held) > 1 and sum(held.x.nbytes for held in self._held.values()) > self.capacity:
+            self._held.popitem(last=False)
+        return features

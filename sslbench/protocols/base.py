@@ -1,0 +1,69 @@
+"""The two shapes a recognition protocol can have, by types that keep selection away from the test split."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+from sslbench.metrics import Score
+
+Metric = Callable[[npt.NDArray[Any], npt.NDArray[Any]], Score]
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Features with targets: x float32 (N, D) on the device; targets int64 (N,), or uint8 (N, K) multi-label."""
+
+    x: Tensor
+    targets: npt.NDArray[Any]
+
+
+class Predictor(ABC):
+    """What fitting leaves behind. It has never seen the test split."""
+
+    hyperparameters: Mapping[str, Any]
+
+    @abstractmethod
+    def decide(self, x: Tensor) -> npt.NDArray[np.float64]:
+        """Decision values (N, K) for features (N, D); the largest one is the prediction."""
+
+
+class SplitProtocol(ABC):
+    """Fit on train and validation; the runner opens the test split afterwards."""
+
+    @abstractmethod
+    def fit(self, train: Labelled, val: Labelled, *, num_classes: int, metric: Metric) -> Predictor:
+        """Select on `val` by `metric` and return the predictor to test. Raises DataError for unusable splits."""
+
+
+@dataclass(frozen=True)
+class Episodes:
+    """Few-shot episodes over pooled rows.
+
+    rows: int64 (E, way, shot + query), support rows first. digest: identifies the draws.
+    """
+
+    rows: npt.NDArray[np.int64]
+    digest: str
+
+
+class EpisodicProtocol(ABC):
+    """Scored over episodes drawn from all splits pooled; nothing is selected."""
+
+    shot: int
+    query: int
+    way: int
+
+    @abstractmethod
+    def draw(self, targets: npt.NDArray[np.int64], classes: tuple[str, ...]) -> Episodes:
+        """The episodes, a function of the targets only. Raises DataError for a class with too few images."""
+
+    @abstractmethod
+    def right_answers(self, x: Tensor, episodes: Episodes) -> npt.NDArray[np.int64]:
+        """Right answers (E,) among `way * query` queries of each episode, from pooled features (N, D)."""

@@ -1,0 +1,71 @@
+"""Few-shot recognition: nearest class centroid over random episodes."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from sslbench.errors import DataError
+from sslbench.protocols.base import Episodes, EpisodicProtocol
+
+# Ericsson et al. 2021, section 4.2 and ssl-transfer few_shot.py.
+WAY = 5
+QUERY = 15
+EPISODES = 600
+DRAW_SEED = 0
+CHUNK_BYTES = 256 << 20
+
+
+class FewShot(EpisodicProtocol):
+    """5-way, 15 queries a class, 600 episodes; squared Euclidean distance to the mean of the raw support features.
+
+    The study drew with torch's global generator over twelve data workers, which cannot be repeated; here one NumPy
+    PCG64 stream, seeded with the shots, draws from the targets alone, so that every backbone sees the same episodes.
+    """
+
+    way = WAY
+    query = QUERY
+
+    def __init__(self, variant: str) -> None:
+        shot = variant.removesuffix("shot")
+        if not shot.isdecimal() or int(shot) < 1:
+            raise DataError(f"few-shot variants are named like 20shot, got {variant!r}")
+        self.shot = int(shot)
+
+    def draw(self, targets: npt.NDArray[np.int64], classes: tuple[str, ...]) -> Episodes:
+        """Draw classes without replacement, then support and query images of each without replacement."""
+        size = self.shot + QUERY
+        if len(classes) < WAY:
+            raise DataError(f"{WAY}-way episodes need at least {WAY} classes, got {len(classes)}")
+        members = [np.flatnonzero(targets == label) for label in range(len(classes))]
+        for name, rows in zip(classes, members, strict=True):
+            if len(rows) < size:
+                raise DataError(
+                    f"class {name!r} has {len(rows)} images; {self.shot} shots and {QUERY} queries need {size}. "
+                    "Use fewer shots or add images"
+                )
+        rng = np.random.Generator(np.random.PCG64([DRAW_SEED, self.shot]))
+        rows = np.empty((EPISODES, WAY, size), dtype=np.int64)
+        for episode in rows:
+            for slot, label in enumerate(rng.permutation(len(classes))[:WAY]):
+                episode[slot] = rng.choice(members[label], size, replace=False)
+        return Episodes(rows, hashlib.sha256(rows.astype("<i8").tobytes()).hexdigest()[:16])
+
+    def right_answers(self, x: Tensor, episodes: Episodes) -> npt.NDArray[np.int64]:
+        """Right answers of each episode, of 75 queries."""
+        rows = torch.from_numpy(episodes.rows).to(x.device)
+        chunk = max(1, CHUNK_BYTES // (rows[0].numel() * x.shape[1] * x.element_size()))
+        truth = torch.arange(WAY, device=x.device).repeat_interleave(QUERY)
+        counts = []
+        for part in rows.split(chunk):
+            features = x[part]
+            centroids = features[:, :, : self.shot].mean(dim=2)
+            queries = features[:, :, self.shot :].flatten(1, 2)
+            # The norm of the query is the same for every centroid, so it cannot change the nearest one.
+            distance = centroids.square().sum(-1)[:, None] - 2 * queries @ centroids.transpose(1, 2)
+            counts.append((distance.argmin(dim=2) == truth).sum(dim=1))
+        return torch.cat(counts).cpu().numpy()

@@ -1,0 +1,73 @@
+"""Names of protocols; the code behind one is imported on first use."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sslbench.errors import SslbenchError
+from sslbench.names import unknown
+
+if TYPE_CHECKING:
+    from sslbench.protocols.base import EpisodicProtocol, SplitProtocol
+
+
+@dataclass(frozen=True)
+class ProtocolSpec:
+    """The declaration of a protocol.
+
+    factory: `module:callable`, called with the variant (empty when there is none). version: raised whenever a score
+    could change; it is part of every task's version. variants: the ones a task can name (`20shot`).
+    """
+
+    name: str
+    version: int
+    factory: str
+    summary: str
+    kind: str = "recognition"
+    variants: Sequence[str] = ("",)
+
+    def build(self, variant: str) -> SplitProtocol | EpisodicProtocol:
+        """The protocol itself."""
+        module, _, attribute = self.factory.partition(":")
+        built: Any = getattr(importlib.import_module(module), attribute)(variant)
+        return built  # type: ignore[no-any-return]
+
+
+_SPECS: dict[str, ProtocolSpec] = {}
+
+
+def register_protocol(spec: ProtocolSpec) -> ProtocolSpec:
+    """Make a protocol known by name. Raises SslbenchError when another declaration has the name."""
+    if _SPECS.get(spec.name, spec) != spec:
+        raise SslbenchError(f"the protocol {spec.name!r} is already registered; choose another name")
+    _SPECS[spec.name] = spec
+    return spec
+
+
+def protocol_spec(name: str) -> ProtocolSpec:
+    """The declaration behind a name; UnknownNameError lists the nearest known ones."""
+    if name not in _SPECS:
+        raise unknown("protocol", name, _SPECS)
+    return _SPECS[name]
+
+
+def list_protocols(kind: str | None = None) -> list[str]:
+    """Names of protocols, of one dataset kind if given, in the order of registration."""
+    return [name for name, spec in _SPECS.items() if kind in (None, spec.kind)]
+
+
+register_protocol(
+    ProtocolSpec("linear", 1, "sslbench.protocols.linear:Linear", "logistic regression on frozen features, L2 by validation")
+)
+register_protocol(
+    ProtocolSpec("knn", 1, "sslbench.protocols.knn:NearestNeighbours", "weighted cosine 20-nearest-neighbour vote")
+)
+register_protocol(
+    ProtocolSpec(
+        "fewshot", 1, "sslbench.protocols.fewshot:FewShot", "nearest centroid over 600 five-way episodes",
+        variants=("5shot", "20shot", "50shot"),
+    )  # fmt: skip
+)

@@ -1,0 +1,143 @@
+"""Tasks (protocol x dataset x variant) and suites, declared as data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from sslbench.datasets import dataset_spec, list_datasets
+from sslbench.errors import SslbenchError
+from sslbench.names import is_glob, matches, select, unknown
+from sslbench.protocols import list_protocols, protocol_spec
+
+
+@dataclass(frozen=True, order=True)
+class Task:
+    """One task; its id is `protocol/dataset[/variant]`."""
+
+    protocol: str
+    dataset: str
+    variant: str = ""
+
+    @property
+    def id(self) -> str:
+        """`protocol/dataset[/variant]`."""
+        return "/".join(filter(None, (self.protocol, self.dataset, self.variant)))
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A named list of task globs and the backbones that run when none is named."""
+
+    name: str
+    tasks: Sequence[str]
+    backbones: Sequence[str]
+    summary: str
+
+
+_SUITES: dict[str, Suite] = {}
+
+
+def register_suite(suite: Suite) -> Suite:
+    """Make a suite known by name. Raises SslbenchError when another one has the name."""
+    if _SUITES.get(suite.name, suite) != suite:
+        raise SslbenchError(f"the suite {suite.name!r} is already registered; choose another name")
+    _SUITES[suite.name] = suite
+    return suite
+
+
+def suite(name: str) -> Suite:
+    """The suite behind a name; UnknownNameError lists the nearest known ones."""
+    if name not in _SUITES:
+        raise unknown("suite", name, _SUITES)
+    return _SUITES[name]
+
+
+def list_suites(pattern: str = "*") -> list[str]:
+    """Names of suites that match the glob, sorted."""
+    return sorted(name for name in _SUITES if matches(name, pattern))
+
+
+def dataset_tasks(dataset: str) -> list[Task]:
+    """Every task a dataset can have."""
+    spec = dataset_spec(dataset)
+    return [
+        Task(protocol, dataset, variant)
+        for protocol in list_protocols(spec.kind)
+        if protocol in spec.protocols
+        for variant in protocol_spec(protocol).variants
+    ]
+
+
+def list_tasks(pattern: str = "*", suite_name: str | None = None) -> list[str]:
+    """Ids of tasks that match the glob, sorted; of one suite if given, otherwise of every registered dataset."""
+    tasks = [task.id for dataset in list_datasets() for task in dataset_tasks(dataset)]
+    if suite_name is not None:
+        tasks = select("task", tasks, suite(suite_name).tasks)
+    return sorted(task for task in tasks if matches(task, pattern))
+
+
+def expand_tasks(patterns: Iterable[str] | None, suite_name: str) -> list[Task]:
+    """The tasks of a suite, or those that the patterns name, sorted by id.
+
+    A glob chooses within the suite. A full task id may name any registered dataset, and a pattern with `folder:PATH`
+    reaches that folder's tasks without registration (`linear/folder:PATH`, `*/folder:PATH*`).
+    Raises UnknownNameError for what matches nothing.
+    """
+    inside = list_tasks(suite_name=suite_name)
+    if patterns is None:
+        return sorted(parse_task(task) for task in inside)
+    chosen: set[Task] = set()
+    for pattern in patterns:
+        protocol, _, rest = pattern.partition("/")
+        if rest.startswith("folder:"):
+            chosen.update(_folder_tasks(protocol, rest, pattern))
+        elif is_glob(pattern):
+            chosen.update(parse_task(task) for task in select("task", inside, [pattern]))
+        else:
+            chosen.add(parse_task(pattern))
+    return sorted(chosen)
+
+
+def _folder_tasks(protocol: str, rest: str, pattern: str) -> list[Task]:
+    candidates = []
+    for name in list_protocols("recognition"):
+        for variant in protocol_spec(name).variants:
+            # The path is what stands before the variant or a wildcard at the end.
+            path = rest.removesuffix("*").removesuffix(f"/{variant}" if variant else "").rstrip("/")
+            task = Task(name, path, variant)
+            if matches(name, protocol) and matches(task.id, f"{name}/{rest}"):
+                candidates.append(task)
+    if not candidates and not is_glob(pattern):
+        # linear/folder:PATH/ with a trailing slash, or fewshot/folder:PATH without a variant.
+        spec = protocol_spec(protocol)
+        candidates = [Task(protocol, rest.rstrip("/"), variant) for variant in spec.variants]
+    if not candidates:
+        raise unknown("task", pattern, list_tasks(), "Write linear/folder:PATH or '*/folder:PATH*'")
+    return candidates
+
+
+def parse_task(text: str) -> Task:
+    """A Task from `protocol/dataset[/variant]`; UnknownNameError for an unknown part."""
+    protocol, _, rest = text.partition("/")
+    spec = protocol_spec(protocol)
+    head, _, tail = rest.rpartition("/")
+    task = Task(protocol, head, tail) if head and tail in spec.variants else Task(protocol, rest)
+    known = [candidate.id for candidate in dataset_tasks(task.dataset)]
+    if task.id not in known:
+        raise unknown("task", text, known)
+    return task
+
+
+register_suite(
+    Suite(
+        name="embedded",
+        tasks=(
+            "linear/digits", "linear/world-colour", "linear/world-count", "linear/world-shape", "linear/world-texture",
+            "knn/digits", "knn/world-colour", "knn/world-count", "knn/world-shape", "knn/world-texture",
+            "fewshot/world-objects/*",
+        ),
+        backbones=("random-init", "pixels", "colour-histogram"),
+        summary="offline, on data that comes with the installation; minutes on two CPU cores",
+    )
+)  # fmt: skip
