@@ -31,7 +31,9 @@ def unknown(kind: str, name: str, known: Iterable[str], hint: str = "") -> Unkno
     """Build the error for a name that nobody declared, with the nearest known ones."""
     names = sorted(set(known))
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
-    told = f"nearest: {', '.join(near)}" if near else f"known: {', '.join(names[:12])}{', ...' if len(names) > 12 else ''}"
+    told = (
+        f"nearest: {', '.join(near)}" if near else f"known: {', '.join(names[:12])}{', ...' if len(names) > 12 else ''}"
+    )
     return UnknownNameError(f"unknown {kind} {name!r}; {told}{'. ' + hint if hint else ''}")
 
 

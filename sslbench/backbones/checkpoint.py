@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import struct
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -16,6 +17,12 @@ if TYPE_CHECKING:
 # Where training scripts keep the weights, tried in this order (the study's own rule, ssl-transfer
 # download_and_prepare_models.py).
 _CONTAINERS = ("state_dict", "model", "resnet")
+
+# What torch's readers raise for files that are cut short or altered.
+_UNREADABLE = (
+    pickle.UnpicklingError, struct.error, RuntimeError, EOFError, ValueError, LookupError, AssertionError, TypeError,
+    AttributeError,
+)  # fmt: skip
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
@@ -40,7 +47,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
             raise BackboneError(f"{path}: damaged safetensors file ({error}); fetch it again") from error
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+    except _UNREADABLE as error:
         raise BackboneError(
             f"{path}: not a checkpoint that can be read safely (safetensors, or torch with weights_only=True): {error}"
         ) from error

@@ -27,7 +27,9 @@ class Statistic(Network):
 
     def feature_maps(self, images: Tensor) -> list[Tensor]:
         """Not defined for a control without weights."""
-        raise BackboneError(f"{type(self).__name__} has no feature maps; use random-init as the control for dense tasks")
+        raise BackboneError(
+            f"{type(self).__name__} has no feature maps; use random-init as the control for dense tasks"
+        )
 
 
 class Pixels(Statistic):

@@ -35,7 +35,9 @@ class Options:
     def finish(self) -> None:
         """Raise BackboneError for options that nothing used."""
         if extra := sorted(self.values.keys() - self._taken):
-            raise BackboneError(f"{self.name}: unknown option {', '.join(extra)}; known: {', '.join(sorted(self._taken))}")
+            raise BackboneError(
+                f"{self.name}: unknown option {', '.join(extra)}; known: {', '.join(sorted(self._taken))}"
+            )
 
 
 def parse_name(name: str) -> tuple[str, Options]:

@@ -98,7 +98,7 @@ PRESETS: Mapping[str, Preprocessing] = {
 def from_timm(config: Mapping[str, Any], size: int | None = None) -> Preprocessing:
     """The preprocessing that a timm model declares (`timm.data.resolve_model_data_config`).
 
-    size: another input size in pixels, with the same crop fraction.
+    size: another input size in pixels; the picture is then taken whole instead of cropped.
     """
     height, width = config["input_size"][1:] if size is None else (size, size)
     mode = config.get("crop_mode", "center")

@@ -30,7 +30,9 @@ def load_python_backbone(name: str, target: str, options: Options) -> Backbone:
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
-        raise BackboneError(f"{name}: cannot import {module_name}: {error}; run from its folder or install it") from error
+        raise BackboneError(
+            f"{name}: cannot import {module_name}: {error}; run from its folder or install it"
+        ) from error
     finally:
         if added:
             sys.path.remove(here)
@@ -93,8 +95,9 @@ def load_hub_backbone(name: str, target: str, options: Options) -> Backbone:
     if repository.count("/") != 1 or not entry:
         raise BackboneError(f"{name}: expected hub:OWNER/REPO[:REF]:ENTRY, got {target!r}")
     try:
-        built = torch.hub.load(repository, entry, trust_repo=True, skip_validation=True)
-    except (OSError, URLError, RuntimeError, ValueError) as error:
+        hub: Any = torch.hub
+        built = hub.load(repository, entry, trust_repo=True, skip_validation=True)
+    except (OSError, URLError, RuntimeError, ValueError, ImportError) as error:
         raise BackboneError(
             f"{name}: torch.hub could not load {entry} from {repository}: {error}. Without a network, put the repository "
             f"and its weights into {torch.hub.get_dir()} beforehand"

@@ -93,7 +93,9 @@ def _check_timm(bare: str) -> None:
     if not timm.is_model(bare.partition(".")[0]):
         from sslbench.backbones.timm_source import timm_names
 
-        hint = "A backbone is a timm name, hub:OWNER/REPO:ENTRY, file:PATH?arch=..., python:MODULE:FACTORY or registered"
+        hint = (
+            "A backbone is a timm name, hub:OWNER/REPO:ENTRY, file:PATH?arch=..., python:MODULE:FACTORY or registered"
+        )
         raise unknown("backbone", bare, [*list_backbones(), *timm_names(), *timm_names(pretrained=True)], hint)
 
 

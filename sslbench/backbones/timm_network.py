@@ -24,6 +24,8 @@ class TimmNetwork(Network):
         self.pooling = check_pooling(pooling)
         self._timm: Any = module
         self._prefix: int = getattr(module, "num_prefix_tokens", 0)
+        # Prefix tokens may be registers only.
+        self._class_token: bool = self._prefix > 0 and getattr(module, "cls_token", module) is not None
 
     def embed(self, images: Tensor) -> Tensor:
         """(B, D)."""
@@ -34,6 +36,8 @@ class TimmNetwork(Network):
             embeddings: Tensor = self._timm.forward_head(features, pre_logits=True)
             return embeddings.flatten(1)
         if features.ndim == 3:
+            if "cls" in self.pooling and not self._class_token:
+                raise BackboneError(f"pooling {self.pooling!r} needs a class token, which this network does not have; use avg")
             return pool_tokens(features, self._prefix, self.pooling)
         if getattr(self._timm, "output_fmt", "NCHW") == "NHWC":
             features = features.permute(0, 3, 1, 2)
@@ -53,10 +57,13 @@ class TimmNetwork(Network):
     def _intermediates(self, images: Tensor, indices: list[int] | int, **options: Any) -> list[Any]:
         if not hasattr(self._timm, "forward_intermediates"):
             raise BackboneError(f"timm's {type(self._timm).__name__} gives no intermediate features")
+        depth = len(self._timm.feature_info)
+        if isinstance(indices, int) and indices > depth:
+            raise BackboneError(f"pooling last-{indices} asked for, but {type(self._timm).__name__} has {depth} blocks or stages")
         return list(self._timm.forward_intermediates(images, indices=indices, intermediates_only=True, **options))
 
     def _last(self, images: Tensor, blocks: int) -> Tensor:
-        if self._prefix:
+        if self._class_token:
             outputs = self._intermediates(images, blocks, return_prefix_tokens=True, norm=True)
             return torch.cat([prefix[:, 0] for _, prefix in outputs], dim=1)
         return torch.cat([output.mean(dim=(2, 3)) for output in self._intermediates(images, blocks)], dim=1)

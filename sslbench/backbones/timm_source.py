@@ -42,8 +42,9 @@ def build_timm(
     size: input size in pixels when not the model's own. Raises UnknownNameError for an unknown architecture and
     BackboneError when the weights cannot be had.
     """
-    import timm
+    import timm.data
 
+    timm_data: Any = timm.data
     check_arch(arch)
     pooling, preset = options.pooling(), options.text("preprocessing")
     size = size or options.integer("size", 0) or None
@@ -56,7 +57,7 @@ def build_timm(
         ) from error
     if preset and preset not in PRESETS:
         raise unknown("preprocessing preset", preset, PRESETS)
-    config = timm.data.resolve_model_data_config(module)
+    config = timm_data.resolve_model_data_config(module)
     preprocessing: Preprocessing = PRESETS[preset] if preset else from_timm(config, size)
     return Backbone(
         name=name,

@@ -16,7 +16,7 @@ from sslbench.config import Settings
 from sslbench.errors import DataError
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
+    pass
 
 Batch = "npt.NDArray[np.uint8] | list[Image | None]"
 

@@ -16,11 +16,13 @@ def to_rgb(image: Image.Image) -> Image.Image:
     """Convert any PIL image to RGB.
 
     Greyscale, CMYK, palette and alpha modes follow PIL's `convert("RGB")` (what torchvision's default loader does).
-    16-bit greyscale is scaled to 8 bits first, since PIL would clip it at 255.
+    16-bit greyscale is scaled to 8 bits first, since PIL would clip it at 255; so are 32-bit integers and floats with
+    a value above 255.
     """
     if image.mode.startswith("I") or image.mode == "F":
         values = np.asarray(image, dtype=np.float64)
-        if values.max(initial=0.0) > 255:
+        # By the mode where it tells the depth, so that a dark 16-bit picture stays dark.
+        if image.mode.startswith("I;16") or values.max(initial=0.0) > 255:
             values = values / 257.0
         image = Image.fromarray(np.clip(np.rint(values), 0, 255).astype(np.uint8))
     return image.convert("RGB")

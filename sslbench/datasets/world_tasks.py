@@ -37,18 +37,16 @@ def _images(kind: Kind, split: str) -> npt.NDArray[np.uint8]:
 def _source(kind: Kind, split: str) -> ImageSource:
     # The recipe identifies the pictures, not their pixels: another CPU may round a pixel to the next level.
     fingerprint = f"world:{RENDERER_VERSION}:{kind}:{SEEDS[split]}:{SIZES[kind][split]}:64"
-    return ImageSource(
-        fingerprint, SIZES[kind][split], lambda start, stop: _images(kind, split)[start:stop]
-    )
+    return ImageSource(fingerprint, SIZES[kind][split], lambda start, stop: _images(kind, split)[start:stop])
 
 
 def _dataset(name: str, kind: Kind, classes: tuple[str, ...], attribute: str) -> Dataset:
     def targets(split: str) -> npt.NDArray[np.int64]:
         scenes = _scenes(kind, split)
         if attribute == "count":
-            return (scenes.shape >= 0).sum(axis=1).astype(np.int64) - 1
+            return np.asarray(scenes.count - 1, dtype=np.int64)
         if attribute == "object":
-            return (scenes.shape[:, 0].astype(np.int64)) * len(TEXTURES) + scenes.texture[:, 0]
+            return np.asarray(scenes.shape[:, 0] * len(TEXTURES) + scenes.texture[:, 0], dtype=np.int64)
         return np.asarray(getattr(scenes, attribute))[:, 0].astype(np.int64)
 
     return Dataset(

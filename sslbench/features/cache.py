@@ -125,7 +125,7 @@ class FeatureCache:
             stat = path.stat()
             try:
                 recipe = json.loads(_header(path)["recipe"])
-            except DamagedFileError:
+            except (DamagedFileError, KeyError, ValueError):
                 recipe = {}
             yield CacheEntry(path, stat.st_size, stat.st_mtime, recipe)
 
@@ -165,7 +165,10 @@ def read(path: Path) -> tuple[Arrays, dict[str, Any]]:
         raise DamagedFileError(f"damaged cache file {path}: {error}") from error
     if _checksum(arrays) != metadata.get("checksum"):
         raise DamagedFileError(f"damaged cache file {path}: its checksum does not match its content")
-    return arrays, json.loads(metadata["recipe"])
+    try:
+        return arrays, json.loads(metadata["recipe"])
+    except (KeyError, ValueError) as error:
+        raise DamagedFileError(f"damaged cache file {path}: its recipe cannot be read") from error
 
 
 def _write(path: Path, arrays: Arrays, recipe: Mapping[str, Any]) -> None:

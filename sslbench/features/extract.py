@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from tqdm import tqdm
 
@@ -53,7 +54,8 @@ def extract_features(
     context = (
         torch.autocast(torch.device(device).type, dtype=autocast) if autocast is not None else contextlib.nullcontext()
     )
-    parts, rows = [], []
+    parts: list[npt.NDArray[np.float32]] = []
+    rows: list[int] = []
     progress = tqdm(
         total=len(source), desc=f"{backbone.name} on {source.fingerprint}", unit="img", leave=False,
         disable=not sys.stderr.isatty(),

@@ -50,9 +50,9 @@ class FewShot(EpisodicProtocol):
                 )
         rng = np.random.Generator(np.random.PCG64([DRAW_SEED, self.shot]))
         rows = np.empty((EPISODES, WAY, size), dtype=np.int64)
-        for episode in rows:
+        for episode in range(EPISODES):
             for slot, label in enumerate(rng.permutation(len(classes))[:WAY]):
-                episode[slot] = rng.choice(members[label], size, replace=False)
+                rows[episode, slot] = rng.choice(members[label], size, replace=False)
         return Episodes(rows, hashlib.sha256(rows.astype("<i8").tobytes()).hexdigest()[:16])
 
     def right_answers(self, x: Tensor, episodes: Episodes) -> npt.NDArray[np.int64]:
@@ -61,10 +61,13 @@ class FewShot(EpisodicProtocol):
         chunk = max(1, CHUNK_BYTES // (rows[0].numel() * x.shape[1] * x.element_size()))
         truth = torch.arange(WAY, device=x.device).repeat_interleave(QUERY)
         counts = []
-        for part in rows.split(chunk):
+        for part in torch.split(rows, chunk):
             features = x[part]
             centroids = features[:, :, : self.shot].mean(dim=2)
-            queries = features[:, :, self.shot :].flatten(1, 2)
+            # Distances do not depend on the origin; float32 does, when the features lie far from it.
+            origin = centroids.mean(dim=1, keepdim=True)
+            centroids = centroids - origin
+            queries = features[:, :, self.shot :].flatten(1, 2) - origin
             # The norm of the query is the same for every centroid, so it cannot change the nearest one.
             distance = centroids.square().sum(-1)[:, None] - 2 * queries @ centroids.transpose(1, 2)
             counts.append((distance.argmin(dim=2) == truth).sum(dim=1))

@@ -41,7 +41,7 @@ class _Bank(Predictor):
 
     def decide(self, x: Tensor) -> npt.NDArray[np.float64]:
         """Log of each class's share of the votes; a class without a vote gets the log of a vanishing share."""
-        shares = torch.cat([self._vote(F.normalize(chunk)) for chunk in x.split(CHUNK)])
+        shares = torch.cat([self._vote(F.normalize(chunk)) for chunk in torch.split(x, CHUNK)])
         return shares.clamp_min(1e-12).log().cpu().numpy()
 
     def _vote(self, queries: Tensor) -> Tensor:

@@ -60,14 +60,19 @@ def list_protocols(kind: str | None = None) -> list[str]:
 
 
 register_protocol(
-    ProtocolSpec("linear", 1, "sslbench.protocols.linear:Linear", "logistic regression on frozen features, L2 by validation")
+    ProtocolSpec(
+        "linear", 1, "sslbench.protocols.linear:Linear", "logistic regression on frozen features, L2 by validation"
+    )
 )
 register_protocol(
     ProtocolSpec("knn", 1, "sslbench.protocols.knn:NearestNeighbours", "weighted cosine 20-nearest-neighbour vote")
 )
 register_protocol(
     ProtocolSpec(
-        "fewshot", 1, "sslbench.protocols.fewshot:FewShot", "nearest centroid over 600 five-way episodes",
+        "fewshot",
+        1,
+        "sslbench.protocols.fewshot:FewShot",
+        "nearest centroid over 600 five-way episodes",
         variants=("5shot", "20shot", "50shot"),
-    )  # fmt: skip
+    )
 )

@@ -28,12 +28,16 @@ class GateConfig:
 
 @dataclass(frozen=True)
 class GateResult:
-    """The gate's answer for one case; `baseline` is the case it was compared with."""
+    """The gate's answer for one case; `baseline` is the case it was compared with.
+
+    comparison and p_adjusted are None where the two records could not be paired, which fails the case: a gate that
+    could not compare must not look green.
+    """
 
     case: str
     baseline: str
-    comparison: PairedComparison
-    p_adjusted: float
+    comparison: PairedComparison | None
+    p_adjusted: float | None
     failed: bool
     message: str
 
@@ -69,18 +73,22 @@ def gate(
     A case whose task the baseline lacks has no result.
 
     Raises:
-        RecordError: a baseline record cannot be chosen (`match_baseline`) or not be paired (`compare_records`).
+        RecordError: a baseline record cannot be chosen (`match_baseline`).
     """
     matched = [(record, match_baseline(record, baseline_records, backbone)) for record in records]
-    pairs = [(record, base) for record, base in matched if base is not None]
-    if not pairs:
-        return []
-    comparisons = [compare_records(record, base) for record, base in pairs]
-    adjusted = holm([comparison.p_worse for comparison in comparisons])
-    return [
-        _result(record, base, comparison, p, config)
-        for (record, base), comparison, p in zip(pairs, comparisons, adjusted, strict=True)
-    ]
+    results: list[GateResult] = []
+    paired: list[tuple[Record, Record, PairedComparison]] = []
+    for record, base in matched:
+        if base is None:
+            continue
+        try:
+            paired.append((record, base, compare_records(record, base)))
+        except RecordError as error:
+            results.append(GateResult(record.case, base.case, None, None, True, str(error)))
+    if paired:
+        adjusted = holm([comparison.p_worse for _, _, comparison in paired])
+        results += [_result(*pair, p, config) for pair, p in zip(paired, adjusted, strict=True)]
+    return results
 
 
 def _result(record: Record, base: Record, comparison: PairedComparison, p: float, config: GateConfig) -> GateResult:

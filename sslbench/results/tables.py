@@ -13,13 +13,14 @@ from sslbench.results.record import Record
 if TYPE_CHECKING:
     import pandas as pd
 
-TIMINGS = ("extract_s", "fit_s", "score_s", "images_per_second")
+TIMINGS = ("extract", "fit", "score", "images_per_second")
+_TIMING_COLUMNS = ("extract_s", "fit_s", "score_s", "images_per_second")
 VERDICT_MARKS = {"below": "▼", "above": "▲"}
 
 _TEXT = ("backbone", "task", "protocol", "dataset", "variant", "score", "unit", "verdict", "created")
 _COLUMNS = (
     *("backbone", "task", "protocol", "dataset", "variant", "score", "value", "stderr", "ci_low", "ci_high", "n"),
-    *("unit", "reference", "tolerance", "verdict", *TIMINGS, "created"),
+    *("unit", "reference", "tolerance", "verdict", *_TIMING_COLUMNS, "created"),
 )
 _VERDICT_LEGEND = "▼ below, ▲ above the reference by more than its tolerance"
 _LEGEND = (

@@ -70,9 +70,7 @@ def build(
         hyperparameters={"l2": 0.1} if hyperparameters is None else hyperparameters,
         reference=reference,
         verdict=verdict,
-        timings={"extract_s": 2.0, "fit_s": 1.0, "score_s": 0.5, "images_per_second": 64.0}
-        if timings is None
-        else timings,
+        timings={"extract": 2.0, "fit": 1.0, "score": 0.5, "images_per_second": 64.0} if timings is None else timings,
         peak_memory={"rss": 1000, "device": None},
         environment={"torch": "2.9"} if environment is None else environment,
         created="2025-01-01T00:00:00+00:00",

@@ -71,7 +71,7 @@ def test_differences_are_every_ingredient_and_nothing_else(make_record):
         version=2,
         hyperparameters={"l2": 0.2, "solver": {"name": "lbfgs", "steps": 3}},
         environment={"torch": "2.10"},
-        timings={"extract_s": 99.0},
+        timings={"extract": 99.0},
     )
     assert differences(new, make_record("swav")) == [
         ("backbone.digest", "weights of moco", "weights of swav"),

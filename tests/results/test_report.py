@@ -49,7 +49,7 @@ def records(make_record):
     reference = {"value": 85.0, "tolerance": 2.0, "source": "https://example.org/paper"}
     return [
         make_record("swav", "linear/digits", value=90.0, reference=reference, verdict="above"),
-        make_record("moco", "linear/digits", value=70.0, verdict="no-reference", timings={"extract_s": None}),
+        make_record("moco", "linear/digits", value=70.0, verdict="no-reference", timings={"extract": None}),
         make_record("swav", "knn/pets", value=50.0),
     ]
 

@@ -1,0 +1,12 @@
+"""Nearest-neighbour probe: one case for each backbone and dataset."""
+
+import pytest
+
+from sslbench.results.record import Record
+from sslbench.results.references import explain
+
+
+@pytest.mark.knn
+@pytest.mark.sslbench(protocol="knn")
+def test_knn(sslbench_record: Record) -> None:
+    assert sslbench_record.verdict != "below", explain(sslbench_record)

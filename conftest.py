@@ -1,0 +1,3 @@
+"""What benchmarks/ and tests/ share."""
+
+pytest_plugins = ["pytester"]

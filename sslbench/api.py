@@ -1,0 +1,74 @@
+"""The Python API for notebooks and scripts: extract and evaluate without pytest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from sslbench.backbones import load_backbone
+from sslbench.config import Settings
+from sslbench.datasets import load_dataset
+from sslbench.results.tables import long_table
+from sslbench.runner import Case, Runner
+from sslbench.tasks import expand_tasks
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    import pandas as pd
+    from torch import nn
+
+    from sslbench.backbones import Backbone
+
+
+def _backbone(backbone: str | Backbone | nn.Module) -> Backbone:
+    from sslbench.backbones.backbone import Backbone
+    from sslbench.backbones.options import Options
+    from sslbench.backbones.python_source import wrap
+
+    if isinstance(backbone, str):
+        return load_backbone(backbone)
+    if isinstance(backbone, Backbone):
+        return backbone
+    name = type(backbone).__name__
+    return wrap(name, backbone, Options(name, {}), recipe=f"module:{name}")
+
+
+def extract(
+    backbone: str | Backbone | nn.Module, dataset: str, split: str = "train", *, settings: Settings | None = None
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+    """Cached embeddings and targets of one split.
+
+    Returns x float32 (N, D) and targets int64 (N,). Raises UnknownNameError for unknown names, DataError for data that
+    cannot be used, FeatureError for NaN or infinite features.
+    """
+    settings = settings or Settings()
+    runner = Runner(settings)
+    loaded = load_dataset(dataset, settings)
+    if split not in loaded.splits:
+        from sslbench.names import unknown
+
+        raise unknown(f"split of {dataset}", split, loaded.splits)
+    part = loaded.splits[split]
+    features = runner.store.get(_backbone(backbone), part.images)
+    return features.x.cpu().numpy(), part.targets[features.rows]
+
+
+def evaluate(
+    backbone: str | Backbone | nn.Module,
+    tasks: str | Iterable[str] | None = None,
+    *,
+    suite: str = "embedded",
+    settings: Settings | None = None,
+) -> pd.DataFrame:
+    """Run a backbone through tasks and return one row a task (see `sslbench.results.tables.long_table`).
+
+    backbone: a name, a Backbone, or an nn.Module (its attributes input_size, mean and std set the preprocessing).
+    tasks: ids or globs; default all of the suite. Features are cached; nothing is written to the results directory.
+    """
+    runner = Runner(settings or Settings())
+    built = _backbone(backbone)
+    runner.add_backbone(built)
+    patterns = [tasks] if isinstance(tasks, str) else tasks
+    cases = [Case(built.name, task) for task in expand_tasks(patterns, suite)]
+    return long_table([runner.prepare(case).execute() for case in cases])

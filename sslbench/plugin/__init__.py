@@ -1,0 +1,199 @@
+"""The pytest plugin (entry point `pytest11`): options, markers, the matrix of cases, tables at the end.
+
+Loading it imports neither torch nor timm: every pytest run in the environment pays for this module.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+from typing import Any
+
+import pytest
+
+from sslbench.errors import SslbenchError
+from sslbench.plugin.fixtures import sslbench_case, sslbench_features, sslbench_record
+from sslbench.plugin.options import add_options, read_options
+from sslbench.plugin.state import CASE_RECORD, STATE, SessionState
+
+__all__ = ["sslbench_case", "sslbench_features", "sslbench_record"]
+
+MARKERS = {
+    "sslbench(protocol)": "parametrise this test over the session's cases of a protocol (a name or glob)",
+    "linear": "linear probe",
+    "knn": "nearest-neighbour probe",
+    "fewshot": "few-shot recognition",
+    "finetune": "fine-tuning of the whole network",
+    "detection": "object detection",
+    "dense": "dense prediction: segmentation, surface normals",
+    "analysis": "analyses of features: calibration, inversion, attention",
+    "slow": "takes more than about a minute; for nightly runs",
+    "gpu": "needs a usable GPU; skipped with a reason where there is none",
+    "download": "needs the network or data that must be fetched",
+}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Declare the options."""
+    add_options(parser)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """With `-n N` and no --dist, keep one backbone's cases on one worker (`--dist loadgroup`)."""
+    asked = [*config.invocation_params.args, *config.getini("addopts")]
+    if getattr(config.option, "numprocesses", None) and not any(str(arg).startswith(("--dist", "-d")) for arg in asked):
+        config.option.dist = "loadgroup"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register markers and read the options once."""
+    for name, text in MARKERS.items():
+        config.addinivalue_line("markers", f"{name}: {text}")
+    options = read_options(config)
+    if options.settings.offline:
+        # huggingface_hub reads the variable when it is first imported.
+        os.environ["HF_HUB_OFFLINE"] = "1"
+    config.stash[STATE] = SessionState(options)
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(_Controller(config), "sslbench-controller")
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Answer unknown names and an unusable baseline before anything runs."""
+    from sslbench.plugin.regression import read_baseline
+
+    state = session.config.stash[STATE]
+    if not state.options.explicit:
+        return
+    _matrix(state)
+    if state.options.baseline is not None:
+        read_baseline(state)
+
+
+def _matrix(state: SessionState) -> None:
+    try:
+        _ = state.backbones, state.tasks
+    except SslbenchError as error:
+        raise pytest.UsageError(str(error)) from error
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """One item a case for every test that asks for `sslbench_case` and names its protocol by a marker."""
+    if "sslbench_case" not in metafunc.fixturenames:
+        return
+    marker = metafunc.definition.get_closest_marker("sslbench")
+    if marker is None:
+        raise pytest.UsageError(f"{metafunc.definition.nodeid}: mark it @pytest.mark.sslbench(protocol=...)")
+    protocol = marker.kwargs["protocol"] if "protocol" in marker.kwargs else marker.args[0]
+    state = metafunc.config.stash[STATE]
+    _matrix(state)
+    grouped = metafunc.config.pluginmanager.hasplugin("xdist")
+    params = []
+    for backbone, task in state.cases(protocol):
+        marks = [pytest.mark.xdist_group(name=backbone)] if grouped else []
+        case_id = "-".join(filter(None, (backbone, task.dataset, task.variant)))
+        params.append(pytest.param((backbone, task), id=case_id, marks=marks))
+    metafunc.parametrize("sslbench_case", params, indirect=True)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep one backbone's cases together, so that it is loaded once; other items stay where they are."""
+    order = {name: index for index, name in enumerate(_collected_backbones(items))}
+    places = [index for index, item in enumerate(items) if _backbone(item) is not None]
+    cases = sorted((items[index] for index in places), key=lambda item: order[str(_backbone(item))])
+    for place, item in zip(places, cases, strict=True):
+        items[place] = item
+
+
+def _backbone(item: pytest.Item) -> str | None:
+    callspec = getattr(item, "callspec", None)
+    param = callspec.params.get("sslbench_case") if callspec is not None else None
+    return param[0] if param is not None else None
+
+
+def _collected_backbones(items: list[pytest.Item]) -> list[str]:
+    return list(dict.fromkeys(name for item in items if (name := _backbone(item)) is not None))
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a `gpu` test where no GPU can be used, tried by an allocation."""
+    if item.get_closest_marker("gpu") is None:
+        return
+    from sslbench.features.device import resolve_device
+
+    state = item.config.stash[STATE]
+    device = state.options.settings.device
+    if resolve_device("auto" if device == "cpu" else device) == "cpu" or device == "cpu":
+        pytest.skip("needs a usable GPU; none could be allocated on, or --sslbench-device is cpu")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Let the record travel on the report, which xdist carries from the worker to the controller."""
+    report = yield
+    record = item.stash.get(CASE_RECORD, None)
+    if report.when == "call" and record is not None:
+        report.sslbench_record = record.to_json()  # type: ignore[attr-defined]
+    return report
+
+
+class _Controller:
+    """Hooks of the process that gathers: the controller under xdist, else the only one."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+        self.state = config.stash[STATE]
+
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        """Take in the record of a finished case."""
+        data = getattr(report, "sslbench_record", None)
+        if data is None:
+            return
+        from sslbench.results.record import Record
+
+        record = Record.from_json(data)
+        self.state.records[record.case] = record
+        self.state.nodes[record.case] = report.nodeid
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
+        """Run the gate once every case is in."""
+        result = yield
+        if self.state.options.baseline is not None and self.state.records:
+            from sslbench.plugin.regression import run_gate
+
+            run_gate(self.config, self.state)
+        return result
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Write the tables of the run, and the baseline that was asked for."""
+        state = self.state
+        if not state.records:
+            if state.options.save_baseline is not None and not self.config.option.collectonly:
+                state.summary.append(f"no case ran: {state.options.save_baseline} was not written")
+            return
+        from sslbench.results.report import write_report
+        from sslbench.results.runs import write_baseline
+
+        write_report(state.run.records(), state.run.directory)
+        if state.options.save_baseline is not None:
+            write_baseline(list(state.records.values()), state.options.save_baseline)
+            state.summary.append(f"baseline written: {state.options.save_baseline}")
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        """Print the table of this session's cases."""
+        state = self.state
+        if state.records:
+            from sslbench.results.tables import terminal_table
+
+            terminalreporter.section(f"sslbench {state.options.suite}")
+            width = terminalreporter._tw.fullwidth
+            for line in terminal_table(list(state.records.values()), width):
+                terminalreporter.write_line(line)
+            if self.config.get_verbosity() >= 0:
+                terminalreporter.write_line(f"records, tables and report: {state.run.directory}")
+        for line in state.summary:
+            terminalreporter.write_line(line)

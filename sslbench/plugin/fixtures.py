@@ -1,0 +1,70 @@
+"""Fixtures that hand a benchmark test its case, its features on the device, and the way to a record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from sslbench.errors import SslbenchError
+from sslbench.plugin.state import CASE_RECORD, STATE, SessionState, make_case
+
+if TYPE_CHECKING:
+    from sslbench.results.record import Record
+    from sslbench.runner import CaseFeatures, PreparedCase
+
+
+@pytest.fixture
+def sslbench_case(request: pytest.FixtureRequest) -> PreparedCase:
+    """The case of this test: backbone loaded, dataset's targets known, no image read yet."""
+    backbone, task = request.param
+    state = request.config.stash[STATE]
+    try:
+        return state.runner.prepare(make_case(backbone, task))
+    except SslbenchError as error:
+        pytest.fail(f"{type(error).__name__}: {error}", pytrace=False)
+
+
+@pytest.fixture
+def sslbench_features(sslbench_case: PreparedCase) -> CaseFeatures:
+    """The features of the case, on the device; a split is extracted or read from the cache when first asked for."""
+    return sslbench_case.features
+
+
+@pytest.fixture
+def sslbench_record(
+    request: pytest.FixtureRequest, sslbench_case: PreparedCase, record_property: Callable[[str, object], None]
+) -> Iterator[Record]:
+    """The record of the case: resumed when one with the same ingredients exists, otherwise run now.
+
+    A run is timed through pytest-benchmark, one round, with the scores in `extra_info`. The main score goes to JUnit
+    XML as a property.
+    """
+    state = request.config.stash[STATE]
+    record = _resumed(state, sslbench_case)
+    if record is None:
+        record = _timed(request, sslbench_case)
+    request.node.stash[CASE_RECORD] = record
+    record_property(f"sslbench_{record.main_score}", record.main.value)
+    yield record
+
+
+def _resumed(state: SessionState, case: PreparedCase) -> Record | None:
+    if state.options.rerun == "all":
+        return None
+    record = case.resume()
+    if record is not None and state.options.rerun == "failed" and record.verdict == "below":
+        return None
+    return record
+
+
+def _timed(request: pytest.FixtureRequest, case: PreparedCase) -> Record:
+    benchmark: Any = request.getfixturevalue("benchmark")
+    benchmark.group = f"sslbench {case.case.task.protocol}"
+    try:
+        record: Record = benchmark.pedantic(case.execute, rounds=1, iterations=1)
+    except SslbenchError as error:
+        pytest.fail(f"{case.case.name}: {type(error).__name__}: {error}", pytrace=False)
+    benchmark.extra_info.update({name: score["value"] for name, score in record.scores.items()})
+    return record

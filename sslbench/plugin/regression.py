@@ -1,0 +1,75 @@
+"""The regression gate at the end of a session, when Holm can see every case."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sslbench.errors import RecordError
+from sslbench.plugin.state import SessionState
+
+if TYPE_CHECKING:
+    from sslbench.results.record import Record
+
+
+def read_baseline(state: SessionState) -> list[Record]:
+    """The baseline's records; pytest.UsageError when it cannot be read or shares no task with this session."""
+    from sslbench.results.gate import GateConfig
+    from sslbench.results.references import read_records
+
+    options = state.options
+    assert options.baseline is not None
+    try:
+        GateConfig(options.gate_level, options.gate_min_drop)
+        baseline = read_records(options.baseline)
+    except (RecordError, ValueError) as error:
+        raise pytest.UsageError(str(error)) from error
+    shared = {record.task["id"] for record in baseline} & {task.id for task in state.tasks}
+    if not shared:
+        raise pytest.UsageError(
+            f"the baseline {options.baseline} has none of this run's tasks; it has "
+            f"{', '.join(sorted({record.task['id'] for record in baseline})) or 'no record'}"
+        )
+    return baseline
+
+
+def run_gate(config: pytest.Config, state: SessionState) -> None:
+    """Compare this session's records with the baseline and fail the cases that are significantly worse."""
+    from sslbench.results.gate import GateConfig, gate
+
+    options = state.options
+    records = [state.records[case] for case in sorted(state.records)]
+    try:
+        results = gate(
+            records,
+            read_baseline(state),
+            GateConfig(options.gate_level, options.gate_min_drop),
+            options.baseline_backbone,
+        )
+    except RecordError as error:
+        raise pytest.UsageError(str(error)) from error
+    failed = [result for result in results if result.failed]
+    state.summary.append(
+        f"regression gate: {len(results)} of {len(records)} cases compared with {options.baseline}, "
+        f"{len(failed)} significantly worse (Holm, level {options.gate_level:g})"
+    )
+    for result in failed:
+        _fail(config, state.nodes[result.case], f"regression gate: {result.case}: {result.message}")
+
+
+def _fail(config: pytest.Config, nodeid: str, message: str) -> None:
+    terminal = config.pluginmanager.get_plugin("terminalreporter")
+    if terminal is not None:
+        # The case has been counted as passed, before the other cases' p-values were known.
+        passed = terminal.stats.get("passed", [])
+        passed[:] = [report for report in passed if report.nodeid != nodeid]
+    report = pytest.TestReport(
+        nodeid=nodeid,
+        location=(nodeid.partition("::")[0], None, nodeid.rpartition("::")[2]),
+        keywords={},
+        outcome="failed",
+        longrepr=message,
+        when="call",
+    )
+    config.hook.pytest_runtest_logreport(report=report)

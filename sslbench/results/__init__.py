@@ -1,0 +1,1 @@
+"""Results: records, references and verdicts, statistics, tables and reports."""

@@ -1,0 +1,86 @@
+"""References and verdicts: what a score is held against, and within which tolerance."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from sslbench.errors import RecordError
+from sslbench.metrics import Score
+from sslbench.results.record import Record
+
+# The tolerance covers what may honestly differ between machines: two standard errors of the score, and never less
+# than half a point, because a handful of test images can change sides through floating-point rounding.
+FLOOR = 0.5
+STANDARD_ERRORS = 2.0
+
+
+def read_records(path: Path) -> list[Record]:
+    """A baseline file: a JSON list of records. RecordError names what is wrong with it."""
+    try:
+        data = json.loads(path.read_bytes())
+    except OSError as error:
+        raise RecordError(f"cannot read the baseline {path}: {error}") from error
+    except ValueError as error:
+        raise RecordError(
+            f"{path} is not valid JSON ({error}); write it again with --sslbench-save-baseline"
+        ) from error
+    if not isinstance(data, list):
+        raise RecordError(f"{path}: expected a JSON list of records, got {type(data).__name__}")
+    return [Record.from_json(item, where=f"{path}, record {index}") for index, item in enumerate(data)]
+
+
+@cache
+def embedded_references() -> Mapping[str, Record]:
+    """The committed records of the embedded suite by case: package data, or the file in a source checkout."""
+    packaged = Path(str(files("sslbench"))) / "reference" / "embedded.json"
+    checkout = Path(__file__).parents[2] / "results" / "baselines" / "embedded.json"
+    path = packaged if packaged.is_file() else checkout
+    return {record.case: record for record in read_records(path)} if path.is_file() else {}
+
+
+def find_reference(case: str, task: Mapping[str, Any], score: Score) -> dict[str, Any] | None:
+    """The reference of a case as its record states it, or None.
+
+    A reference made with another version of the task, or on other data, does not count.
+    """
+    saved = embedded_references().get(case)
+    if saved is None or any(saved.task[field] != task[field] for field in ("version", "fingerprint")):
+        return None
+    tolerance = max(FLOOR, STANDARD_ERRORS * score.stderr)
+    return {
+        "value": saved.main.value,
+        "source": f"own run of {saved.created[:10]} on {saved.environment['cpu']}, results/baselines/embedded.json",
+        "tolerance": tolerance,
+        "how": f"max({FLOOR} points, {STANDARD_ERRORS:g} x standard error {score.stderr:.2f})",
+    }
+
+
+def verdict(score: Score, reference: Mapping[str, Any] | None) -> str:
+    """`within`, `below`, `above` (below is worse, whichever way the metric points) or `no-reference`."""
+    if reference is None:
+        return "no-reference"
+    gain = score.value - reference["value"]
+    if not score.higher_is_better:
+        gain = -gain
+    if abs(gain) <= reference["tolerance"]:
+        return "within"
+    return "above" if gain > 0 else "below"
+
+
+def explain(record: Record) -> str:
+    """One line on how a score stands to its reference."""
+    score, reference = record.main, record.reference
+    text = f"{record.case}: {record.main_score} {score.value:.2f} ± {score.stderr:.2f} {score.unit}"
+    if reference is None:
+        return f"{text}, no reference"
+    return (
+        f"{text} is {record.verdict} the reference {reference['value']:.2f} by more than the tolerance "
+        f"{reference['tolerance']:.2f} = {reference['how']}; reference: {reference['source']}"
+        if record.verdict in ("below", "above")
+        else f"{text} is within {reference['tolerance']:.2f} of the reference {reference['value']:.2f}"
+    )

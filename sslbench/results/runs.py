@@ -1,0 +1,114 @@
+"""Runs on disk: one directory with a record and its samples for each case, and the tables made from them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sslbench.errors import CacheWarning, RecordError
+from sslbench.results.record import Record, dump, slug, write_atomic
+from sslbench.results.references import read_records
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run directory: `records/*.json`, `samples/*.safetensors`, `summary.csv`, `summary.md`, `report.html`."""
+
+    directory: Path
+
+    def record_path(self, case: str) -> Path:
+        """Where the record of a case is or will be."""
+        return self.directory / "records" / f"{slug(case)}.json"
+
+    def check_writable(self) -> None:
+        """Raise RecordError before anything is computed when records cannot be written."""
+        try:
+            (self.directory / "records").mkdir(parents=True, exist_ok=True)
+            (self.directory / "samples").mkdir(exist_ok=True)
+            write_atomic(self.directory / "records" / ".probe", b"")
+            (self.directory / "records" / ".probe").unlink()
+        except OSError as error:
+            raise RecordError(
+                f"the results directory {self.directory} cannot be written: {error}. Make it writable, or choose another "
+                "with --sslbench-results DIR or SSLBENCH_RESULTS"
+            ) from error
+
+    def write_samples(self, case: str, arrays: dict[str, npt.NDArray[Any]]) -> dict[str, str]:
+        """Store per-sample outcomes; returns what the record says of them."""
+        from safetensors.numpy import save
+
+        content = save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
+        name = f"{slug(case)}.safetensors"
+        write_atomic(self.directory / "samples" / name, content)
+        return {"path": f"../samples/{name}", "sha256": hashlib.sha256(content).hexdigest()}
+
+    def write(self, record: Record) -> Path:
+        """Store a record."""
+        path = self.record_path(record.case)
+        write_atomic(path, dump(record.to_json()))
+        return path
+
+    def read(self, case: str) -> Record | None:
+        """The record of a case, or None; a damaged one is reported with a CacheWarning and counts as missing."""
+        path = self.record_path(case)
+        if not path.exists():
+            return None
+        try:
+            return read_record(path)
+        except RecordError as error:
+            warnings.warn(f"{error}; running the case again", CacheWarning, stacklevel=2)
+            return None
+
+    def records(self) -> list[Record]:
+        """Every sound record, sorted by case; damaged ones and those of another schema are reported and left out."""
+        found = []
+        for path in sorted((self.directory / "records").glob("*.json")):
+            try:
+                found.append(read_record(path))
+            except RecordError as error:
+                warnings.warn(f"{error}; left out", CacheWarning, stacklevel=2)
+        return sorted(found, key=lambda record: record.case)
+
+
+def read_record(path: Path) -> Record:
+    """One record file; RecordError when it is damaged or of another schema."""
+    try:
+        data = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise RecordError(f"damaged record {path}: {error}") from error
+    return Record.from_json(data, where=str(path))
+
+
+def latest_run(results: Path) -> Run:
+    """The run below `results` whose records changed last; RecordError when there is none."""
+    folders = [path for path in results.glob("*/records") if path.is_dir()]
+    if not folders:
+        raise RecordError(f"no run below {results.absolute()}; run `pytest benchmarks` first, or name a run directory")
+    return Run(max(folders, key=lambda path: path.stat().st_mtime).parent)
+
+
+def open_records(name: str, results: Path) -> list[Record]:
+    """Records by a run's name below `results`, a run directory, a record file or a baseline file."""
+    path = Path(name)
+    if path.is_file():
+        data = json.loads(path.read_bytes()) if path.suffix == ".json" else None
+        return read_records(path) if isinstance(data, list) else [read_record(path)]
+    for directory in (path, results / name):
+        if (directory / "records").is_dir():
+            return Run(directory).records()
+    raise RecordError(
+        f"{name!r} is neither a record, a baseline file, nor a run directory (looked in {results.absolute()})"
+    )
+
+
+def write_baseline(records: list[Record], path: Path) -> None:
+    """Write records as a baseline: a JSON list, without the per-sample files beside them."""
+    items = [{**record.to_json(), "samples": None} for record in sorted(records, key=lambda record: record.case)]
+    write_atomic(path.absolute(), dump(items))

@@ -1,0 +1,145 @@
+"""The linear probe against a plain loop over C, its two-class case, and what it refuses."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from scipy.optimize import minimize
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+
+from sslbench.errors import DataError
+from sslbench.metrics.classification import top1
+from sslbench.protocols import linear
+from sslbench.protocols.base import Labelled, SplitProtocol
+from sslbench.protocols.knn import NearestNeighbours
+from sslbench.protocols.linear import Linear
+
+
+def clusters(classes: int, per_class: int, seed: int, spread: float = 1.5, dim: int = 6) -> Labelled:
+    """Overlapping Gaussian clusters with the same centres for every seed."""
+    centres = np.random.default_rng(0).normal(size=(classes, dim))
+    rng = np.random.default_rng(seed)
+    targets = rng.permutation(np.repeat(np.arange(classes), per_class))
+    x = centres[targets] + spread * rng.normal(size=(len(targets), dim))
+    return Labelled(torch.from_numpy(x).float(), targets.astype(np.int64))
+
+
+def study_loop(train: Labelled, val: Labelled) -> tuple[float, float, LogisticRegression]:
+    """The study's rule by hand for three classes or more: accuracy by argmax, ties to the larger C, warm starts."""
+    model = LogisticRegression(max_iter=100, tol=1e-4, warm_start=True)
+    x, x_val = train.x.double().numpy(), val.x.double().numpy()
+    scores = []
+    cs = [1 / float(weight) for weight in np.logspace(-6, 5, 45, dtype=np.float32)]
+    assert cs == sorted(cs, reverse=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        for c in cs:
+            model.C = c
+            model.fit(x, train.targets)
+            scores.append(100 * float(np.mean(model.predict(x_val) == val.targets)))
+        best = int(np.argmax(scores))  # argmax takes the first of equal scores: the largest C
+        model.C = cs[best]
+        model.fit(np.vstack([x, x_val]), np.hstack([train.targets, val.targets]))
+    return cs[best], scores[best], model
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_equals_the_loop_over_c(seed: int) -> None:
+    train, val, test = (clusters(4, size, 10 * seed + size) for size in (20, 8, 15))
+    predictor = Linear().fit(train, val, num_classes=4, metric=top1)
+    best_c, best_score, model = study_loop(train, val)
+    assert predictor.hyperparameters["C"] == pytest.approx(best_c, rel=1e-12)
+    assert predictor.hyperparameters["val_score"] == pytest.approx(best_score)
+    np.testing.assert_allclose(predictor.decide(test.x), model.decision_function(test.x.double().numpy()), atol=1e-10)
+
+
+def test_a_tie_goes_to_the_weakest_penalty() -> None:
+    # Clusters so far apart that every C is right on all of val.
+    train, val = clusters(3, 10, 1, spread=0.01), clusters(3, 5, 2, spread=0.01)
+    predictor = Linear().fit(train, val, num_classes=3, metric=top1)
+    assert predictor.hyperparameters["val_score"] == 100.0
+    assert predictor.hyperparameters["C"] == pytest.approx(1e6, rel=1e-6)
+
+
+def test_the_refit_uses_validation_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(linear, "PENALTIES", np.array([1.0]))
+    monkeypatch.setattr(linear, "TOLERANCE", 1e-10)
+    monkeypatch.setattr(linear, "MAX_ITERATIONS", 5000)
+    train, val, test = (clusters(3, size, size) for size in (15, 10, 7))
+    predictor = Linear().fit(train, val, num_classes=3, metric=top1)
+    both = LogisticRegression(C=1.0, tol=1e-10, max_iter=5000).fit(
+        torch.cat([train.x, val.x]).double().numpy(), np.concatenate([train.targets, val.targets])
+    )
+    expected = both.decision_function(test.x.double().numpy())
+    np.testing.assert_allclose(predictor.decide(test.x), expected, atol=1e-4)
+    train_only = LogisticRegression(C=1.0, tol=1e-10, max_iter=5000).fit(train.x.double().numpy(), train.targets)
+    assert np.abs(predictor.decide(test.x) - train_only.decision_function(test.x.double().numpy())).max() > 0.01
+
+
+def test_two_classes_equal_binary_regression_at_twice_c() -> None:
+    train, val, test = (clusters(2, size, size, spread=2.0) for size in (25, 12, 9))
+    predictor = Linear().fit(train, val, num_classes=2, metric=top1)
+    model = LogisticRegression(max_iter=100, tol=1e-4, warm_start=True)
+    x, x_val, best, best_c = train.x.double().numpy(), val.x.double().numpy(), -1.0, 0.0
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        for weight in np.logspace(-6, 5, 45, dtype=np.float32):
+            model.C = 2 / float(weight)
+            accuracy = float(np.mean(model.fit(x, train.targets).predict(x_val) == val.targets))
+            if accuracy > best:
+                best, best_c = accuracy, 1 / float(weight)
+        model.C = 2 * best_c
+        model.fit(np.vstack([x, x_val]), np.hstack([train.targets, val.targets]))
+    margin = model.decision_function(test.x.double().numpy())
+    decisions = predictor.decide(test.x)
+    assert predictor.hyperparameters["C"] == pytest.approx(best_c, rel=1e-12)
+    assert decisions.shape == (len(test.targets), 2)
+    np.testing.assert_allclose(decisions[:, 1] - decisions[:, 0], margin, atol=1e-10)
+
+
+@pytest.mark.parametrize("c", [0.03, 1.0])
+def test_two_classes_equal_the_two_row_softmax_at_c(c: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(linear, "PENALTIES", np.array([1 / c]))
+    monkeypatch.setattr(linear, "TOLERANCE", 1e-10)
+    monkeypatch.setattr(linear, "MAX_ITERATIONS", 5000)
+    train, val, test = (clusters(2, size, size, spread=2.0) for size in (25, 12, 9))
+    x = torch.cat([train.x, val.x]).double().numpy()
+    y = np.concatenate([train.targets, val.targets])
+
+    def softmax_rows(flat: np.ndarray, inputs: np.ndarray) -> np.ndarray:
+        rows = flat.reshape(2, -1)
+        return inputs @ rows[:, :-1].T + rows[:, -1]
+
+    def objective(flat: np.ndarray) -> float:
+        logits = softmax_rows(flat, x)
+        loss = np.logaddexp(logits[:, 0], logits[:, 1]) - logits[np.arange(len(y)), y]
+        return float(c * loss.sum() + 0.5 * np.square(flat.reshape(2, -1)[:, :-1]).sum())
+
+    solution = minimize(objective, np.zeros(2 * (x.shape[1] + 1)), method="BFGS", options={"gtol": 1e-7}).x
+    predictor = Linear().fit(train, val, num_classes=2, metric=top1)
+    expected = softmax_rows(solution, test.x.double().numpy())
+    decisions = predictor.decide(test.x)
+    np.testing.assert_allclose(decisions[:, 1] - decisions[:, 0], expected[:, 1] - expected[:, 0], atol=1e-3)
+
+
+def test_a_class_without_training_images_is_named() -> None:
+    train, val = clusters(4, 5, 1), clusters(4, 5, 2)
+    keep = train.targets != 2
+    short = Labelled(train.x[torch.from_numpy(keep)], train.targets[keep])
+    with pytest.raises(DataError, match=r"no image of class \[2\]"):
+        Linear().fit(short, val, num_classes=4, metric=top1)
+
+
+def test_a_variant_is_refused() -> None:
+    with pytest.raises(DataError, match="no variant 'x'"):
+        Linear("x")
+
+
+@pytest.mark.parametrize("protocol", [SplitProtocol, Linear, NearestNeighbours])
+def test_selection_never_sees_the_test_split(protocol: type[SplitProtocol]) -> None:
+    assert list(inspect.signature(protocol.fit).parameters) == ["self", "train", "val", "num_classes", "metric"]

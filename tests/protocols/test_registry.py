@@ -1,0 +1,50 @@
+"""Names of protocols."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from sslbench.errors import SslbenchError, UnknownNameError
+from sslbench.protocols import ProtocolSpec, list_protocols, protocol_spec, register_protocol
+from sslbench.protocols import registry as registry_module
+from sslbench.protocols.fewshot import FewShot
+from sslbench.protocols.linear import Linear
+
+
+def test_specs_build_what_they_declare() -> None:
+    assert isinstance(protocol_spec("linear").build(""), Linear)
+    built = protocol_spec("fewshot").build("20shot")
+    assert isinstance(built, FewShot)
+    assert built.shot == 20
+
+
+def test_every_variant_of_every_protocol_builds() -> None:
+    for name in list_protocols():
+        spec = protocol_spec(name)
+        assert spec.version >= 1
+        for variant in spec.variants:
+            assert spec.build(variant) is not None
+
+
+def test_an_unknown_name_lists_the_nearest() -> None:
+    with pytest.raises(UnknownNameError, match=r"unknown protocol 'liner'; nearest: linear"):
+        protocol_spec("liner")
+
+
+def test_a_taken_name_is_refused_and_the_same_declaration_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry_module, "_SPECS", dict(registry_module._SPECS))
+    mine = register_protocol(ProtocolSpec("mine", 1, "m:f", "x", kind="other"))
+    assert register_protocol(mine) is mine
+    assert list_protocols("other") == ["mine"]
+    assert "mine" not in list_protocols("recognition")
+    with pytest.raises(SslbenchError, match="'linear' is already registered"):
+        register_protocol(ProtocolSpec("linear", 2, "m:f", "x"))
+
+
+def test_listing_imports_no_numerics() -> None:
+    code = "import sys, sslbench.protocols as p; p.list_protocols(); print('torch' in sys.modules, 'sklearn' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "False"]
