@@ -37,7 +37,9 @@ class TimmNetwork(Network):
             return embeddings.flatten(1)
         if features.ndim == 3:
             if "cls" in self.pooling and not self._class_token:
-                raise BackboneError(f"pooling {self.pooling!r} needs a class token, which this network does not have; use avg")
+                raise BackboneError(
+                    f"pooling {self.pooling!r} needs a class token, which this network does not have; use avg"
+                )
             return pool_tokens(features, self._prefix, self.pooling)
         if getattr(self._timm, "output_fmt", "NCHW") == "NHWC":
             features = features.permute(0, 3, 1, 2)
@@ -59,7 +61,9 @@ class TimmNetwork(Network):
             raise BackboneError(f"timm's {type(self._timm).__name__} gives no intermediate features")
         depth = len(self._timm.feature_info)
         if isinstance(indices, int) and indices > depth:
-            raise BackboneError(f"pooling last-{indices} asked for, but {type(self._timm).__name__} has {depth} blocks or stages")
+            raise BackboneError(
+                f"pooling last-{indices} asked for, but {type(self._timm).__name__} has {depth} blocks or stages"
+            )
         return list(self._timm.forward_intermediates(images, indices=indices, intermediates_only=True, **options))
 
     def _last(self, images: Tensor, blocks: int) -> Tensor:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import tempfile
+import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -29,9 +30,13 @@ class DamagedFileError(CacheError):
 
 @dataclass(frozen=True)
 class CacheEntry:
-    """One file as `sslbench cache ls` shows it. recipe: what its key was made from."""
+    """One file as `sslbench cache ls` shows it.
+
+    label: who wrote it, for people; recipe: what its key was made from.
+    """
 
     path: Path
+    label: str
     bytes: int
     modified: float
     recipe: Mapping[str, Any]
@@ -77,7 +82,7 @@ class FeatureCache:
         key = recipe_key(recipe)
         return self.root / key[:2] / f"{key}.safetensors"
 
-    def get(self, recipe: Mapping[str, Any], compute: Callable[[], Arrays]) -> tuple[Arrays, bool]:
+    def get(self, recipe: Mapping[str, Any], compute: Callable[[], Arrays], label: str = "") -> tuple[Arrays, bool]:
         """The arrays of a recipe and whether they came from disk; computed and stored when absent or damaged.
 
         When the disk is full the computed arrays are returned all the same, with a CacheWarning.
@@ -92,7 +97,7 @@ class FeatureCache:
                 return found, True
             arrays = compute()
             try:
-                _write(path, arrays, recipe)
+                _write(path, arrays, recipe, label)
             except OSError as error:
                 warnings.warn(
                     f"could not store features in {self.root}: {error}. This run goes on with them in memory; free space "
@@ -128,6 +133,25 @@ class FeatureCache:
             except (DamagedFileError, KeyError, ValueError):
                 recipe = {}
             yield CacheEntry(path, stat.st_size, stat.st_mtime, recipe)
+
+    def prune(self, *, everything: bool = False, older_than_days: float | None = None) -> list[Path]:
+        """Remove damaged files and interrupted writers' leftovers; on request old features, or all. Returns them.
+
+        A leftover younger than an hour may belong to a writer at work and stays.
+        """
+        now = time.time()
+        doomed = [path for path in self.leftovers() if everything or now - path.stat().st_mtime > 3600]
+        for path in self.files():
+            if everything or (older_than_days is not None and now - path.stat().st_mtime > older_than_days * 86400):
+                doomed.append(path)
+                continue
+            try:
+                read(path)
+            except DamagedFileError:
+                doomed.append(path)
+        for path in doomed:
+            path.unlink(missing_ok=True)
+        return doomed
 
     def verify(self) -> list[str]:
         """One message for each damaged file."""
@@ -171,10 +195,15 @@ def read(path: Path) -> tuple[Arrays, dict[str, Any]]:
         raise DamagedFileError(f"damaged cache file {path}: its recipe cannot be read") from error
 
 
-def _write(path: Path, arrays: Arrays, recipe: Mapping[str, Any]) -> None:
+def _write(path: Path, arrays: Arrays, recipe: Mapping[str, Any], label: str) -> None:
     from safetensors.numpy import save
 
-    metadata = {"format": FORMAT, "recipe": json.dumps(recipe, sort_keys=True), "checksum": _checksum(arrays)}
+    metadata = {
+        "format": FORMAT,
+        "label": label,
+        "recipe": json.dumps(recipe, sort_keys=True),
+        "checksum": _checksum(arrays),
+    }
     content = save({name: np.ascontiguousarray(array) for name, array in arrays.items()}, metadata=metadata)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.stem[:8], suffix=".tmp")
     try:

@@ -71,7 +71,7 @@ class FeatureStore:
             seconds = time.perf_counter() - start
             return arrays
 
-        arrays, _ = self.cache.get(recipe, compute)
+        arrays, _ = self.cache.get(recipe, compute, backbone.name)
         features = Features(torch.from_numpy(arrays["x"]).to(self.device), arrays["rows"], seconds)
         # The seconds belong to the case that extracted; a later case that finds the features in memory spent none.
         self._held[key] = Features(features.x, features.rows, 0.0)

@@ -128,6 +128,18 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.skip("needs a usable GPU; none could be allocated on, or --sslbench-device is cpu")
 
 
+@pytest.hookimpl(optionalhook=True, wrapper=True)
+def pytest_benchmark_group_stats(config: pytest.Config) -> Generator[None, Any, Any]:
+    """Leave the cases out of pytest-benchmark's table (one round has no spread to show), except under -v.
+
+    The timings stay in --benchmark-json and in the records.
+    """
+    groups = yield
+    if config.get_verbosity() > 0:
+        return groups
+    return [(name, group) for name, group in groups if not str(name).startswith("sslbench ")]
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]

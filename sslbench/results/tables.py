@@ -29,9 +29,14 @@ _LEGEND = (
 )
 
 
+def natural(text: str) -> list[tuple[int, str]]:
+    """A sort key that puts 5shot before 20shot."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", text)]
+
+
 def ordered(records: Iterable[Record]) -> list[Record]:
     """The records by task, then backbone; RecordError where two are of one case, for which a table has one place."""
-    result = sorted(records, key=lambda record: (record.task["id"], record.backbone["name"]))
+    result = sorted(records, key=lambda record: (natural(record.task["id"]), record.backbone["name"]))
     for first, second in pairwise(result):
         if (first.task["id"], first.backbone["name"]) == (second.task["id"], second.backbone["name"]):
             raise RecordError(f"expected one record a case, got two of {first.case!r}; make one table a run")
@@ -87,7 +92,7 @@ def terminal_table(records: Iterable[Record], width: int) -> list[str]:
     cells = {(r.backbone["name"], r.task["id"]): _terminal_cell(r) for r in records}
     first = _padded(["backbone ", *(f"{name} " for name in backbones)], left=True)
     blocks: list[list[str]] = []
-    for task in sorted({record.task["id"] for record in records}):
+    for task in sorted({record.task["id"] for record in records}, key=natural):
         column = _padded([f"{task} ", *(cells.get((name, task), "– ") for name in backbones)], left=False)
         if not blocks or len(blocks[-1][0]) + 1 + len(column[0]) > width:
             blocks.append(list(first))

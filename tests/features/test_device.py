@@ -65,7 +65,8 @@ def test_a_named_gpu_that_is_absent_is_refused_with_one_line(monkeypatch: pytest
 
 
 @pytest.mark.parametrize(
-    ("worker", "expected"), [(None, "cuda:0"), ("gw0", "cuda:0"), ("gw1", "cuda:1"), ("gw5", "cuda:1"), ("master", "cuda:0")]
+    ("worker", "expected"),
+    [(None, "cuda:0"), ("gw0", "cuda:0"), ("gw1", "cuda:1"), ("gw5", "cuda:1"), ("master", "cuda:0")],
 )
 @pytest.mark.parametrize("device", ["auto", "cuda"])
 def test_workers_share_the_visible_gpus(
