@@ -129,10 +129,11 @@ class FeatureCache:
         for path in self.files():
             stat = path.stat()
             try:
-                recipe = json.loads(_header(path)["recipe"])
-            except (DamagedFileError, KeyError, ValueError):
-                recipe = {}
-            yield CacheEntry(path, stat.st_size, stat.st_mtime, recipe)
+                metadata = _header(path)
+                label, recipe = metadata.get("label", ""), json.loads(metadata["recipe"])
+            except DamagedFileError:
+                label, recipe = "", {}
+            yield CacheEntry(path, label, stat.st_size, stat.st_mtime, recipe)
 
     def prune(self, *, everything: bool = False, older_than_days: float | None = None) -> list[Path]:
         """Remove damaged files and interrupted writers' leftovers; on request old features, or all. Returns them.
