@@ -131,7 +131,7 @@ class FeatureCache:
             try:
                 metadata = _header(path)
                 label, recipe = metadata.get("label", ""), json.loads(metadata["recipe"])
-            except DamagedFileError:
+            except (DamagedFileError, KeyError, ValueError):
                 label, recipe = "", {}
             yield CacheEntry(path, label, stat.st_size, stat.st_mtime, recipe)
 

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sslbench.errors import CacheWarning, RecordError
+from sslbench.errors import CacheWarning, RecordError, SslbenchError
+from sslbench.protocols import protocol_spec
 from sslbench.results.record import Record, dump, slug, write_atomic
 from sslbench.results.references import read_records
 
@@ -67,14 +68,28 @@ class Run:
             return None
 
     def records(self) -> list[Record]:
-        """Every sound record, sorted by case; damaged ones and those of another schema are reported and left out."""
+        """Every sound record, sorted by case.
+
+        Damaged ones, and those of another schema or protocol version, are reported and left out.
+        """
         found = []
         for path in sorted((self.directory / "records").glob("*.json")):
             try:
-                found.append(read_record(path))
-            except RecordError as error:
+                record = read_record(path)
+                _check_version(record)
+            except SslbenchError as error:
                 warnings.warn(f"{error}; left out", CacheWarning, stacklevel=2)
+            else:
+                found.append(record)
         return sorted(found, key=lambda record: record.case)
+
+
+def _check_version(record: Record) -> None:
+    current = str(protocol_spec(record.task["protocol"]).version)
+    if str(record.task["version"]).partition(":")[0] != current:
+        raise RecordError(
+            f"{record.case} was run with version {record.task['version']} of its protocol, which is now {current}"
+        )
 
 
 def read_record(path: Path) -> Record:

@@ -41,7 +41,7 @@ def test_cpu_is_taken_as_it_is() -> None:
 
 @pytest.mark.parametrize("device", ["tpu", "", "CPU", "mps"])
 def test_an_unknown_device_is_refused(device: str) -> None:
-    with pytest.raises(DeviceError, match="unknown device .*expected auto, cpu, cuda or cuda:N"):
+    with pytest.raises(DeviceError, match=r"unknown device .*expected auto, cpu, cuda or cuda:N"):
         resolve_device(device)
 
 

@@ -1,0 +1,96 @@
+"""Names and declarations of datasets, and the Dataset type."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from sslbench.config import Settings
+from sslbench.datasets import dataset_spec, list_datasets, load_dataset, register_dataset
+from sslbench.datasets import registry as registry_module
+from sslbench.datasets.dataset import Dataset, DatasetSpec, ImageSource, Split
+from sslbench.errors import DataError, UnknownNameError
+
+
+def tiny(settings: Settings) -> Dataset:
+    def split(name: str) -> Split:
+        images = np.zeros((2, 4, 4, 3), dtype=np.uint8)
+        return Split(name, ImageSource(f"tiny:{name}", 2, lambda a, b: images[a:b]), np.array([0, 1]))
+
+    return Dataset("tiny", ("x", "y"), {name: split(name) for name in ("train", "val", "test")}, "top1")
+
+
+@pytest.fixture
+def specs(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(registry_module, "_SPECS", dict(registry_module._SPECS))
+    load_dataset.cache_clear()
+    yield
+    load_dataset.cache_clear()
+
+
+def test_every_declaration_loads_as_declared() -> None:
+    for name in list_datasets():
+        spec = dataset_spec(name)
+        dataset = load_dataset(name)
+        assert dataset.name == name
+        assert len(dataset.classes) == spec.num_classes
+        assert (dataset.metric, dataset.kind) == (spec.metric, spec.kind)
+        assert set(dataset.splits) == {"train", "val", "test"}
+        for split_name, split in dataset.splits.items():
+            assert split.name == split_name
+            assert set(np.unique(split.targets)) == set(range(spec.num_classes)), (name, split_name)
+
+
+def test_globs_choose_names() -> None:
+    assert list_datasets("world-c*") == ["world-colour", "world-count"]
+    assert list_datasets("digits") == ["digits"]
+    assert list_datasets("nothing*") == []
+
+
+@pytest.mark.parametrize(("name", "near"), [("digit", "digits"), ("world-color", "world-colour")])
+def test_an_unknown_name_lists_the_nearest(name: str, near: str) -> None:
+    with pytest.raises(UnknownNameError, match=rf"unknown dataset '{name}'; nearest: {near}.*folder:PATH"):
+        load_dataset(name)
+
+
+def test_a_registered_dataset_loads_by_name(specs: None) -> None:
+    spec = DatasetSpec("tiny", tiny, 2, "two black pictures", "MIT", "here")
+    assert register_dataset(spec) is spec
+    assert register_dataset(spec) is spec
+    assert "tiny" in list_datasets()
+    assert load_dataset("tiny").classes == ("x", "y")
+
+
+def test_a_taken_name_is_refused(specs: None) -> None:
+    with pytest.raises(DataError, match="'digits' is already registered"):
+        register_dataset(DatasetSpec("digits", tiny, 2, "", "", ""))
+    assert dataset_spec("digits").num_classes == 10
+
+
+def test_a_wrong_number_of_classes_is_refused(specs: None) -> None:
+    register_dataset(DatasetSpec("tiny", tiny, 3, "", "", ""))
+    with pytest.raises(DataError, match="tiny: expected 3 classes, found 2"):
+        load_dataset("tiny")
+
+
+def test_a_split_needs_a_target_for_each_image() -> None:
+    with pytest.raises(DataError, match="split 'train' has 3 images but 2 targets"):
+        Split("train", ImageSource("f", 3, lambda a, b: None), np.array([0, 1]))
+
+
+def test_the_fingerprint_follows_classes_images_and_targets() -> None:
+    base = tiny(Settings())
+    split = base.splits["train"]
+    relabelled = Split("train", split.images, np.array([1, 0]))
+    redrawn = Split("train", replace(split.images, fingerprint="other"), split.targets)
+    others = [
+        replace(base, classes=("x", "z")),
+        replace(base, splits={**base.splits, "train": relabelled}),
+        replace(base, splits={**base.splits, "train": redrawn}),
+    ]
+    assert len({dataset.fingerprint for dataset in (base, *others)}) == 4
+    same = replace(base, name="renamed", splits=dict(reversed(base.splits.items())))
+    assert same.fingerprint == base.fingerprint
