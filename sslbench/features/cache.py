@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import tempfile
 import time
 import warnings
@@ -18,6 +17,7 @@ import numpy.typing as npt
 from filelock import FileLock
 
 from sslbench.errors import CacheError, CacheWarning
+from sslbench.files import write_atomic
 
 FORMAT = "sslbench-features-1"
 
@@ -206,11 +206,4 @@ def _write(path: Path, arrays: Arrays, recipe: Mapping[str, Any], label: str) ->
         "checksum": _checksum(arrays),
     }
     content = save({name: np.ascontiguousarray(array) for name, array in arrays.items()}, metadata=metadata)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.stem[:8], suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    write_atomic(path, content)

@@ -98,7 +98,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keep one backbone's cases together, so that it is loaded once; other items stay where they are."""
+    """Keep one backbone's cases together, so that it is loaded once; other items stay where they are.
+
+    A test whose protocol has no case in this session is deselected.
+    """
+    empty = [item for item in items if _has_no_case(item)]
+    if empty:
+        config.hook.pytest_deselected(items=empty)
+        items[:] = [item for item in items if item not in empty]
     order = {name: index for index, name in enumerate(_collected_backbones(items))}
     places = [index for index, item in enumerate(items) if _backbone(item) is not None]
     cases = sorted((items[index] for index in places), key=lambda item: order[str(_backbone(item))])
@@ -106,9 +113,19 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[place] = item
 
 
-def _backbone(item: pytest.Item) -> str | None:
+def _param(item: pytest.Item) -> Any:
     callspec = getattr(item, "callspec", None)
-    param = callspec.params.get("sslbench_case") if callspec is not None else None
+    return callspec.params.get("sslbench_case") if callspec is not None else None
+
+
+def _has_no_case(item: pytest.Item) -> bool:
+    # pytest gives a test with an empty list of parameters one item with a placeholder.
+    param = _param(item)
+    return param is not None and not isinstance(param, tuple)
+
+
+def _backbone(item: pytest.Item) -> str | None:
+    param = _param(item)
     return param[0] if param is not None else None
 
 
@@ -120,11 +137,16 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip a `gpu` test where no GPU can be used, tried by an allocation."""
     if item.get_closest_marker("gpu") is None:
         return
+    from sslbench.errors import DeviceError
     from sslbench.features.device import resolve_device
 
     state = item.config.stash[STATE]
     device = state.options.settings.device
-    if resolve_device("auto" if device == "cpu" else device) == "cpu" or device == "cpu":
+    try:
+        usable = device != "cpu" and resolve_device(device) != "cpu"
+    except DeviceError as error:
+        pytest.skip(f"needs a usable GPU; {error}")
+    if not usable:
         pytest.skip("needs a usable GPU; none could be allocated on, or --sslbench-device is cpu")
 
 

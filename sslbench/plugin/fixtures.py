@@ -23,7 +23,9 @@ def sslbench_case(request: pytest.FixtureRequest) -> PreparedCase:
     try:
         return state.runner.prepare(make_case(backbone, task))
     except SslbenchError as error:
-        pytest.fail(f"{type(error).__name__}: {error}", pytrace=False)
+        told = f"{type(error).__name__}: {error}"
+    # Outside the except block: pytest would print the error once more as the cause.
+    pytest.fail(told, pytrace=False)
 
 
 @pytest.fixture
@@ -64,7 +66,8 @@ def _timed(request: pytest.FixtureRequest, case: PreparedCase) -> Record:
     benchmark.group = f"sslbench {case.case.task.protocol}"
     try:
         record: Record = benchmark.pedantic(case.execute, rounds=1, iterations=1)
+        benchmark.extra_info.update({name: score["value"] for name, score in record.scores.items()})
+        return record
     except SslbenchError as error:
-        pytest.fail(f"{case.case.name}: {type(error).__name__}: {error}", pytrace=False)
-    benchmark.extra_info.update({name: score["value"] for name, score in record.scores.items()})
-    return record
+        told = f"{case.case.name}: {type(error).__name__}: {error}"
+    pytest.fail(told, pytrace=False)

@@ -55,12 +55,16 @@ def run_gate(config: pytest.Config, state: SessionState) -> None:
         f"{len(failed)} significantly worse (Holm, level {options.gate_level:g})"
     )
     for result in failed:
-        _fail(config, state.nodes[result.case], f"regression gate: {result.case}: {result.message}")
+        _fail(config, state, state.nodes[result.case], f"regression gate: {result.case}: {result.message}")
 
 
-def _fail(config: pytest.Config, nodeid: str, message: str) -> None:
+def _fail(config: pytest.Config, state: SessionState, nodeid: str, message: str) -> None:
     terminal = config.pluginmanager.get_plugin("terminalreporter")
     if terminal is not None:
+        if any(report.nodeid == nodeid for report in terminal.stats.get("failed", [])):
+            # The test has failed by itself: one failure is enough.
+            state.summary.append(message)
+            return
         # The case has been counted as passed, before the other cases' p-values were known.
         passed = terminal.stats.get("passed", [])
         passed[:] = [report for report in passed if report.nodeid != nodeid]

@@ -5,11 +5,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import os
 import re
-import tempfile
 from dataclasses import asdict, dataclass, fields
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -85,19 +82,6 @@ def slug(case: str) -> str:
     """A file name for a case: readable, and unique through a short digest of the whole name."""
     readable = re.sub(r"[^A-Za-z0-9.=+-]+", "_", case).strip("_")[:120]
     return f"{readable}-{hashlib.sha256(case.encode()).hexdigest()[:8]}"
-
-
-def write_atomic(path: Path, data: bytes) -> None:
-    """Write through a temporary file and a rename, so that a reader sees the old file or the whole new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def dump(data: Any) -> bytes:

@@ -8,8 +8,9 @@ from importlib.resources import files
 from pathlib import Path
 from string import Template
 
+from sslbench.files import write_atomic
 from sslbench.results.compare import RECIPE, flatten
-from sslbench.results.record import Record, slug, write_atomic
+from sslbench.results.record import Record, slug
 from sslbench.results.tables import (
     TIMINGS,
     VERDICT_MARKS,

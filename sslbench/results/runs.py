@@ -13,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from sslbench.errors import CacheWarning, RecordError, SslbenchError
+from sslbench.files import write_atomic
 from sslbench.protocols import protocol_spec
-from sslbench.results.record import Record, dump, slug, write_atomic
+from sslbench.results.record import Record, dump, slug
 from sslbench.results.references import read_records
 
 

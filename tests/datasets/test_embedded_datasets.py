@@ -35,10 +35,10 @@ def test_the_three_single_tasks_share_their_images() -> None:
 
 
 def test_other_images_have_other_fingerprints() -> None:
-    prints = [
-        fingerprint for name in ("world-shape", "world-count", "world-objects") for fingerprint in fingerprints(name).values()
-    ]
-    assert len(set(prints)) == 9
+    prints: list[str] = []
+    for name in ("world-shape", "world-count", "world-objects"):
+        prints += fingerprints(name).values()
+    assert len(prints) == len(set(prints)) == 9
 
 
 def test_datasets_on_shared_images_still_differ() -> None:

@@ -1,0 +1,126 @@
+"""Preprocessing against torchvision's and timm's transforms, value for value."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import timm
+import torch
+from PIL import Image
+from torchvision import transforms as T
+from torchvision.transforms.functional import InterpolationMode
+
+from sslbench.backbones import load_backbone
+from sslbench.backbones.preprocessing import IMAGENET_MEAN, IMAGENET_STD, PRESETS, Preprocessing, from_timm
+from sslbench.errors import BackboneError, UnknownNameError
+
+# (width, height): portrait, landscape, square, odd, smaller than the target, and with a side that fits already.
+SIZES = [(333, 500), (501, 375), (300, 300), (97, 41), (31, 55), (224, 317), (225, 224), (224, 224), (1, 9)]
+
+
+def picture(width: int, height: int) -> Image.Image:
+    rng = np.random.default_rng(width * 1000 + height)
+    return Image.fromarray(rng.integers(0, 256, size=(height, width, 3), dtype=np.uint8))
+
+
+def apply(preprocessing: Preprocessing, image: Image.Image) -> torch.Tensor:
+    return preprocessing.normalise(torch.from_numpy(np.array(preprocessing.pixels([image]))))[0]
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize(("resize", "crop"), [(224, 224), (256, 224), (73, 64)])
+def test_equals_torchvision(size: tuple[int, int], resize: int, crop: int) -> None:
+    reference = T.Compose(
+        [
+            T.Resize(resize, InterpolationMode.BICUBIC, antialias=True),
+            T.CenterCrop(crop),
+            T.ToTensor(),
+            T.Normalize(IMAGENET_MEAN, IMAGENET_STD),
+        ]
+    )
+    image = picture(*size)
+    got = apply(Preprocessing(input_size=(crop, crop), resize=resize), image)
+    assert got.shape == (3, crop, crop)
+    assert torch.equal(got, reference(image))
+
+
+@pytest.mark.parametrize("name", ["bilinear", "nearest", "lanczos"])
+def test_other_interpolations_equal_torchvision(name: str) -> None:
+    reference = T.Compose([T.Resize(64, InterpolationMode(name), antialias=True), T.CenterCrop(64), T.ToTensor()])
+    preprocessing = Preprocessing((64, 64), 64, name, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+    assert torch.equal(apply(preprocessing, picture(97, 41)), reference(picture(97, 41)))
+
+
+def test_stretching_equals_torchvision() -> None:
+    reference = T.Compose([T.Resize((48, 64), InterpolationMode.BICUBIC, antialias=True), T.ToTensor()])
+    preprocessing = Preprocessing((48, 64), None, "bicubic", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+    assert torch.equal(apply(preprocessing, picture(97, 41)), reference(picture(97, 41)))
+
+
+@pytest.mark.parametrize(
+    "arch", ["resnet50.a1_in1k", "test_resnet.r160_in1k", "vit_base_patch16_224.dino", "test_vit2.r160_in1k"]
+)
+def test_from_timm_equals_timms_own_transform(arch: str) -> None:
+    config = timm.data.resolve_data_config(pretrained_cfg=timm.get_pretrained_cfg(arch).to_dict())
+    transform = timm.data.create_transform(**config)
+    for size in SIZES:
+        got = apply(from_timm(config), picture(*size))
+        torch.testing.assert_close(got, transform(picture(*size)), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize(("crop_pct", "resize"), [(0.875, 256), (1.0, 224), (0.95, 235), (0.9, 248)])
+def test_from_timm_turns_the_crop_fraction_into_a_resize(crop_pct: float, resize: int) -> None:
+    config = {
+        "input_size": (3, 224, 224), "crop_pct": crop_pct, "interpolation": "bicubic", "mean": (0.1, 0.2, 0.3),
+        "std": (1, 2, 3), "crop_mode": "center",
+    }  # fmt: skip
+    got = from_timm(config)
+    assert (got.input_size, got.resize, got.mean) == ((224, 224), resize, (0.1, 0.2, 0.3))
+    assert from_timm({**config, "crop_mode": "squash"}).resize is None
+    taken_whole = from_timm(config, 64)
+    assert (taken_whole.input_size, taken_whole.resize) == ((64, 64), 64)
+    with pytest.raises(BackboneError, match="crop_mode 'border' is not supported"):
+        from_timm({**config, "crop_mode": "border"})
+
+
+def test_arrays_and_pictures_give_the_same_pixels() -> None:
+    arrays = np.random.default_rng(0).integers(0, 256, size=(3, 40, 50, 3), dtype=np.uint8)
+    preprocessing = Preprocessing(input_size=(32, 32), resize=36)
+    pictures = [Image.fromarray(array) for array in arrays]
+    np.testing.assert_array_equal(preprocessing.pixels(arrays), preprocessing.pixels(pictures))
+
+
+def test_arrays_of_the_right_size_pass_as_they_are() -> None:
+    arrays = np.random.default_rng(0).integers(0, 256, size=(3, 32, 32, 3), dtype=np.uint8)
+    assert Preprocessing(input_size=(32, 32), resize=32).pixels(arrays) is arrays
+    assert Preprocessing(input_size=(32, 32), resize=None).pixels(arrays) is arrays
+    cropped = Preprocessing(input_size=(32, 32), resize=36).pixels(arrays)
+    assert not np.array_equal(cropped, arrays)
+
+
+def test_impossible_settings_are_refused() -> None:
+    with pytest.raises(BackboneError, match="unknown interpolation 'cubic'; known: nearest"):
+        Preprocessing(interpolation="cubic")
+    with pytest.raises(BackboneError, match="at most resize 200"):
+        Preprocessing(input_size=(224, 224), resize=200)
+    with pytest.raises(BackboneError, match="must be positive"):
+        Preprocessing(input_size=(0, 10))
+
+
+def test_presets_of_the_study() -> None:
+    paper = load_backbone("random-init?preprocessing=paper").preprocessing
+    assert (paper.input_size, paper.resize, paper.interpolation) == ((224, 224), 224, "bicubic")
+    assert (paper.mean, paper.std) == ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    assert PRESETS["paper-nonorm"].mean == (0.0, 0.0, 0.0)
+    with pytest.raises(UnknownNameError, match="unknown preprocessing preset 'papr'; nearest: paper"):
+        load_backbone("random-init?preprocessing=papr")
+
+
+def test_to_json_tells_every_setting() -> None:
+    base = Preprocessing()
+    others = [
+        Preprocessing(input_size=(200, 224)), Preprocessing(resize=256), Preprocessing(resize=None),
+        Preprocessing(interpolation="bilinear"), Preprocessing(mean=(0, 0, 0)), Preprocessing(std=(1, 1, 1)),
+    ]  # fmt: skip
+    texts = {str(sorted(preprocessing.to_json().items())) for preprocessing in [base, *others]}
+    assert len(texts) == 7

@@ -1,0 +1,215 @@
+"""What each option does to a run, its ini twin, and which of command line, environment and ini file wins."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+
+import pytest
+
+PAIR = ("--sslbench-backbones", "tiny", "--sslbench-tasks", "knn/pair")
+
+
+def looked(project, option: str) -> set[str]:
+    """Which of the places `cli`, `env`, `ini` and `default` a run used for the option's directory."""
+    if option == "data":
+        return {(project.path / "data_dir.txt").read_text().rpartition("/")[2]}
+    inside = {"cache": "features", "results": "embedded/records"}[option]
+    return {path.name for path in project.path.iterdir() if (path / inside).is_dir()}
+
+
+@pytest.mark.parametrize("option", ["cache", "results", "data"])
+@pytest.mark.parametrize("given", [("ini",), ("ini", "env"), ("ini", "env", "cli"), ("env",), ("cli",)])
+def test_command_line_before_environment_before_ini_file(project, monkeypatch, option, given):
+    ini = {f"sslbench_{option}": "ini"} if "ini" in given else {f"sslbench_{option}": ""}
+    others = {"cache": "sslbench_results", "results": "sslbench_cache", "data": "sslbench_cache"}
+    project.ini(**{others[option]: str(project.path / "other" / "deep")}, **ini)
+    if "env" in given:
+        monkeypatch.setenv(f"SSLBENCH_{option.upper()}", str(project.path / "env"))
+    cli = (f"--sslbench-{option}", str(project.path / "cli")) if "cli" in given else ()
+    project.run(*PAIR, *cli).assert_outcomes(passed=1)
+    used = looked(project, option)
+    used.discard("results" if option == "data" else "")
+    assert used == {given[-1]}
+
+
+def test_a_relative_directory_in_the_ini_file_belongs_to_the_project(project, monkeypatch):
+    below = project.path / "below"
+    below.mkdir()
+    monkeypatch.chdir(below)
+    project.run("..", *PAIR).assert_outcomes(passed=1)
+    assert set(project.records()) == {"tiny|knn/pair"}
+    assert not (below / "results").exists()
+
+
+def test_offline_reaches_the_hub_library(project, monkeypatch):
+    project.tests("import os\ndef test_it(): assert os.environ.get('HF_HUB_OFFLINE') == '1'")
+    project.run().assert_outcomes(failed=1)
+    project.run("--sslbench-offline").assert_outcomes(passed=1)
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    project.ini(sslbench_offline="true")
+    project.run().assert_outcomes(passed=1)
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    project.ini(sslbench_offline="false")
+    project.run().assert_outcomes(failed=1)
+
+
+@pytest.mark.parametrize("how", ["cli", "ini"])
+def test_dtype_is_recorded_and_has_features_of_its_own(project, tmp_path, how):
+    cache = tmp_path / "cold"
+    project.ini(sslbench_cache=str(cache))
+    project.run(*PAIR).assert_outcomes(passed=1)
+    (full,) = project.records().values()
+    assert full["backbone"]["dtype"] == "float32"
+    first = set(cache.rglob("*.safetensors"))
+    if how == "ini":
+        project.ini(sslbench_cache=str(cache), sslbench_dtype="bfloat16")
+    project.run(*PAIR, *(("--sslbench-dtype", "bfloat16") if how == "cli" else ())).assert_outcomes(passed=1)
+    (half,) = project.records().values()
+    assert half["backbone"]["dtype"] == "bfloat16"
+    assert half["key"] != full["key"]
+    assert len(set(cache.rglob("*.safetensors")) - first) == len(first) == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--sslbench-dtype", "float8"), "float8"),
+        (("--sslbench-rerun", "some"), "some"),
+        (("--sslbench-bad-images", "hide"), "hide"),
+        (("--sslbench-gate-level", "often"), "--sslbench-gate-level takes a number, got 'often'"),
+        (("--sslbench-gate-min-drop", "much"), "--sslbench-gate-min-drop takes a number, got 'much'"),
+    ],
+)
+def test_a_value_outside_the_choices_is_refused(project, arguments, said):
+    result = project.run(*arguments)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    text = result.stdout.str() + result.stderr.str()
+    assert said in text
+    assert "Traceback" not in text
+
+
+def test_a_bad_choice_in_the_ini_file_is_refused(project):
+    project.ini(sslbench_dtype="float8")
+    result = project.run()
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert "sslbench_dtype in the ini file: expected float32, bfloat16, float16, got 'float8'" in result.stderr.str()
+
+
+@pytest.mark.parametrize("device", ["cuda", "cuda:7"])
+def test_a_gpu_that_is_not_there_is_said_in_one_line(project, monkeypatch, device):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    result = project.run_alone(*PAIR, "--sslbench-device", device)
+    result.assert_outcomes(errors=1)
+    text = result.stdout.str()
+    assert f"device {device} was asked for but cannot be used" in text
+    assert "Use --sslbench-device cpu" in text
+    assert "Traceback" not in text
+    assert "site-packages" not in text
+    assert len(result.outlines) < 24
+    assert project.records() == {}
+
+
+def test_an_unknown_device_is_answered_with_the_known_ones(project):
+    result = project.run(*PAIR, "--sslbench-device", "tpu")
+    result.assert_outcomes(errors=1)
+    assert "unknown device 'tpu'; expected auto, cpu, cuda or cuda:N" in result.stdout.str()
+
+
+@pytest.mark.parametrize("device", ["auto", "cuda", "cpu"])
+def test_a_gpu_test_is_skipped_with_a_reason_where_there_is_none(project, monkeypatch, device):
+    import torch
+
+    def no_gpu(*_args, device="cpu", **_kwargs):
+        raise RuntimeError("no CUDA GPUs are available")
+
+    monkeypatch.setattr(torch, "zeros", no_gpu)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    project.tests("import pytest\n@pytest.mark.gpu\ndef test_it(): raise AssertionError\ndef test_other(): pass")
+    result = project.run("-m", "gpu", "-rs", "--sslbench-device", device)
+    result.assert_outcomes(skipped=1, deselected=1)
+    result.stdout.fnmatch_lines(["SKIPPED*needs a usable GPU*"])
+
+
+def break_image(folder):
+    broken = sorted(folder.rglob("*.png"))[0]
+    broken.write_bytes(broken.read_bytes()[:40])
+    return broken
+
+
+def test_an_unreadable_image_is_named(project):
+    folder = project.folder()
+    broken = break_image(folder)
+    result = project.run("--sslbench-backbones", "tiny", "--sslbench-tasks", f"knn/folder:{folder}")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    text = result.stdout.str().replace("\n", "")
+    assert str(broken) in text
+    assert "Traceback" not in text
+    assert project.records() == {}
+
+
+@pytest.mark.parametrize("how", ["cli", "ini"])
+def test_skipped_images_are_counted_in_the_record(project, how):
+    folder = project.folder()
+    break_image(folder)
+    skip = ("--sslbench-bad-images", "skip") if how == "cli" else ()
+    if how == "ini":
+        project.ini(sslbench_bad_images="skip")
+    selected = ("--sslbench-backbones", "tiny", "--sslbench-tasks", f"knn/folder:{folder}")
+    project.run(*selected, *skip).assert_outcomes(passed=1)
+    (record,) = project.records().values()
+    skipped = record["task"]["details"]["skipped_images"]
+    assert list(skipped.values()) == [1]
+    assert set(skipped) <= {"train", "val", "test"}
+
+
+def test_an_unwritable_directory_is_named_with_the_way_out(project):
+    blocked = project.path / "blocked"
+    blocked.write_text("a file, where a directory should be")
+    for option in ("results", "cache"):
+        result = project.run(*PAIR, f"--sslbench-{option}", str(blocked))
+        result.assert_outcomes(errors=1)
+        text = result.stdout.str()
+        assert f"the {option} directory {blocked}" in text
+        assert f"--sslbench-{option} DIR" in text
+        assert "Traceback" not in text
+
+
+def test_help_lists_every_option_with_its_ini_twin(project):
+    text = " ".join(project.run("--help").stdout.str().split())
+    for name in ["suite", "backbones", "tasks", "data", "cache", "results", "device", "dtype", "bad-images", "rerun", "baseline", "gate-level", "gate-min-drop", "save-baseline", "offline"]:
+        assert f"--sslbench-{name}" in text
+        assert f"(ini: sslbench_{name.replace('-', '_')})" in text
+
+
+def test_the_markers_are_known_under_strict_markers(project):
+    names = ["linear", "knn", "fewshot", "finetune", "detection", "dense", "analysis", "slow", "gpu", "download"]
+    marks = "".join(f"@pytest.mark.{name}\n" for name in names if name != "gpu")
+    project.tests(f"import pytest\n{marks}def test_it(): pass")
+    project.run("--strict-markers").assert_outcomes(passed=1)
+    project.tests("import pytest\n@pytest.mark.sslbenhc(protocol='knn')\ndef test_it(): pass")
+    project.run("--strict-markers").assert_outcomes(errors=1)
+    listed = project.run("--markers").stdout.str()
+    for name in [*names, "sslbench(protocol)"]:
+        assert f"@pytest.mark.{name}:" in listed
+
+
+def test_cases_can_be_chosen_by_marker(project):
+    chosen = ("--sslbench-backbones", "tiny", "--sslbench-tasks", "knn/pair,fewshot/digits/5shot")
+    result = project.run("-m", "knn", *chosen)
+    result.assert_outcomes(passed=1, deselected=1)
+    assert set(project.records()) == {"tiny|knn/pair"}
+
+
+def test_pytest_without_options_does_not_look_at_sslbench(tmp_path):
+    """Another project in the same environment pays neither time nor files."""
+    tmp_path.joinpath("test_it.py").write_text(
+        "import sys\ndef test_it(): assert not {'torch', 'timm', 'pandas', 'sklearn'} & set(sys.modules)"
+    )
+    environment = {**os.environ, "PYTEST_ADDOPTS": "-p no:cacheprovider"}
+    done = subprocess.run(
+        [os.sys.executable, "-m", "pytest", "-q"], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout
+    assert "sslbench" not in done.stdout
+    assert {path.name for path in tmp_path.iterdir()} <= {"test_it.py", "__pycache__", ".benchmarks"}

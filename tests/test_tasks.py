@@ -1,0 +1,183 @@
+"""Tasks and suites: ids, globs, folders, and answers to unknown names."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from sslbench import tasks as tasks_module
+from sslbench.datasets import DatasetSpec, register_dataset
+from sslbench.datasets import registry as dataset_registry
+from sslbench.errors import SslbenchError, UnknownNameError
+from sslbench.tasks import (
+    Suite,
+    Task,
+    dataset_tasks,
+    expand_tasks,
+    list_suites,
+    list_tasks,
+    parse_task,
+    register_suite,
+    suite,
+)
+
+SHOTS = ("5shot", "20shot", "50shot")
+SUITE = "embedded"
+
+
+def ids(*patterns: str) -> list[str]:
+    return [task.id for task in expand_tasks(patterns, SUITE)]
+
+
+@pytest.mark.parametrize(
+    ("text", "task"),
+    [
+        ("linear/digits", Task("linear", "digits")),
+        ("fewshot/world-objects/20shot", Task("fewshot", "world-objects", "20shot")),
+        ("knn/folder:/a/b/c", Task("knn", "folder:/a/b/c")),
+        ("knn/folder:rel", Task("knn", "folder:rel")),
+        ("fewshot/folder:/a/b/5shot", Task("fewshot", "folder:/a/b", "5shot")),
+        # A folder that is called like a variant of another protocol.
+        ("linear/folder:/a/5shot", Task("linear", "folder:/a/5shot")),
+    ],
+)
+def test_parse_task(text: str, task: Task) -> None:
+    assert parse_task(text) == task
+    assert task.id == text
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("liner/digits", "unknown protocol 'liner'; nearest: linear"),
+        ("linear/digit", "unknown dataset 'digit'; nearest: digits"),
+        ("digits", "unknown protocol 'digits'"),
+        ("linear", "unknown dataset ''"),
+        ("fewshot/world-objects", "unknown task 'fewshot/world-objects'; nearest: fewshot/world-objects/5shot"),
+        ("fewshot/world-objects/7shot", "unknown dataset 'world-objects/7shot'; nearest: world-objects"),
+        ("linear/digits/5shot", "unknown dataset 'digits/5shot'; nearest: digits"),
+    ],
+)
+def test_an_unknown_part_lists_the_nearest(text: str, message: str) -> None:
+    with pytest.raises(UnknownNameError, match=message):
+        parse_task(text)
+
+
+def test_every_listed_task_parses_back() -> None:
+    listed = list_tasks()
+    assert listed == sorted(set(listed))
+    assert "linear/digits" in listed
+    assert "fewshot/world-objects/50shot" in listed
+    assert [parse_task(task).id for task in listed] == listed
+
+
+def test_the_tasks_of_a_dataset_follow_its_declaration(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dataset_registry, "_SPECS", dict(dataset_registry._SPECS))
+    register_dataset(DatasetSpec("mine", "m:f", 3, "", "", "", protocols=("fewshot", "knn")))
+    assert {task.id for task in dataset_tasks("mine")} == {"knn/mine", *(f"fewshot/mine/{shot}" for shot in SHOTS)}
+    with pytest.raises(UnknownNameError, match="unknown task 'linear/mine'"):
+        parse_task("linear/mine")
+    assert "knn/mine" in list_tasks("*/mine")
+    # Registered, but outside the suite: its full id reaches it, a glob does not.
+    assert ids("knn/mine") == ["knn/mine"]
+    with pytest.raises(UnknownNameError, match="matches no task"):
+        ids("*/mine")
+
+
+def test_without_patterns_the_suite_runs() -> None:
+    expected = list_tasks(suite_name=SUITE)
+    assert [task.id for task in expand_tasks(None, SUITE)] == expected
+    assert len(expected) == 13
+    assert set(expected) <= set(list_tasks())
+    assert expand_tasks([], SUITE) == []
+
+
+def test_globs_choose_within_the_suite() -> None:
+    worlds = [f"linear/world-{what}" for what in ("colour", "count", "shape", "texture")]
+    assert ids("linear/world-*") == worlds
+    assert "linear/world-objects" in list_tasks("linear/world-*")
+    assert "linear/world-objects" not in ids("linear/*")
+    assert ids("*/digits") == ["knn/digits", "linear/digits"]
+    assert ids("linear/digits", "*/digits", "linear/digits") == ["knn/digits", "linear/digits"]
+    assert ids("fewshot/*") == sorted(f"fewshot/world-objects/{shot}" for shot in SHOTS)
+
+
+def test_a_full_id_reaches_outside_the_suite() -> None:
+    assert ids("linear/world-objects") == ["linear/world-objects"]
+
+
+def test_a_glob_that_matches_nothing_is_refused() -> None:
+    with pytest.raises(UnknownNameError, match=r"the glob 'linear/nothing\*' matches no task; known: "):
+        ids("linear/digits", "linear/nothing*")
+
+
+def test_an_unknown_id_is_refused() -> None:
+    with pytest.raises(UnknownNameError, match="unknown dataset 'digts'; nearest: digits"):
+        ids("linear/digts")
+
+
+ALL_OF_A_FOLDER = sorted(["knn/folder:/p/x", "linear/folder:/p/x", *(f"fewshot/folder:/p/x/{shot}" for shot in SHOTS)])
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        ("linear/folder:/p/x", ["linear/folder:/p/x"]),
+        ("linear/folder:/p/x/", ["linear/folder:/p/x"]),
+        ("linear/folder:x", ["linear/folder:x"]),
+        ("linear/folder:/p/[x]", ["linear/folder:/p/[x]"]),
+        ("fewshot/folder:/p/x/20shot", ["fewshot/folder:/p/x/20shot"]),
+        ("fewshot/folder:/p/x", sorted(f"fewshot/folder:/p/x/{shot}" for shot in SHOTS)),
+        ("fewshot/folder:/p/x/*", sorted(f"fewshot/folder:/p/x/{shot}" for shot in SHOTS)),
+        ("*/folder:/p/x", ["knn/folder:/p/x", "linear/folder:/p/x"]),
+        ("*/folder:/p/x*", ALL_OF_A_FOLDER),
+        ("l*/folder:/p/x*", ["linear/folder:/p/x"]),
+    ],
+)
+def test_folder_patterns(pattern: str, expected: list[str]) -> None:
+    tasks = expand_tasks([pattern], SUITE)
+    assert sorted(task.id for task in tasks) == expected
+    for task in tasks:
+        assert not task.dataset.endswith(("/", "*", "shot"))
+        if "[" not in task.id:
+            assert parse_task(task.id) == task
+
+
+def test_folders_mix_with_other_patterns() -> None:
+    assert ids("linear/folder:/p/x", "linear/digits") == ["linear/digits", "linear/folder:/p/x"]
+
+
+def test_an_unknown_protocol_of_a_folder_is_refused() -> None:
+    with pytest.raises(UnknownNameError, match="unknown protocol 'liner'; nearest: linear"):
+        ids("liner/folder:/p/x")
+    with pytest.raises(UnknownNameError, match=r"'nothing\*/folder:/p/x'.*Write linear/folder:PATH"):
+        ids("nothing*/folder:/p/x")
+
+
+def test_suites() -> None:
+    assert list_suites() == sorted(list_suites())
+    assert SUITE in list_suites("emb*")
+    assert suite(SUITE).backbones == ("random-init", "pixels", "colour-histogram")
+    with pytest.raises(UnknownNameError, match="unknown suite 'embeded'; nearest: embedded"):
+        expand_tasks(None, "embeded")
+
+
+def test_a_taken_suite_name_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tasks_module, "_SUITES", dict(tasks_module._SUITES))
+    mine = register_suite(Suite("mine", ("knn/digits",), ("pixels",), "one task"))
+    assert register_suite(mine) is mine
+    assert list_tasks(suite_name="mine") == ["knn/digits"]
+    assert [task.id for task in expand_tasks(["*"], "mine")] == ["knn/digits"]
+    with pytest.raises(SslbenchError, match="'mine' is already registered"):
+        register_suite(Suite("mine", (), (), ""))
+
+
+def test_listing_imports_neither_torch_nor_scikit_learn() -> None:
+    code = (
+        "import sys, sslbench.tasks as t; t.expand_tasks(None, 'embedded'); "
+        "print({'torch', 'sklearn'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
