@@ -100,21 +100,18 @@ def expand_tasks(patterns: Iterable[str] | None, suite_name: str) -> list[Task]:
 
 
 def _folder_tasks(protocol: str, rest: str, pattern: str) -> list[Task]:
-    candidates = []
-    for name in list_protocols("recognition"):
-        for variant in protocol_spec(name).variants:
-            # The path is what stands before the variant or a wildcard at the end.
-            path = rest.removesuffix("*").removesuffix(f"/{variant}" if variant else "").rstrip("/")
-            task = Task(name, path, variant)
-            if matches(name, protocol) and matches(task.id, f"{name}/{rest}"):
-                candidates.append(task)
-    if not candidates and not is_glob(pattern):
-        # linear/folder:PATH/ with a trailing slash, or fewshot/folder:PATH without a variant.
-        spec = protocol_spec(protocol)
-        candidates = [Task(protocol, rest.rstrip("/"), variant) for variant in spec.variants]
-    if not candidates:
-        raise unknown("task", pattern, list_tasks(), "Write linear/folder:PATH or '*/folder:PATH*'")
-    return candidates
+    names = [name for name in list_protocols("recognition") if matches(name, protocol)]
+    if not names:
+        raise unknown("protocol", protocol, list_protocols("recognition"), f"It was asked for by {pattern!r}")
+    tasks = [(name, variant) for name in names for variant in protocol_spec(name).variants]
+    head, _, tail = rest.rpartition("/")
+    if any(variant and matches(variant, tail) for _, variant in tasks):
+        # The last part names variants (20shot, *shot, *); everything before it is the folder.
+        chosen = [Task(name, head, variant) for name, variant in tasks if matches(variant, tail)]
+    else:
+        path = rest.removesuffix("*").rstrip("/")
+        chosen = [Task(name, path, variant) for name, variant in tasks]
+    return chosen
 
 
 def parse_task(text: str) -> Task:

@@ -131,7 +131,9 @@ ALL_OF_A_FOLDER = sorted(["knn/folder:/p/x", "linear/folder:/p/x", *(f"fewshot/f
         ("fewshot/folder:/p/x/20shot", ["fewshot/folder:/p/x/20shot"]),
         ("fewshot/folder:/p/x", sorted(f"fewshot/folder:/p/x/{shot}" for shot in SHOTS)),
         ("fewshot/folder:/p/x/*", sorted(f"fewshot/folder:/p/x/{shot}" for shot in SHOTS)),
-        ("*/folder:/p/x", ["knn/folder:/p/x", "linear/folder:/p/x"]),
+        ("*/folder:/p/x", ALL_OF_A_FOLDER),
+        ("*/folder:/p/x/20shot", ["fewshot/folder:/p/x/20shot"]),
+        ("fewshot/folder:/p/x/5*", ["fewshot/folder:/p/x/50shot", "fewshot/folder:/p/x/5shot"]),
         ("*/folder:/p/x*", ALL_OF_A_FOLDER),
         ("l*/folder:/p/x*", ["linear/folder:/p/x"]),
     ],
@@ -152,7 +154,7 @@ def test_folders_mix_with_other_patterns() -> None:
 def test_an_unknown_protocol_of_a_folder_is_refused() -> None:
     with pytest.raises(UnknownNameError, match="unknown protocol 'liner'; nearest: linear"):
         ids("liner/folder:/p/x")
-    with pytest.raises(UnknownNameError, match=r"'nothing\*/folder:/p/x'.*Write linear/folder:PATH"):
+    with pytest.raises(UnknownNameError, match=r"unknown protocol 'nothing\*'.*asked for by 'nothing\*/folder:/p/x'"):
         ids("nothing*/folder:/p/x")
 
 

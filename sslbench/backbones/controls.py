@@ -63,7 +63,8 @@ def random_init(name: str, arch: str, options: Options) -> Backbone:
     seed = options.integer("seed", 0)
     size = options.integer("size", 64)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        # Not torch.manual_seed, which would reseed the GPUs too.
+        torch.default_generator.manual_seed(seed)
         return build_timm(
             name, arch or DEFAULT_ARCH, options, pretrained=False, size=size, details={"control": True, "seed": seed}
         )

@@ -28,7 +28,11 @@ def load_python_backbone(name: str, target: str, options: Options) -> Backbone:
     if added:
         sys.path.insert(0, here)
     try:
-        module = importlib.import_module(module_name)
+        factory = getattr(importlib.import_module(module_name), attribute, None)
+        if not callable(factory):
+            raise BackboneError(f"{name}: {module_name} has no callable {attribute!r}")
+        # Inside the same block: a factory may import its neighbours when it is called.
+        built = factory()
     except ModuleNotFoundError as error:
         raise BackboneError(
             f"{name}: cannot import {module_name}: {error}; run from its folder or install it"
@@ -36,10 +40,7 @@ def load_python_backbone(name: str, target: str, options: Options) -> Backbone:
     finally:
         if added:
             sys.path.remove(here)
-    factory = getattr(module, attribute, None)
-    if not callable(factory):
-        raise BackboneError(f"{name}: {module_name} has no callable {attribute!r}")
-    return wrap(name, factory(), options, recipe=f"python:{target}")
+    return wrap(name, built, options, recipe=f"python:{target}")
 
 
 def wrap(name: str, built: Any, options: Options, *, recipe: str) -> Backbone:

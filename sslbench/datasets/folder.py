@@ -80,7 +80,12 @@ def _class_names(folder: Path) -> tuple[str, ...]:
 def _scan(folder: Path, classes: tuple[str, ...]) -> Rows:
     rows: Rows = []
     for label, name in enumerate(classes):
-        files = sorted(path for path in (folder / name).rglob("*") if path.suffix.lower() in EXTENSIONS)
+        # Names that start with a dot are other systems' metadata (._photo.jpg), not pictures.
+        files = sorted(
+            path
+            for path in (folder / name).rglob("*")
+            if path.suffix.lower() in EXTENSIONS and path.name[0] != "." and path.is_file()
+        )
         if not files:
             raise DataError(f"{folder / name}: no image in this class folder; add images or remove the folder")
         rows += [(path, label) for path in files]

@@ -191,9 +191,12 @@ def read(path: Path) -> tuple[Arrays, dict[str, Any]]:
     if _checksum(arrays) != metadata.get("checksum"):
         raise DamagedFileError(f"damaged cache file {path}: its checksum does not match its content")
     try:
-        return arrays, json.loads(metadata["recipe"])
+        recipe = json.loads(metadata["recipe"])
     except (KeyError, ValueError) as error:
         raise DamagedFileError(f"damaged cache file {path}: its recipe cannot be read") from error
+    if recipe_key(recipe) != path.stem:
+        raise DamagedFileError(f"damaged cache file {path}: its name does not belong to its recipe")
+    return arrays, recipe
 
 
 def _write(path: Path, arrays: Arrays, recipe: Mapping[str, Any], label: str) -> None:

@@ -194,13 +194,32 @@ class _Controller:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
-        """Run the gate once every case is in."""
+        """Check what every case needs before the first, and run the gate once every case is in."""
+        distributed = self.config.getoption("numprocesses", None)
+        if distributed or any(_backbone(item) is not None for item in session.items):
+            self._check_ground(bool(distributed))
         result = yield
         if self.state.options.baseline is not None and self.state.records:
             from sslbench.plugin.regression import run_gate
 
             run_gate(self.config, self.state)
         return result
+
+    def _check_ground(self, distributed: bool) -> None:
+        if self.config.option.collectonly or (distributed and not self.state.options.explicit):
+            return
+        from sslbench.features.cache import FeatureCache
+
+        settings = self.state.options.settings
+        try:
+            self.state.run.check_writable()
+            FeatureCache(settings.cache_dir).check_writable()
+            if settings.device != "auto":
+                from sslbench.features.device import resolve_device
+
+                resolve_device(settings.device)
+        except SslbenchError as error:
+            raise pytest.UsageError(str(error)) from error
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Write the tables of the run, and the baseline that was asked for."""
