@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -19,13 +20,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     command: Command = arguments.command
     try:
-        return command(arguments)
+        status = command(arguments)
+        sys.stdout.flush()
+        return status
     except SslbenchError as error:
         print(f"sslbench: {error}", file=sys.stderr)
         return 2
     except BrokenPipeError:
-        # The reader of a pipe (head, less) may leave early.
-        sys.stderr.close()
+        # The reader of a pipe (head, less) may leave early; Python flushes once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
 
 

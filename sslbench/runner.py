@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import os
 import time
@@ -19,6 +20,7 @@ from sslbench.backbones import load_backbone
 from sslbench.config import Settings
 from sslbench.datasets import Dataset, load_dataset
 from sslbench.environment import environment
+from sslbench.errors import DataError
 from sslbench.features.store import FeatureStore
 from sslbench.metrics import METRICS, Score, correct, episode_mean
 from sslbench.protocols import protocol_spec
@@ -162,6 +164,10 @@ class PreparedCase:
         cuda = self._runner.store.device.startswith("cuda")
         if cuda:
             torch.cuda.reset_peak_memory_stats(self._runner.store.device)
+        if any(split.targets.ndim != 1 for split in self.dataset.splits.values()):
+            raise DataError(
+                f"{self.case.task.id}: this protocol takes one class an image, but {self.dataset.name} is multi-label"
+            )
         protocol = self._spec.build(self.case.task.variant)
         version = str(self._spec.version)
         if isinstance(protocol, EpisodicProtocol):
@@ -228,12 +234,13 @@ def _run_splits(protocol: SplitProtocol, features: CaseFeatures) -> Outcome:
     opened = time.perf_counter()
     decision = predictor.decide(test.x)
     scores = {dataset.metric: metric(decision, test.targets)}
-    paired: dict[str, Any] = {}
-    if test.targets.ndim == 1:
-        scores = {**scores, **{name: METRICS[name](decision, test.targets) for name in ("top1", "mean_per_class")}}
-        items = hashlib.sha256(f"{dataset.splits['test'].images.fingerprint}|".encode())
-        items.update(np.ascontiguousarray(test.targets, dtype="<i8").tobytes())
-        paired = pack_paired("correct", correct(decision, test.targets), items.hexdigest()[:16])
+    scores |= {name: METRICS[name](decision, test.targets) for name in ("top1", "mean_per_class")}
+    items = hashlib.sha256(f"{dataset.splits['test'].images.fingerprint}|".encode())
+    items.update(np.ascontiguousarray(test.targets, dtype="<i8").tobytes())
+    # The paired test of mean per-class accuracy resamples within classes, so it needs them.
+    classes = {"targets": base64.b64encode(test.targets.astype("<u2").tobytes()).decode()}
+    extra = classes if dataset.metric == "mean_per_class" else {}
+    paired = pack_paired("correct", correct(decision, test.targets), items.hexdigest()[:16], **extra)
     return Outcome(
         scores=scores,
         main=dataset.metric,

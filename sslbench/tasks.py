@@ -24,6 +24,11 @@ class Task:
         """`protocol/dataset[/variant]`."""
         return "/".join(filter(None, (self.protocol, self.dataset, self.variant)))
 
+    @property
+    def markers(self) -> list[str]:
+        """pytest markers that the protocol and the dataset declare for their cases."""
+        return sorted({*protocol_spec(self.protocol).markers, *dataset_spec(self.dataset).markers})
+
 
 @dataclass(frozen=True)
 class Suite:
@@ -64,7 +69,7 @@ def dataset_tasks(dataset: str) -> list[Task]:
     return [
         Task(protocol, dataset, variant)
         for protocol in list_protocols(spec.kind)
-        if protocol in spec.protocols
+        if spec.protocols is None or protocol in spec.protocols
         for variant in protocol_spec(protocol).variants
     ]
 

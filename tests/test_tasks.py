@@ -183,3 +183,15 @@ def test_listing_imports_neither_torch_nor_scikit_learn() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_markers_come_from_the_protocol_and_the_dataset(monkeypatch: pytest.MonkeyPatch) -> None:
+    from dataclasses import replace
+
+    from sslbench.datasets import registry as datasets
+    from sslbench.protocols import registry as protocols
+
+    monkeypatch.setitem(protocols._SPECS, "knn", replace(protocols._SPECS["knn"], markers=("gpu", "slow")))
+    monkeypatch.setitem(datasets._SPECS, "digits", replace(datasets._SPECS["digits"], markers=("download", "slow")))
+    assert parse_task("knn/digits").markers == ["download", "gpu", "slow"]
+    assert parse_task("linear/world-shape").markers == []

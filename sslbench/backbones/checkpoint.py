@@ -106,7 +106,7 @@ def load_weights(
     if problems:
         raise BackboneError(
             f"{where}: the checkpoint does not fit the network. {'; '.join(problems)}. Check arch=, strip a prefix with "
-            "prefix=..., leave tensors out on purpose with drop=GLOB,GLOB"
+            "prefix=..., leave tensors out on purpose with drop=GLOB|GLOB"
         )
     module.load_state_dict(given)
     return dropped

@@ -1,4 +1,4 @@
-"""Backbones from a checkpoint file: `file:PATH?arch=TIMM_ARCH[&prefix=...][&drop=GLOB,...]`."""
+"""Backbones from a checkpoint file: `file:PATH?arch=TIMM_ARCH[&prefix=...][&drop=GLOB|GLOB...]`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from sslbench.backbones.checkpoint import load_weights, read_state_dict
 from sslbench.backbones.options import Options
 from sslbench.backbones.timm_source import build_timm
 from sslbench.errors import BackboneError
-from sslbench.names import split_patterns
 
 
 def load_file_backbone(name: str, path: str, options: Options, *, arch: str = "") -> Backbone:
@@ -22,7 +21,7 @@ def load_file_backbone(name: str, path: str, options: Options, *, arch: str = ""
     arch = arch or options.text("arch")
     if not arch:
         raise BackboneError(f"{name}: say which timm architecture the weights are for: file:PATH?arch=resnet50")
-    prefix, drop = options.text("prefix"), split_patterns(options.text("drop"))
+    prefix, drop = options.text("prefix"), list(filter(None, options.text("drop").split("|")))
     tensors = read_state_dict(Path(path).expanduser())
     backbone = build_timm(name, arch, options, pretrained=False)
     heads = getattr(backbone.network.module, "pretrained_cfg", {}).get("classifier") or ()

@@ -85,7 +85,9 @@ class DatasetSpec:
 
     loader: `module:function` taking (Settings) and returning a Dataset; imported on first use only, so that listing
     and collecting tasks costs no import. kind: `recognition` (later: detection, segmentation, normals).
-    metric: a key of `sslbench.metrics.METRICS`. protocols: the ones that make sense for it.
+    metric: a key of `sslbench.metrics.METRICS`. protocols: the ones that make
+    sense for it; None stands for all of its kind. markers: pytest markers of
+    its cases, such as `download` or `slow`.
     """
 
     name: str
@@ -96,7 +98,8 @@ class DatasetSpec:
     source: str
     metric: str = "top1"
     kind: str = "recognition"
-    protocols: Sequence[str] = ("linear", "knn", "fewshot")
+    protocols: Sequence[str] | None = None
+    markers: Sequence[str] = ()
 
     def load(self, settings: Settings) -> Dataset:
         """Read the dataset. Raises DataError when it is missing, incomplete or not what was declared."""

@@ -31,9 +31,13 @@ def load_folder(name: str, settings: Settings) -> Dataset:
     split sub-folders is split 60/20/20. Every drawn split is stratified with seed 0, which the record states.
     Raises DataError for a missing, empty or one-class folder and for splits that name different classes.
     """
-    root = Path(name.removeprefix("folder:")).expanduser()
-    if not root.is_dir():
-        raise DataError(f"{name}: there is no folder {root.absolute()}; {_LAYOUT}")
+    path = Path(name.removeprefix("folder:")).expanduser()
+    # A relative path is looked for from the current directory, then below the data directory.
+    places = [path, settings.data_dir / path]
+    root = next((place for place in places if place.is_dir()), None)
+    if root is None:
+        looked = " or ".join(dict.fromkeys(str(place.absolute()) for place in places))
+        raise DataError(f"{name}: there is no folder {looked}; {_LAYOUT}. The data directory is set by --sslbench-data")
     given = [split for split in SPLITS if (root / split).is_dir()]
     if "train" in given and len(given) > 1:
         parts, classes, details = _given_splits(root, given)

@@ -90,9 +90,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     _matrix(state)
     grouped = metafunc.config.pluginmanager.hasplugin("xdist")
     params = []
-    for backbone, task in state.cases(protocol):
-        marks = [pytest.mark.xdist_group(name=backbone)] if grouped else []
-        case_id = "-".join(filter(None, (backbone, task.dataset, task.variant)))
+    cases = state.cases(protocol)
+    several = len({task.protocol for _, task in cases}) > 1
+    for backbone, task in cases:
+        marks = [getattr(pytest.mark, name) for name in task.markers]
+        if grouped:
+            marks.append(pytest.mark.xdist_group(name=backbone))
+        case_id = "-".join(filter(None, (backbone, task.protocol if several else "", task.dataset, task.variant)))
         params.append(pytest.param((backbone, task), id=case_id, marks=marks))
     metafunc.parametrize("sslbench_case", params, indirect=True)
 

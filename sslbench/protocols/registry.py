@@ -19,7 +19,8 @@ class ProtocolSpec:
     """The declaration of a protocol.
 
     factory: `module:callable`, called with the variant (empty when there is none). version: raised whenever a score
-    could change; it is part of every task's version. variants: the ones a task can name (`20shot`).
+    could change; it is part of every task's version. variants: the ones a task can name (`20shot`). markers: pytest
+    markers of its cases, such as `gpu` or `slow`.
     """
 
     name: str
@@ -28,6 +29,7 @@ class ProtocolSpec:
     summary: str
     kind: str = "recognition"
     variants: Sequence[str] = ("",)
+    markers: Sequence[str] = ()
 
     def build(self, variant: str) -> SplitProtocol | EpisodicProtocol:
         """The protocol itself."""

@@ -193,3 +193,15 @@ def test_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset = load_dataset("folder:~/pictures", Settings(data_dir=tmp_path))
     assert dataset.name == "folder:~/pictures"
     assert dataset.fingerprint == load(tmp_path / "pictures").fingerprint
+
+
+def test_a_relative_folder_is_found_below_the_data_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    for label in ("a", "b"):
+        (tmp_path / "data" / "pets" / label).mkdir(parents=True)
+        for index in range(5):
+            Image.new("RGB", (4, 4), (index, 0, 0)).save(tmp_path / "data" / "pets" / label / f"{index}.png")
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert load_folder("folder:pets", Settings(data_dir=tmp_path / "data")).classes == ("a", "b")
+    with pytest.raises(DataError, match=r"elsewhere.pets or .*nowhere.pets.*--sslbench-data"):
+        load_folder("folder:pets", Settings(data_dir=tmp_path / "nowhere"))

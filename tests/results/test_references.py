@@ -1,0 +1,119 @@
+"""References: which one counts, and the verdict."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from sslbench.errors import RecordError
+from sslbench.metrics import Score
+from sslbench.results import references
+from sslbench.results.references import explain, find_reference, read_records, verdict
+
+
+def score(value: float, stderr: float = 0.1, higher: bool = True) -> Score:
+    return Score(value, stderr, (value - 2 * stderr, value + 2 * stderr), 100, "%", higher)
+
+
+@pytest.mark.parametrize(
+    ("value", "higher", "expected"),
+    [
+        (90.0, True, "within"), (91.0, True, "within"), (89.0, True, "within"),
+        (91.1, True, "above"), (88.9, True, "below"),
+        # Lower is better: a smaller value is the better one, and "below" is worse all the same.
+        (91.0, False, "within"), (91.1, False, "below"), (88.9, False, "above"),
+    ],
+)  # fmt: skip
+def test_verdict(value, higher, expected):
+    assert verdict(score(value, higher=higher), {"value": 90.0, "tolerance": 1.0}) == expected
+
+
+def test_no_reference_is_a_verdict_of_its_own():
+    assert verdict(score(1.0), None) == "no-reference"
+
+
+@pytest.fixture
+def known(monkeypatch, make_record):
+    """A reference of 90 for swav|linear/digits."""
+    saved = replace(make_record(value=90.0, stderr=3.0), environment={"cpu": "abacus"})
+    monkeypatch.setattr(references, "embedded_references", lambda: {saved.case: saved})
+    return saved
+
+
+def test_a_reference_states_value_source_and_tolerance(known):
+    found = find_reference(known.case, known.task, score(91.0, stderr=1.5))
+    assert found["value"] == 90.0
+    # Two standard errors of the score at hand, not of the saved one.
+    assert found["tolerance"] == 3.0
+    assert found["how"] == "max(0.5 points, 2 x standard error 1.50)"
+    assert found["source"].startswith("own run of 2025-01-01 on abacus, ")
+
+
+def test_the_tolerance_has_a_floor(known):
+    assert find_reference(known.case, known.task, score(91.0, stderr=0.0))["tolerance"] == 0.5
+    assert find_reference(known.case, known.task, score(91.0, stderr=0.25))["tolerance"] == 0.5
+    assert find_reference(known.case, known.task, score(91.0, stderr=0.26))["tolerance"] == 0.52
+
+
+@pytest.mark.parametrize("field", ["version", "fingerprint"])
+def test_a_reference_of_another_task_version_or_of_other_data_does_not_count(known, field):
+    assert find_reference(known.case, {**known.task, field: "other"}, score(91.0)) is None
+
+
+def test_a_case_without_a_reference(known):
+    assert find_reference("moco|linear/digits", known.task, score(91.0)) is None
+
+
+def test_the_committed_references_can_be_read_and_count_for_themselves():
+    known = references.embedded_references()
+    for case, record in known.items():
+        assert record.case == case
+        assert record.samples is None
+        reference = find_reference(case, record.task, record.main)
+        assert reference["value"] == record.main.value
+        assert verdict(record.main, reference) == "within"
+    names = {record.backbone["name"] for record in known.values()}
+    assert names == {"random-init", "pixels", "colour-histogram"}
+    assert len(known) == 39
+
+
+def test_explain(make_record):
+    reference = {"value": 90.0, "tolerance": 2.0, "how": "max(...)", "source": "own run"}
+    text = explain(make_record(value=85.0, stderr=1.0, reference=reference, verdict="below"))
+    assert text == (
+        "swav|linear/digits: top1 85.00 ± 1.00 % is below the reference 90.00 by more than the tolerance 2.00 = "
+        "max(...); reference: own run"
+    )
+    inside = explain(make_record(value=89.0, stderr=1.0, reference=reference, verdict="within"))
+    assert inside == "swav|linear/digits: top1 89.00 ± 1.00 % is within 2.00 of the reference 90.00"
+    assert explain(make_record(value=89.0, stderr=1.0)).endswith("89.00 ± 1.00 %, no reference")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("[{", "is not valid JSON"),
+        ("{}", "expected a JSON list of records, got dict"),
+        ("[[]]", "record 0: expected a JSON object, got list"),
+        ('[{"schema_version": 0}]', "expected schema_version 1, got 0"),
+    ],
+)
+def test_a_baseline_that_cannot_be_read(tmp_path, content, said):
+    path = tmp_path / "base.json"
+    path.write_text(content)
+    with pytest.raises(RecordError, match="base.json") as info:
+        read_records(path)
+    assert said in str(info.value)
+    with pytest.raises(RecordError, match="cannot read the baseline"):
+        read_records(tmp_path / "none.json")
+
+
+def test_the_record_in_error_is_numbered(tmp_path, make_record):
+    path = tmp_path / "base.json"
+    good, bad = make_record().to_json(), make_record().to_json()
+    del bad["paired"]
+    path.write_text(json.dumps([good, bad]))
+    with pytest.raises(RecordError, match=r"record 1: missing fields \['paired'\]"):
+        read_records(path)
