@@ -34,7 +34,9 @@ class Blocks(nn.Module):
         return nn.functional.avg_pool2d(images, self.size).flatten(1)
 
 
-def make_run(cache: Path, directory: Path, backbones: dict[str, int], tasks=("knn/digits", "fewshot/digits/5shot")) -> Run:
+def make_run(
+    cache: Path, directory: Path, backbones: dict[str, int], tasks=("knn/digits", "fewshot/digits/5shot")
+) -> Run:
     run = Run(directory)
     runner = Runner(Settings(cache_dir=cache, device="cpu"), run)
     for name, size in backbones.items():

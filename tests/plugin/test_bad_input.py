@@ -32,7 +32,9 @@ def test_a_case_that_worked_before_keeps_its_record(project):
     project.run(*chosen).assert_outcomes(passed=1)
     before = project.written()
     text = project.path.joinpath("conftest.py").read_text()
-    project.conftest(text + '\nTiny.forward = lambda self, images: images.flatten(1) * float("inf")\nTiny.mean = (0, 0, 0)\n')
+    project.conftest(
+        text + '\nTiny.forward = lambda self, images: images.flatten(1) * float("inf")\nTiny.mean = (0, 0, 0)\n'
+    )
     project.run(*chosen).assert_outcomes(errors=1)
     assert project.written() == before
 

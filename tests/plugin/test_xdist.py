@@ -33,15 +33,20 @@ def test_two_workers_give_what_one_process_gives(project, tmp_path):
     serial, parallel = project.records("serial"), project.records("parallel")
     assert len(serial) == 6
     assert stable(parallel) == stable(serial)
-    assert scores(project.path / "parallel/embedded/summary.csv") == scores(project.path / "serial/embedded/summary.csv")
+    assert scores(project.path / "parallel/embedded/summary.csv") == scores(
+        project.path / "serial/embedded/summary.csv"
+    )
     for name in ("records", "samples"):
-        files = [sorted(p.name for p in (project.path / run / "embedded" / name).iterdir()) for run in ("serial", "parallel")]
+        files = [
+            sorted(p.name for p in (project.path / run / "embedded" / name).iterdir()) for run in ("serial", "parallel")
+        ]
         assert files[0] == files[1]
     for record in parallel.values():
         sample = project.path / "parallel/embedded/records" / record["samples"]["path"]
-        assert sample.read_bytes() == (
-            project.path / "serial/embedded/records" / serial[record["case"]]["samples"]["path"]
-        ).read_bytes()
+        assert (
+            sample.read_bytes()
+            == (project.path / "serial/embedded/records" / serial[record["case"]]["samples"]["path"]).read_bytes()
+        )
     # The controller prints one table of all cases.
     table = result.stdout.str().partition("sslbench embedded =")[2]
     for case, record in serial.items():
@@ -56,9 +61,7 @@ def test_two_workers_give_what_one_process_gives(project, tmp_path):
 def test_the_cases_of_one_backbone_are_on_one_worker(project):
     backbones = ("tiny", "blurred", "pixels", "colour-histogram")
     tasks = "knn/digits,knn/pair,fewshot/digits/5shot,fewshot/digits/20shot"
-    result = project.run_alone(
-        "-n", "2", "-v", "--sslbench-backbones", ",".join(backbones), "--sslbench-tasks", tasks
-    )
+    result = project.run_alone("-n", "2", "-v", "--sslbench-backbones", ",".join(backbones), "--sslbench-tasks", tasks)
     result.assert_outcomes(passed=16)
     placed = set(re.findall(r"\[(gw\d)\].*PASSED test_bench\.py::\w+\[(\S+)-(?:digits|pair)", result.stdout.str()))
     assert {backbone for _, backbone in placed} == set(backbones)

@@ -103,7 +103,7 @@ def test_explain(make_record):
 def test_a_baseline_that_cannot_be_read(tmp_path, content, said):
     path = tmp_path / "base.json"
     path.write_text(content)
-    with pytest.raises(RecordError, match="base.json") as info:
+    with pytest.raises(RecordError, match=r"base\.json") as info:
         read_records(path)
     assert said in str(info.value)
     with pytest.raises(RecordError, match="cannot read the baseline"):
