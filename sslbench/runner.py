@@ -28,7 +28,7 @@ from sslbench.protocols.base import Episodes, EpisodicProtocol, Labelled, SplitP
 from sslbench.results.record import Record, case_name, dump, pack_paired
 from sslbench.results.references import find_reference, verdict
 from sslbench.results.runs import Run
-from sslbench.tasks import Task
+from sslbench.tasks import Task, case_id
 
 if TYPE_CHECKING:
     from sslbench.backbones import Backbone
@@ -50,8 +50,8 @@ class Case:
 
     @property
     def id(self) -> str:
-        """The pytest id: BACKBONE-DATASET[-VARIANT]."""
-        return "-".join(filter(None, (self.backbone, self.task.dataset, self.task.variant)))
+        """The pytest id."""
+        return case_id(self.backbone, self.task)
 
 
 class CaseFeatures:

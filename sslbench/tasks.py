@@ -30,6 +30,11 @@ class Task:
         return sorted({*protocol_spec(self.protocol).markers, *dataset_spec(self.dataset).markers})
 
 
+def case_id(backbone: str, task: Task, *, with_protocol: bool = False) -> str:
+    """The pytest id BACKBONE-DATASET[-VARIANT]; a test over several protocols puts the protocol after the backbone."""
+    return "-".join(filter(None, (backbone, task.protocol if with_protocol else "", task.dataset, task.variant)))
+
+
 @dataclass(frozen=True)
 class Suite:
     """A named list of task globs and the backbones that run when none is named."""

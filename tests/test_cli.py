@@ -237,7 +237,6 @@ def test_compare_what_is_not_there_or_shares_nothing(capsys, place, tmp_path):
     assert "expected runs that share a case, got new: net|knn/digits; base: net|fewshot/digits/5shot" in err
 
 
-@pytest.mark.xfail(strict=True, reason="open_records reads the file before read_records can report it: JSONDecodeError")
 def test_compare_a_damaged_file(capsys, place, tmp_path):
     (tmp_path / "bad.json").write_text("[{")
     status, _, err = call(capsys, "compare", "bad.json", place / "results/fine")

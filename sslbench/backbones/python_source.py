@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
+import inspect
 import sys
 from pathlib import Path
 from typing import Any
@@ -70,10 +72,18 @@ def wrap(name: str, built: Any, options: Options, *, recipe: str) -> Backbone:
         name=name,
         network=network,
         preprocessing=PRESETS[preset] if preset else own,
-        recipe=f"{recipe}:{type(built).__name__}",
+        recipe=f"{recipe}:{type(built).__name__}:{_code_digest(type(built))}",
         pooling=pooling,
         details={"source": recipe, "removed_head": network.removed_head},
     )
+
+
+def _code_digest(cls: type) -> str:
+    # The weights do not tell when forward() is edited; its source does, as far as Python can show it.
+    try:
+        return hashlib.sha256(inspect.getsource(cls).encode()).hexdigest()[:16]
+    except (OSError, TypeError):
+        return "source-unknown"
 
 
 def _triple(name: str, what: str, value: Any) -> tuple[float, float, float]:

@@ -15,6 +15,7 @@ from sslbench.errors import SslbenchError
 from sslbench.plugin.fixtures import sslbench_case, sslbench_features, sslbench_record
 from sslbench.plugin.options import add_options, read_options
 from sslbench.plugin.state import CASE_RECORD, STATE, SessionState
+from sslbench.tasks import case_id
 
 __all__ = ["sslbench_case", "sslbench_features", "sslbench_record"]
 
@@ -36,14 +37,6 @@ MARKERS = {
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Declare the options."""
     add_options(parser)
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_cmdline_main(config: pytest.Config) -> None:
-    """With `-n N` and no --dist, keep one backbone's cases on one worker (`--dist loadgroup`)."""
-    asked = [*config.invocation_params.args, *config.getini("addopts")]
-    if getattr(config.option, "numprocesses", None) and not any(str(arg).startswith(("--dist", "-d")) for arg in asked):
-        config.option.dist = "loadgroup"
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -88,16 +81,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     protocol = marker.kwargs["protocol"] if "protocol" in marker.kwargs else marker.args[0]
     state = metafunc.config.stash[STATE]
     _matrix(state)
-    grouped = metafunc.config.pluginmanager.hasplugin("xdist")
     params = []
     cases = state.cases(protocol)
     several = len({task.protocol for _, task in cases}) > 1
     for backbone, task in cases:
         marks = [getattr(pytest.mark, name) for name in task.markers]
-        if grouped:
-            marks.append(pytest.mark.xdist_group(name=backbone))
-        case_id = "-".join(filter(None, (backbone, task.protocol if several else "", task.dataset, task.variant)))
-        params.append(pytest.param((backbone, task), id=case_id, marks=marks))
+        params.append(pytest.param((backbone, task), id=case_id(backbone, task, with_protocol=several), marks=marks))
     metafunc.parametrize("sslbench_case", params, indirect=True)
 
 
@@ -135,6 +124,24 @@ def _backbone(item: pytest.Item) -> str | None:
 
 def _collected_backbones(items: list[pytest.Item]) -> list[str]:
     return list(dict.fromkeys(name for item in items if (name := _backbone(item)) is not None))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Keep one backbone's cases on one worker when there are at least as many backbones as workers.
+
+    With fewer backbones that would leave workers idle; then xdist's own `load` spreads the cases, and the cache's lock
+    keeps features from being extracted twice. A `--dist` other than `load` is left alone.
+    """
+    state = config.stash[STATE]
+    if config.getvalue("dist") != "load":
+        return None
+    _matrix(state)
+    if len(state.backbones) < len(config.getvalue("tx")):
+        return None
+    from sslbench.plugin.distribution import BackboneScheduling
+
+    return BackboneScheduling(config, log)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def read_baseline(state: SessionState) -> list[Record]:
     """The baseline's records; pytest.UsageError when it cannot be read or shares no task with this session."""
-    from sslbench.results.gate import GateConfig
+    from sslbench.results.gate import GateConfig, baseline_name
     from sslbench.results.references import read_records
 
     options = state.options
@@ -31,6 +31,11 @@ def read_baseline(state: SessionState) -> list[Record]:
             f"the baseline {options.baseline} has none of this run's tasks; it has "
             f"{', '.join(sorted({record.task['id'] for record in baseline})) or 'no record'}"
         )
+    try:
+        for backbone in state.backbones:
+            baseline_name(backbone, {record.backbone["name"] for record in baseline}, options.baseline_backbone)
+    except RecordError as error:
+        raise pytest.UsageError(str(error)) from error
     return baseline
 
 

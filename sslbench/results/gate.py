@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from sslbench.errors import RecordError
@@ -42,23 +42,31 @@ class GateResult:
     message: str
 
 
-def match_baseline(record: Record, baseline_records: Sequence[Record], backbone: str | None) -> Record | None:
-    """The baseline's record of the same task, or None where the baseline has none.
+def baseline_name(backbone: str, names: Collection[str], chosen: str | None) -> str:
+    """Which of the baseline's backbones (`names`) stands against `backbone`.
 
-    It is that of `backbone` when given, else of the record's own backbone, else of the baseline's only one.
+    It is `chosen` when given, else the one of the same name, else the baseline's only one.
 
     Raises:
-        RecordError: `backbone` is not in the baseline, or several are and none has the record's name.
+        RecordError: the chosen one is not in the baseline, or several are and none has the same name.
     """
-    names = sorted({base.backbone["name"] for base in baseline_records})
-    wanted = record.backbone["name"] if backbone is None else backbone
-    if wanted not in names and backbone is None and len(names) == 1:
-        wanted = names[0]
-    if names and wanted not in names:
-        raise RecordError(
-            f"{record.case}: the baseline has no backbone {wanted!r}; it has {', '.join(names)}. "
-            "Name one of them as FILE#BACKBONE"
-        )
+    wanted = backbone if chosen is None else chosen
+    if wanted in names:
+        return wanted
+    if chosen is None and len(names) == 1:
+        return next(iter(names))
+    raise RecordError(
+        f"{backbone}: the baseline has no backbone {wanted!r}; it has {', '.join(sorted(names))}. "
+        "Name one of them as FILE#BACKBONE"
+    )
+
+
+def match_baseline(record: Record, baseline_records: Sequence[Record], backbone: str | None) -> Record | None:
+    """The baseline's record of the same task (see `baseline_name`), or None where the baseline has none."""
+    names = {base.backbone["name"] for base in baseline_records}
+    if not names:
+        return None
+    wanted = baseline_name(record.backbone["name"], names, backbone)
     for base in baseline_records:
         if (base.backbone["name"], base.task["id"]) == (wanted, record.task["id"]):
             return base

@@ -68,8 +68,15 @@ class Record:
         missing, extra = sorted(names - data.keys()), sorted(data.keys() - names)
         if missing or extra:
             raise RecordError(f"{where}: missing fields {missing}, unknown fields {extra}; run the case again")
+        if not isinstance(data["scores"], dict) or not isinstance(data["task"], dict):
+            raise RecordError(f"{where}: scores and task must be JSON objects; run the case again")
         if data["main_score"] not in data["scores"]:
             raise RecordError(f"{where}: main_score {data['main_score']!r} is not among {sorted(data['scores'])}")
+        try:
+            for score in data["scores"].values():
+                Score.from_json(score)
+        except (ValueError, TypeError, AttributeError) as error:
+            raise RecordError(f"{where}: {error}; run the case again") from error
         return cls(**data)
 
 

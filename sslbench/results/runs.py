@@ -114,7 +114,10 @@ def open_records(name: str, results: Path) -> list[Record]:
     """Records by a run's name below `results`, a run directory, a record file or a baseline file."""
     path = Path(name)
     if path.is_file():
-        data = json.loads(path.read_bytes()) if path.suffix == ".json" else None
+        try:
+            data = json.loads(path.read_bytes())
+        except (OSError, ValueError) as error:
+            raise RecordError(f"{path} is neither a record nor a baseline file: {error}") from error
         return read_records(path) if isinstance(data, list) else [read_record(path)]
     for directory in (path, results / name):
         if (directory / "records").is_dir():

@@ -180,7 +180,6 @@ def test_a_damaged_baseline_is_refused_before_anything_runs(project, content, sa
     assert project.records() == {}
 
 
-@pytest.mark.xfail(strict=True, reason="Record.from_json does not look into the scores: INTERNALERROR at the end")
 def test_a_baseline_damaged_inside_a_record_is_refused(project, baseline):
     saved = json.loads(baseline.read_bytes())
     del saved[1]["scores"]["top1"]["stderr"]

@@ -57,7 +57,6 @@ def test_two_workers_give_what_one_process_gives(project, tmp_path):
     assert (project.path / "junit.xml").read_text().count('<property name="sslbench_') == 6
 
 
-@pytest.mark.xfail(strict=True, reason="xdist does not tell workers of a --dist that only the plugin set: no groups")
 def test_the_cases_of_one_backbone_are_on_one_worker(project):
     backbones = ("tiny", "blurred", "pixels", "colour-histogram")
     tasks = "knn/digits,knn/pair,fewshot/digits/5shot,fewshot/digits/20shot"
