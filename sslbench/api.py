@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -31,7 +32,8 @@ def _backbone(backbone: str | Backbone | nn.Module) -> Backbone:
     if isinstance(backbone, Backbone):
         return backbone
     name = type(backbone).__name__
-    return wrap(name, backbone, Options(name, {}), recipe=f"module:{name}")
+    # A copy: freezing, moving and taking the classifier off must not reach the caller's network.
+    return wrap(name, copy.deepcopy(backbone), Options(name, {}), recipe=f"module:{name}")
 
 
 def extract(
@@ -70,5 +72,6 @@ def evaluate(
     built = _backbone(backbone)
     runner.add_backbone(built)
     patterns = [tasks] if isinstance(tasks, str) else tasks
-    cases = [Case(built.name, task) for task in expand_tasks(patterns, suite)]
-    return long_table([runner.prepare(case).execute() for case in cases])
+    # All are prepared before the first runs, so that a missing dataset is told before anything is computed.
+    prepared = [runner.prepare(Case(built.name, task)) for task in expand_tasks(patterns, suite)]
+    return long_table([case.execute() for case in prepared])

@@ -10,7 +10,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("sslbench", "torch", "torchvision", "timm", "numpy", "scipy", "scikit-learn", "pillow", "pytest")
+PACKAGES = (
+    *("sslbench", "torch", "torchvision", "timm", "numpy", "scipy", "scikit-learn", "pillow", "safetensors"),
+    *("pytest", "pytest-benchmark", "pytest-xdist"),
+)
 
 
 def package_versions() -> dict[str, str]:

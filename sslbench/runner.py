@@ -21,6 +21,7 @@ from sslbench.config import Settings
 from sslbench.datasets import Dataset, load_dataset
 from sslbench.environment import environment
 from sslbench.errors import DataError
+from sslbench.features.extract import EXTRACTION_VERSION
 from sslbench.features.store import FeatureStore
 from sslbench.metrics import METRICS, Score, correct, episode_mean
 from sslbench.protocols import protocol_spec
@@ -107,6 +108,7 @@ class Runner:
         _share_threads()
         self.store = FeatureStore(settings)
         self._backbones: OrderedDict[str, Backbone] = OrderedDict()
+        self._datasets: dict[str, Dataset] = {}
 
     def backbone(self, name: str) -> Backbone:
         """A loaded backbone; the least recently used one is released when there are too many."""
@@ -123,7 +125,10 @@ class Runner:
 
     def prepare(self, case: Case) -> PreparedCase:
         """Load what identifies a case: the backbone's digest and the dataset's targets, no image yet."""
-        return PreparedCase(self, case, self.backbone(case.backbone), load_dataset(case.task.dataset, self.settings))
+        name = case.task.dataset
+        if name not in self._datasets:
+            self._datasets[name] = load_dataset(name, self.settings)
+        return PreparedCase(self, case, self.backbone(case.backbone), self._datasets[name])
 
 
 class PreparedCase:
@@ -146,6 +151,7 @@ class PreparedCase:
             "pooling": self.backbone.pooling,
             "task": [self.case.task.id, self._spec.version, self.dataset.fingerprint, self.dataset.metric],
             "dtype": self._runner.settings.dtype,
+            "extraction": EXTRACTION_VERSION,
         }
         return hashlib.sha256(dump(ingredients)).hexdigest()[:32]
 
@@ -153,7 +159,7 @@ class PreparedCase:
         """The record of an earlier run with the same ingredients, its verdict taken anew, or None."""
         run = self._runner.run
         record = run.read(self.case.name) if run is not None else None
-        if record is None or record.key != self.key:
+        if run is None or record is None or record.key != self.key or not run.samples_sound(record):
             return None
         reference = find_reference(record.case, record.task, record.main)
         fresh = {**record.to_json(), "reference": reference, "verdict": verdict(record.main, reference)}
@@ -211,7 +217,10 @@ class PreparedCase:
                 "images_per_second": rate,
                 "threads": torch.get_num_threads(),
             },
-            peak_memory={"rss": _peak_rss(), "device": torch.cuda.max_memory_allocated() if cuda else None},
+            peak_memory={
+                "rss": _peak_rss(),
+                "device": torch.cuda.max_memory_allocated(runner.store.device) if cuda else None,
+            },
             environment=environment(runner.store.device),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             paired=outcome.paired,
@@ -254,14 +263,15 @@ def _run_splits(protocol: SplitProtocol, features: CaseFeatures) -> Outcome:
 
 def _run_episodes(protocol: EpisodicProtocol, episodes: Episodes, pool: Labelled) -> Outcome:
     start = time.perf_counter()
-    right = protocol.right_answers(pool.x, episodes)
+    predictions = protocol.predict(pool.x, episodes)
+    right = protocol.count_right(predictions)
     queries = protocol.way * protocol.query
     return Outcome(
         scores={"accuracy": episode_mean(right / queries)},
         main="accuracy",
         hyperparameters={"way": protocol.way, "shot": protocol.shot, "query": protocol.query, "episodes": len(right)},
         paired=pack_paired("episodes", right, episodes.digest, per_episode=queries),
-        samples={"right": right},
+        samples={"right": right, "predictions": predictions},
         fit_seconds=0.0,
         score_seconds=time.perf_counter() - start,
     )

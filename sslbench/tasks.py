@@ -103,7 +103,7 @@ def expand_tasks(patterns: Iterable[str] | None, suite_name: str) -> list[Task]:
         if rest.startswith("folder:"):
             chosen.update(_folder_tasks(protocol, rest, pattern))
         elif is_glob(pattern):
-            chosen.update(parse_task(task) for task in select("task", inside, [pattern]))
+            chosen.update(parse_task(task) for task in select(f"task of the suite {suite_name}", inside, [pattern]))
         else:
             chosen.add(parse_task(pattern))
     return sorted(chosen)

@@ -15,7 +15,7 @@ from torch import nn
 from sslbench.backbones.options import Options
 from sslbench.backbones.python_source import wrap
 from sslbench.config import Settings
-from sslbench.datasets import Dataset, DatasetSpec, ImageSource, Split, load_dataset, registry
+from sslbench.datasets import Dataset, DatasetSpec, ImageSource, Split, registry
 from sslbench.protocols.knn import NearestNeighbours
 from sslbench.results import references
 from sslbench.results.record import unpack_paired
@@ -77,9 +77,7 @@ def spy(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(registry, "_SPECS", dict(registry._SPECS))
     monkeypatch.setattr(references, "embedded_references", dict)
     registry.register_dataset(DatasetSpec("spy", spy.load, COLOURS, "colours", "MIT", "drawn"))
-    load_dataset.cache_clear()
     yield spy
-    load_dataset.cache_clear()
 
 
 @pytest.fixture
@@ -181,10 +179,8 @@ def test_the_key_changes_with_every_ingredient(spy, settings):
     pooled.pooling = "avg"
     keys["pooling"] = prepare(settings, KNN, built=pooled).key
     spy.metric = "mean_per_class"
-    load_dataset.cache_clear()
     keys["metric"] = prepare(settings, KNN).key
     spy.metric, spy.shift = "top1", 1
-    load_dataset.cache_clear()
     keys["images"] = prepare(settings, KNN).key
     assert len(set(keys.values())) == len(keys)
 

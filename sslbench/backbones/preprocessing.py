@@ -102,8 +102,11 @@ def from_timm(config: Mapping[str, Any], size: int | None = None) -> Preprocessi
     """
     height, width = config["input_size"][1:] if size is None else (size, size)
     mode = config.get("crop_mode", "center")
-    if mode not in ("center", "squash"):
-        raise BackboneError(f"timm crop_mode {mode!r} is not supported; name a preset with ?preprocessing=paper")
+    if mode not in ("center", "squash") or (mode == "squash" and size is None and config["crop_pct"] != 1):
+        raise BackboneError(
+            f"timm crop_mode {mode!r} with crop_pct {config['crop_pct']} is not supported; name a preset with "
+            "?preprocessing=paper"
+        )
     # A crop fraction belongs to the native size; small inputs are taken whole, since a 73-pixel resize of a 64-pixel
     # picture only blurs it.
     fraction = config["crop_pct"] if size is None else 1.0

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import importlib
 import inspect
+import os
 import sys
+import uuid
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -59,6 +61,8 @@ def wrap(name: str, built: Any, options: Options, *, recipe: str) -> Backbone:
     preset, pooling = options.text("preprocessing"), options.pooling()
     if preset and preset not in PRESETS:
         raise unknown("preprocessing preset", preset, PRESETS)
+    if preset and "size" in options.values:
+        raise BackboneError(f"{name}: the preset {preset!r} fixes the input size; give preprocessing or size, not both")
     size: Any = options.integer("size", 0) or getattr(built, "input_size", 224)
     height, width = (size, size) if isinstance(size, int) else tuple(size)[-2:]
     network = ModuleNetwork(built, pooling)
@@ -72,18 +76,24 @@ def wrap(name: str, built: Any, options: Options, *, recipe: str) -> Backbone:
         name=name,
         network=network,
         preprocessing=PRESETS[preset] if preset else own,
-        recipe=f"{recipe}:{type(built).__name__}:{_code_digest(type(built))}",
+        recipe=f"{recipe}:{type(built).__name__}:{_code_digest(built)}",
         pooling=pooling,
         details={"source": recipe, "removed_head": network.removed_head},
     )
 
 
-def _code_digest(cls: type) -> str:
-    # The weights do not tell when forward() is edited; its source does, as far as Python can show it.
-    try:
-        return hashlib.sha256(inspect.getsource(cls).encode()).hexdigest()[:16]
-    except (OSError, TypeError):
-        return "source-unknown"
+def _code_digest(module: nn.Module) -> str:
+    # The weights do not tell when forward() is edited or a parameterless layer replaced; structure and source do.
+    digest = hashlib.sha256(repr(module).encode())
+    for cls in sorted({type(part) for part in module.modules()}, key=lambda cls: (cls.__module__, cls.__qualname__)):
+        if cls.__module__.startswith("torch."):
+            continue
+        try:
+            digest.update(inspect.getsource(cls).encode())
+        except (OSError, TypeError):
+            # Code that cannot be seen cannot be recognised again: a fresh value keeps its features from being reused.
+            digest.update(uuid.uuid4().bytes)
+    return digest.hexdigest()[:16]
 
 
 def _triple(name: str, what: str, value: Any) -> tuple[float, float, float]:
@@ -105,6 +115,10 @@ def load_hub_backbone(name: str, target: str, options: Options) -> Backbone:
     repository, _, entry = target.rpartition(":")
     if repository.count("/") != 1 or not entry:
         raise BackboneError(f"{name}: expected hub:OWNER/REPO[:REF]:ENTRY, got {target!r}")
+    if os.environ.get("HF_HUB_OFFLINE") and not _hub_checkout(repository).is_dir():
+        raise BackboneError(
+            f"{name}: offline, and {_hub_checkout(repository)} is not there; fetch it once with a network"
+        )
     try:
         hub: Any = torch.hub
         built = hub.load(repository, entry, trust_repo=True, skip_validation=True)
@@ -114,3 +128,11 @@ def load_hub_backbone(name: str, target: str, options: Options) -> Backbone:
             f"and its weights into {torch.hub.get_dir()} beforehand"
         ) from error
     return wrap(name, built, options, recipe=f"hub:{target}")
+
+
+def _hub_checkout(repository: str) -> Path:
+    # torch.hub's own naming: OWNER_REPO_REF, main when no ref is given.
+    import torch
+
+    project, _, ref = repository.partition(":")
+    return Path(torch.hub.get_dir()) / f"{project.replace('/', '_')}_{(ref or 'main').replace('/', '_')}"

@@ -47,6 +47,8 @@ def build_timm(
     timm_data: Any = timm.data
     check_arch(arch)
     pooling, preset = options.pooling(), options.text("preprocessing")
+    if preset and "size" in options.values:
+        raise BackboneError(f"{name}: the preset {preset!r} fixes the input size; give preprocessing or size, not both")
     size = size or options.integer("size", 0) or None
     try:
         module = _create(arch, pretrained=pretrained, size=size)

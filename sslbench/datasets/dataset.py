@@ -7,18 +7,13 @@ import importlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from sslbench.config import Settings
 from sslbench.errors import DataError
-
-if TYPE_CHECKING:
-    pass
-
-Batch = "npt.NDArray[np.uint8] | list[Image | None]"
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 from sslbench.config import Settings
 from sslbench.datasets.dataset import Dataset, DatasetSpec
 from sslbench.errors import DataError
@@ -46,7 +44,6 @@ def list_datasets(pattern: str = "*") -> list[str]:
     return sorted(name for name in _SPECS if matches(name, pattern))
 
 
-@lru_cache(maxsize=8)
 def load_dataset(name: str, settings: Settings | None = None) -> Dataset:
     """Load a dataset by name (`digits`, `world-shape`, `folder:PATH`, ...).
 

@@ -220,11 +220,14 @@ class _Controller:
         if self.config.option.collectonly or (distributed and not self.state.options.explicit):
             return
         from sslbench.features.cache import FeatureCache
+        from sslbench.results.runs import check_target
 
         settings = self.state.options.settings
         try:
             self.state.run.check_writable()
             FeatureCache(settings.cache_dir).check_writable()
+            if self.state.options.save_baseline is not None:
+                check_target(self.state.options.save_baseline)
             if settings.device != "auto":
                 from sslbench.features.device import resolve_device
 

@@ -48,7 +48,9 @@ _OPTIONS = (
     _Option("--sslbench-gate-level", "family-wise level of the regression gate", "P", default="0.05"),
     _Option("--sslbench-gate-min-drop", "smallest drop, in points, that fails the gate", "POINTS", default="0"),
     _Option("--sslbench-save-baseline", "write this run's records as a baseline", "FILE"),
-    _Option("--sslbench-offline", "never reach for the network (sets HF_HUB_OFFLINE)", switch=True),
+    _Option(
+        "--sslbench-offline", "use only weights and repositories that are already here (HF_HUB_OFFLINE)", switch=True
+    ),
 )
 
 
@@ -90,7 +92,7 @@ def read_options(config: pytest.Config) -> PluginOptions:
     """
     values = {option.ini.removeprefix("sslbench_"): _value(config, option) for option in _OPTIONS}
     baseline, _, chosen = values["baseline"].partition("#")
-    explicit = any(config.getoption(option.flag) is not None for option in _OPTIONS)
+    explicit = any(config.getoption(option.flag) is not None or config.getini(option.ini) for option in _OPTIONS)
     return PluginOptions(
         suite=values["suite"],
         backbones=tuple(split_patterns(values["backbones"])) or None,

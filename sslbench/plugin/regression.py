@@ -55,6 +55,10 @@ def run_gate(config: pytest.Config, state: SessionState) -> None:
     except RecordError as error:
         raise pytest.UsageError(str(error)) from error
     failed = [result for result in results if result.failed]
+    if not results:
+        raise pytest.UsageError(
+            f"the regression gate compared nothing: {options.baseline} holds none of the cases that ran"
+        )
     state.summary.append(
         f"regression gate: {len(results)} of {len(records)} cases compared with {options.baseline}, "
         f"{len(failed)} significantly worse (Holm, level {options.gate_level:g})"

@@ -65,5 +65,14 @@ class EpisodicProtocol(ABC):
         """The episodes, a function of the targets only. Raises DataError for a class with too few images."""
 
     @abstractmethod
+    def predict(self, x: Tensor, episodes: Episodes) -> npt.NDArray[np.int8]:
+        """Predicted class slots (E, way * query), the queries of slot 0 first, from pooled features (N, D)."""
+
+    def count_right(self, predictions: npt.NDArray[np.int8]) -> npt.NDArray[np.int64]:
+        """Right answers (E,) among the queries of each episode."""
+        truth = np.repeat(np.arange(self.way), self.query)
+        return np.asarray((predictions == truth).sum(axis=1), dtype=np.int64)
+
     def right_answers(self, x: Tensor, episodes: Episodes) -> npt.NDArray[np.int64]:
-        """Right answers (E,) among `way * query` queries of each episode, from pooled features (N, D)."""
+        """Right answers (E,) of each episode."""
+        return self.count_right(self.predict(x, episodes))

@@ -55,12 +55,11 @@ class FewShot(EpisodicProtocol):
                 rows[episode, slot] = rng.choice(members[label], size, replace=False)
         return Episodes(rows, hashlib.sha256(rows.astype("<i8").tobytes()).hexdigest()[:16])
 
-    def right_answers(self, x: Tensor, episodes: Episodes) -> npt.NDArray[np.int64]:
-        """Right answers of each episode, of 75 queries."""
+    def predict(self, x: Tensor, episodes: Episodes) -> npt.NDArray[np.int8]:
+        """The nearest centroid's slot for each of the 75 queries of each episode: (E, 75)."""
         rows = torch.from_numpy(episodes.rows).to(x.device)
         chunk = max(1, CHUNK_BYTES // (rows[0].numel() * x.shape[1] * x.element_size()))
-        truth = torch.arange(WAY, device=x.device).repeat_interleave(QUERY)
-        counts = []
+        nearest = []
         for part in torch.split(rows, chunk):
             features = x[part]
             centroids = features[:, :, : self.shot].mean(dim=2)
@@ -70,5 +69,5 @@ class FewShot(EpisodicProtocol):
             queries = features[:, :, self.shot :].flatten(1, 2) - origin
             # The norm of the query is the same for every centroid, so it cannot change the nearest one.
             distance = centroids.square().sum(-1)[:, None] - 2 * queries @ centroids.transpose(1, 2)
-            counts.append((distance.argmin(dim=2) == truth).sum(dim=1))
-        return torch.cat(counts).cpu().numpy()
+            nearest.append(distance.argmin(dim=2).to(torch.int8))
+        return torch.cat(nearest).cpu().numpy()

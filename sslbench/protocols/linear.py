@@ -25,7 +25,8 @@ class Linear(SplitProtocol):
 
     Follows ssl-transfer linear.py: 100 iterations at most, tolerance 1e-4, no scaling of the features, refit on
     train + val with the chosen value, started from the last solution of the path. At weak regularisation the solver
-    stops before it converges; `hyperparameters["unconverged"]` counts how often.
+    stops before it converges; `hyperparameters["unconverged"]` counts how often on the
+    path, and `refit_converged` tells of the last fit.
     """
 
     def __init__(self, variant: str = "") -> None:
@@ -58,9 +59,9 @@ class Linear(SplitProtocol):
                     best_c, best_score = float(c), score
             model.set_params(C=factor * best_c)
             model.fit(np.concatenate([x_train, x_val]), np.concatenate([train.targets, val.targets]))
-        return _LogisticPredictor(
-            model, {"C": best_c, "val_score": best_score, "unconverged": unconverged, "solver": "sklearn-lbfgs"}
-        )
+            refit_converged = bool(model.n_iter_.max() < MAX_ITERATIONS)
+        chosen = {"C": best_c, "val_score": best_score, "solver": "sklearn-lbfgs"}
+        return _LogisticPredictor(model, {**chosen, "unconverged": unconverged, "refit_converged": refit_converged})
 
 
 class _LogisticPredictor(Predictor):

@@ -27,7 +27,8 @@ class Record:
     backbone: name, digest, preprocessing, pooling, params, details. task: id, version, protocol, dataset, fingerprint,
     variant, details. scores: name -> Score as JSON. paired: per-item outcomes for paired tests (see `pack_paired`).
     samples: path (relative to the record) and digest of the per-sample predictions, or None in a baseline.
-    timings in seconds (extract, fit, score) and images per second; peak_memory in bytes (rss, device).
+    timings in seconds (extract, fit, score) and images per second; peak_memory in bytes (rss: of the process so far;
+    device: of this case).
     """
 
     case: str
@@ -68,8 +69,11 @@ class Record:
         missing, extra = sorted(names - data.keys()), sorted(data.keys() - names)
         if missing or extra:
             raise RecordError(f"{where}: missing fields {missing}, unknown fields {extra}; run the case again")
-        if not isinstance(data["scores"], dict) or not isinstance(data["task"], dict):
-            raise RecordError(f"{where}: scores and task must be JSON objects; run the case again")
+        if not all(isinstance(data[field], dict) for field in ("scores", "task", "backbone", "paired")):
+            raise RecordError(f"{where}: scores, task, backbone and paired must be JSON objects; run the case again")
+        needed = {"id", "version", "protocol", "dataset", "variant", "fingerprint"}
+        if needed - data["task"].keys() or "name" not in data["backbone"]:
+            raise RecordError(f"{where}: task must hold {sorted(needed)} and backbone a name; run the case again")
         if data["main_score"] not in data["scores"]:
             raise RecordError(f"{where}: main_score {data['main_score']!r} is not among {sorted(data['scores'])}")
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tempfile
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,8 +35,8 @@ class Run:
         try:
             (self.directory / "records").mkdir(parents=True, exist_ok=True)
             (self.directory / "samples").mkdir(exist_ok=True)
-            write_atomic(self.directory / "records" / ".probe", b"")
-            (self.directory / "records" / ".probe").unlink()
+            with tempfile.TemporaryFile(dir=self.directory / "records"):
+                pass
         except OSError as error:
             raise RecordError(
                 f"the results directory {self.directory} cannot be written: {error}. Make it writable, or choose another "
@@ -50,6 +51,13 @@ class Run:
         name = f"{slug(case)}.safetensors"
         write_atomic(self.directory / "samples" / name, content)
         return {"path": f"../samples/{name}", "sha256": hashlib.sha256(content).hexdigest()}
+
+    def samples_sound(self, record: Record) -> bool:
+        """Whether the samples beside a record are there and unchanged."""
+        if record.samples is None:
+            return False
+        path = self.directory / "records" / record.samples["path"]
+        return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == str(record.samples["sha256"])
 
     def write(self, record: Record) -> Path:
         """Store a record."""
@@ -78,6 +86,8 @@ class Run:
             try:
                 record = read_record(path)
                 _check_version(record)
+                if path != self.record_path(record.case):
+                    raise RecordError(f"{path} is a copy of the record of {record.case}")
             except SslbenchError as error:
                 warnings.warn(f"{error}; left out", CacheWarning, stacklevel=2)
             else:
@@ -131,3 +141,13 @@ def write_baseline(records: list[Record], path: Path) -> None:
     """Write records as a baseline: a JSON list, without the per-sample files beside them."""
     items = [{**record.to_json(), "samples": None} for record in sorted(records, key=lambda record: record.case)]
     write_atomic(path.absolute(), dump(items))
+
+
+def check_target(path: Path) -> None:
+    """Raise RecordError before a run when a baseline could not be written to `path` after it."""
+    try:
+        path.absolute().parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.absolute().parent):
+            pass
+    except OSError as error:
+        raise RecordError(f"the baseline {path} cannot be written: {error}; choose another file") from error

@@ -26,9 +26,7 @@ def tiny(settings: Settings) -> Dataset:
 @pytest.fixture
 def specs(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(registry_module, "_SPECS", dict(registry_module._SPECS))
-    load_dataset.cache_clear()
     yield
-    load_dataset.cache_clear()
 
 
 def test_every_declaration_loads_as_declared() -> None:

@@ -149,7 +149,6 @@ class Project:
         backbones._FACTORIES.clear()
         datasets._SPECS.clear()
         datasets._SPECS.update(BUILT_IN)
-        datasets.load_dataset.cache_clear()
         resolve_device.cache_clear()
         embedded_references.cache_clear()
         return self.pytester.runpytest_inprocess("-p", "no:cacheprovider", *args)
