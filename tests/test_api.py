@@ -161,3 +161,28 @@ def test_names_and_datasets(settings):
     assert set(dataset.splits) == {"train", "val", "test"}
     sources = [split.images.fingerprint for split in dataset.splits.values()]
     assert len(set(sources)) == 3
+
+
+def test_the_callers_network_is_left_as_it_was(tmp_path):
+    import torch
+    from torch import nn
+
+    import sslbench
+
+    class Small(nn.Module):
+        input_size = 8
+
+        def __init__(self):
+            super().__init__()
+            self.body = nn.Conv2d(3, 4, 3)
+            self.fc = nn.Linear(4, 2)
+
+        def forward(self, images):
+            return self.fc(self.body(images).mean(dim=(2, 3)))
+
+    net = Small().train()
+    table = sslbench.evaluate(net, "knn/digits", settings=sslbench.Settings(cache_dir=tmp_path))
+    assert len(table) == 1
+    assert isinstance(net.fc, nn.Linear) and net.training
+    assert all(parameter.requires_grad for parameter in net.parameters())
+    assert net(torch.zeros(1, 3, 8, 8)).shape == (1, 2)

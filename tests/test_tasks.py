@@ -109,7 +109,9 @@ def test_a_full_id_reaches_outside_the_suite() -> None:
 
 
 def test_a_glob_that_matches_nothing_is_refused() -> None:
-    with pytest.raises(UnknownNameError, match=r"the glob 'linear/nothing\*' matches no task; known: "):
+    with pytest.raises(
+        UnknownNameError, match=r"the glob 'linear/nothing\*' matches no task of the suite embedded; known: "
+    ):
         ids("linear/digits", "linear/nothing*")
 
 

@@ -104,7 +104,7 @@ def from_timm(config: Mapping[str, Any], size: int | None = None) -> Preprocessi
     mode = config.get("crop_mode", "center")
     if mode not in ("center", "squash") or (mode == "squash" and size is None and config["crop_pct"] != 1):
         raise BackboneError(
-            f"timm crop_mode {mode!r} with crop_pct {config['crop_pct']} is not supported; name a preset with "
+            f"timm crop_mode {mode!r} (crop_pct {config['crop_pct']}) is not supported; name a preset with "
             "?preprocessing=paper"
         )
     # A crop fraction belongs to the native size; small inputs are taken whole, since a 73-pixel resize of a 64-pixel

@@ -88,12 +88,19 @@ def _code_digest(module: nn.Module) -> str:
     for cls in sorted({type(part) for part in module.modules()}, key=lambda cls: (cls.__module__, cls.__qualname__)):
         if cls.__module__.startswith("torch."):
             continue
-        try:
-            digest.update(inspect.getsource(cls).encode())
-        except (OSError, TypeError):
-            # Code that cannot be seen cannot be recognised again: a fresh value keeps its features from being reused.
-            digest.update(uuid.uuid4().bytes)
+        digest.update(_source(cls).encode())
     return digest.hexdigest()[:16]
+
+
+def _source(cls: type[nn.Module]) -> str:
+    # torch.hub forgets the module of a class it loaded; its functions still know their file.
+    for what in (cls, cls.forward):
+        try:
+            return inspect.getsource(what)
+        except (OSError, TypeError):
+            continue
+    # Code that cannot be seen cannot be recognised again: a fresh value keeps its features from being reused.
+    return uuid.uuid4().hex
 
 
 def _triple(name: str, what: str, value: Any) -> tuple[float, float, float]:

@@ -76,10 +76,16 @@ def test_from_timm_turns_the_crop_fraction_into_a_resize(crop_pct: float, resize
     }  # fmt: skip
     got = from_timm(config)
     assert (got.input_size, got.resize, got.mean) == ((224, 224), resize, (0.1, 0.2, 0.3))
-    assert from_timm({**config, "crop_mode": "squash"}).resize is None
+    squash = {**config, "crop_mode": "squash"}
+    if crop_pct == 1.0:
+        assert from_timm(squash).resize is None
+    else:
+        # timm stretches to a larger square and crops it; stretching to the input size would be something else.
+        with pytest.raises(BackboneError, match="crop_mode 'squash'"):
+            from_timm(squash)
     taken_whole = from_timm(config, 64)
     assert (taken_whole.input_size, taken_whole.resize) == ((64, 64), 64)
-    with pytest.raises(BackboneError, match="crop_mode 'border' is not supported"):
+    with pytest.raises(BackboneError, match=r"crop_mode 'border' \(crop_pct .*\) is not supported"):
         from_timm({**config, "crop_mode": "border"})
 
 

@@ -175,3 +175,16 @@ def test_a_hub_repository_that_needs_a_missing_package(hub: Path) -> None:
 def test_a_hub_name_must_be_whole(name: str) -> None:
     with pytest.raises(BackboneError, match=r"expected hub:OWNER/REPO\[:REF\]:ENTRY"):
         load_backbone(name)
+
+
+def test_the_digest_knows_what_a_module_computes() -> None:
+    from sslbench.backbones.options import Options
+    from sslbench.backbones.python_source import wrap
+
+    def digest(*layers: nn.Module) -> str:
+        return wrap("net", nn.Sequential(*layers), Options("net", {}), recipe="test").digest
+
+    average = digest(nn.AvgPool2d(8), nn.Flatten())
+    assert digest(nn.AvgPool2d(8), nn.Flatten()) == average
+    assert digest(nn.MaxPool2d(8), nn.Flatten()) != average
+    assert digest(nn.AvgPool2d(16), nn.Flatten()) != average

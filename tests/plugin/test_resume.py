@@ -106,10 +106,7 @@ def test_rerun_missing_runs_a_removed_record_only(project):
     assert [name for name in before if after[name] != before[name]] == [removed.name]
 
 
-INSIDE = pytest.mark.xfail(strict=True, reason="Record.from_json does not look into the scores: ValueError")
-
-
-@pytest.mark.parametrize("damage", ["cut", "schema", "list", "field", pytest.param("score", marks=INSIDE)])
+@pytest.mark.parametrize("damage", ["cut", "schema", "list", "field", "score"])
 def test_a_damaged_record_is_reported_and_run_again(project, damage):
     project.run(*PAIR).assert_outcomes(passed=1)
     (path,) = project.record_files()
