@@ -43,4 +43,3 @@ class Settings:
     dtype: str = "float32"
     batch_size: int = 256
     bad_images: str = "fail"
-    offline: bool = False

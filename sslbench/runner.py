@@ -21,7 +21,7 @@ from sslbench.config import Settings
 from sslbench.datasets import Dataset, load_dataset
 from sslbench.environment import environment
 from sslbench.errors import DataError
-from sslbench.features.extract import EXTRACTION_VERSION
+from sslbench.features.extract import feature_recipe
 from sslbench.features.store import FeatureStore
 from sslbench.metrics import METRICS, Score, correct, episode_mean
 from sslbench.protocols import protocol_spec
@@ -145,13 +145,11 @@ class PreparedCase:
     @cached_property
     def key(self) -> str:
         """Digest of every ingredient that may change the score."""
+        dtype = self._runner.settings.dtype
+        splits = sorted(self.dataset.splits.items())
         ingredients = {
-            "backbone": self.backbone.digest,
-            "preprocessing": self.backbone.preprocessing.to_json(),
-            "pooling": self.backbone.pooling,
+            "features": {name: feature_recipe(self.backbone, split.images, dtype) for name, split in splits},
             "task": [self.case.task.id, self._spec.version, self.dataset.fingerprint, self.dataset.metric],
-            "dtype": self._runner.settings.dtype,
-            "extraction": EXTRACTION_VERSION,
         }
         return hashlib.sha256(dump(ingredients)).hexdigest()[:32]
 

@@ -49,7 +49,10 @@ def build_timm(
     pooling, preset = options.pooling(), options.text("preprocessing")
     if preset and "size" in options.values:
         raise BackboneError(f"{name}: the preset {preset!r} fixes the input size; give preprocessing or size, not both")
-    size = size or options.integer("size", 0) or None
+    if preset and preset not in PRESETS:
+        raise unknown("preprocessing preset", preset, PRESETS)
+    # A transformer is built for its input size, so a preset decides that too.
+    size = PRESETS[preset].input_size[0] if preset else size or options.integer("size", 0) or None
     try:
         module = _create(arch, pretrained=pretrained, size=size)
     except (OSError, RuntimeError, ValueError) as error:
@@ -57,8 +60,6 @@ def build_timm(
             f"{name}: timm could not build {arch}{' with its weights' if pretrained else ''}: {error}. Without a network, "
             f"give a file (file:PATH?arch={arch.partition('.')[0]}), or test the pipeline with random-init:{arch}"
         ) from error
-    if preset and preset not in PRESETS:
-        raise unknown("preprocessing preset", preset, PRESETS)
     config = timm_data.resolve_model_data_config(module)
     preprocessing: Preprocessing = PRESETS[preset] if preset else from_timm(config, size)
     return Backbone(

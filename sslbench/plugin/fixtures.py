@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sslbench.errors import SslbenchError
-from sslbench.plugin.state import CASE_RECORD, STATE, SessionState, make_case
+from sslbench.plugin.state import CASE_RECORD, STATE, SessionState
 
 if TYPE_CHECKING:
     from sslbench.results.record import Record
@@ -18,10 +18,13 @@ if TYPE_CHECKING:
 @pytest.fixture
 def sslbench_case(request: pytest.FixtureRequest) -> PreparedCase:
     """The case of this test: backbone loaded, dataset's targets known, no image read yet."""
+    # Not at the top: the runner imports torch, which collection must not.
+    from sslbench.runner import Case
+
     backbone, task = request.param
     state = request.config.stash[STATE]
     try:
-        return state.runner.prepare(make_case(backbone, task))
+        return state.runner.prepare(Case(backbone, task))
     except SslbenchError as error:
         told = f"{type(error).__name__}: {error}"
     # Outside the except block: pytest would print the error once more as the cause.

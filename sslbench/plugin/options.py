@@ -82,6 +82,7 @@ class PluginOptions:
     gate_level: float
     gate_min_drop: float
     save_baseline: Path | None
+    offline: bool
     explicit: bool
 
 
@@ -104,7 +105,6 @@ def read_options(config: pytest.Config) -> PluginOptions:
             device=values["device"],
             dtype=values["dtype"],
             bad_images=values["bad_images"],
-            offline=bool(values["offline"]),
         ),
         rerun=values["rerun"],
         baseline=Path(baseline).expanduser() if baseline else None,
@@ -112,6 +112,7 @@ def read_options(config: pytest.Config) -> PluginOptions:
         gate_level=_number("--sslbench-gate-level", values["gate_level"]),
         gate_min_drop=_number("--sslbench-gate-min-drop", values["gate_min_drop"]),
         save_baseline=Path(values["save_baseline"]).expanduser() if values["save_baseline"] else None,
+        offline=bool(values["offline"]),
         explicit=explicit,
     )
 

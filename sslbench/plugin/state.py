@@ -16,7 +16,7 @@ from sslbench.tasks import expand_tasks, suite
 if TYPE_CHECKING:
     from sslbench.results.record import Record
     from sslbench.results.runs import Run
-    from sslbench.runner import Case, Runner
+    from sslbench.runner import Runner
     from sslbench.tasks import Task
 
 
@@ -65,10 +65,3 @@ class SessionState:
 
 STATE = pytest.StashKey[SessionState]()
 CASE_RECORD = pytest.StashKey["Record"]()
-
-
-def make_case(backbone: str, task: Task) -> Case:
-    """A Case without importing the runner before a test runs."""
-    from sslbench.runner import Case
-
-    return Case(backbone, task)

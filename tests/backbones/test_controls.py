@@ -95,3 +95,9 @@ def test_weights_are_frozen_and_in_evaluation_mode(name: str) -> None:
     module = load_backbone(name).network.module
     assert not module.training
     assert not any(parameter.requires_grad for parameter in module.parameters())
+
+
+def test_a_preset_sets_the_size_a_transformer_is_built_for() -> None:
+    backbone = load_backbone("random-init:test_vit?preprocessing=paper")
+    assert backbone.preprocessing.input_size == (224, 224)
+    assert backbone.embed(torch.zeros(1, 3, 224, 224)).shape[0] == 1
