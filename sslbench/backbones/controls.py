@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,7 @@ from sslbench.backbones.backbone import Backbone, Network
 from sslbench.backbones.options import Options
 from sslbench.backbones.preprocessing import Preprocessing
 from sslbench.backbones.timm_source import build_timm
+from sslbench.backbones.zoo import SCHEME, read_card
 from sslbench.errors import BackboneError
 
 DEFAULT_ARCH = "test_resnet"
@@ -59,12 +61,21 @@ def statistic(name: str, network: Statistic) -> Backbone:
 
 
 def random_init(name: str, arch: str, options: Options) -> Backbone:
-    """A timm architecture with its own initialisation from a seed (`random-init[:ARCH][?seed=0&size=64]`)."""
+    """A timm architecture with its own initialisation from a seed (`random-init[:ARCH][?seed=0&size=64]`).
+
+    `random-init:zoo:NAME` has the architecture and the size of that backbone of the zoo.
+    """
     seed = options.integer("seed", 0)
-    size = options.integer("size", 64)
+    arch_options: Mapping[str, Any] = {}
+    if arch.startswith(f"{SCHEME}:"):
+        card = read_card(arch)
+        arch, arch_options, size = card.arch, card.arch_options, card.size
+    else:
+        size = options.integer("size", 64)
     with torch.random.fork_rng(devices=[]):
         # Not torch.manual_seed, which would reseed the GPUs too.
         torch.default_generator.manual_seed(seed)
         return build_timm(
-            name, arch or DEFAULT_ARCH, options, pretrained=False, size=size, details={"control": True, "seed": seed}
-        )
+            name, arch or DEFAULT_ARCH, options, pretrained=False, size=size, arch_options=arch_options,
+            details={"control": True, "seed": seed},
+        )  # fmt: skip

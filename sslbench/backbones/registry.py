@@ -1,4 +1,4 @@
-"""Names of backbones: controls, registered ones, and the open families timm, hub:, file: and python:."""
+"""Names of backbones: controls, the zoo, registered ones, and the open families timm, hub:, file: and python:."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from functools import cache
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
+from sslbench.backbones.zoo import SCHEME, read_card, zoo_names
 from sslbench.errors import BackboneError, UnknownNameError
 from sslbench.names import is_glob, matches, unknown
 
@@ -28,7 +29,7 @@ def register_backbone(name: str, factory: Callable[[], Any] | None = None) -> Ca
     """
     if factory is None:
         return lambda decorated: register_backbone(name, decorated)
-    if name in CONTROLS or _FACTORIES.get(name, factory) is not factory:
+    if name in (*CONTROLS, *zoo_names()) or _FACTORIES.get(name, factory) is not factory:
         raise BackboneError(f"the backbone {name!r} is already registered; choose another name")
     _FACTORIES[name] = factory
     return factory
@@ -48,8 +49,8 @@ def _named() -> dict[str, Callable[[], Any]]:
 
 
 def list_backbones(pattern: str = "*", *, timm: bool = False) -> list[str]:
-    """Names that match the glob: controls and registered ones; with `timm`, also timm's pretrained models."""
-    names = [*CONTROLS, *sorted(_named())]
+    """Names that match the glob: controls, the zoo and registered ones; with `timm`, also timm's pretrained models."""
+    names = [*CONTROLS, *zoo_names(), *sorted(_named())]
     if timm:
         from sslbench.backbones.timm_source import timm_names
 
@@ -61,7 +62,7 @@ def expand_backbones(patterns: Iterable[str]) -> list[str]:
     """Names for the patterns of a command line, in the order given, each once.
 
     A name without wildcard that belongs to an open family passes as it is, without importing it. Globs search the
-    controls and registered names first and timm's pretrained models only when nothing else matches.
+    controls, the zoo and registered names first and timm's pretrained models only when nothing else matches.
     Raises UnknownNameError for what matches nothing.
     """
     chosen: dict[str, None] = {}
@@ -83,7 +84,10 @@ def _expand(pattern: str) -> list[str]:
         if not names:
             raise UnknownNameError(f"the glob {pattern!r} matches no backbone; known: {', '.join(list_backbones())}")
         return names
-    _check_timm(bare)
+    if scheme == SCHEME:
+        read_card(bare)
+    else:
+        _check_timm(bare)
     return [pattern]
 
 
@@ -111,7 +115,7 @@ def load_backbone(name: str, *, checkpoint: str | None = None, device: str | Non
 
 
 def _load(name: str, checkpoint: str | None) -> Backbone:
-    from sslbench.backbones import controls, file_source, python_source, timm_source
+    from sslbench.backbones import controls, file_source, python_source, timm_source, zoo
     from sslbench.backbones.options import parse_name
 
     bare, options = parse_name(name)
@@ -124,6 +128,8 @@ def _load(name: str, checkpoint: str | None) -> Backbone:
         backbone = controls.statistic(name, controls.Pixels())
     elif bare == "colour-histogram":
         backbone = controls.statistic(name, controls.ColourHistogram())
+    elif scheme == SCHEME:
+        backbone = zoo.load_zoo(name, bare, options)
     elif bare in _named():
         backbone = python_source.wrap(name, _named()[bare](), options, recipe=f"registered:{bare}")
     elif colon and scheme == "file":

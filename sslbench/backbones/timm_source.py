@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -35,12 +36,13 @@ def build_timm(
     *,
     pretrained: bool,
     size: int | None = None,
+    arch_options: Mapping[str, Any] | None = None,
     details: Mapping[str, Any] | None = None,
 ) -> Backbone:
     """Build a timm model without classifier.
 
-    size: input size in pixels when not the model's own. Raises UnknownNameError for an unknown architecture and
-    BackboneError when the weights cannot be had.
+    size: input size in pixels when not the model's own. arch_options: further arguments of `timm.create_model`.
+    Raises UnknownNameError for an unknown architecture and BackboneError when the weights cannot be had.
     """
     import timm.data
 
@@ -54,7 +56,7 @@ def build_timm(
     # A transformer is built for its input size, so a preset decides that too.
     size = PRESETS[preset].input_size[0] if preset else size or options.integer("size", 0) or None
     try:
-        module = _create(arch, pretrained=pretrained, size=size)
+        module = _create(arch, pretrained=pretrained, size=size, **(arch_options or {}))
     except (OSError, RuntimeError, ValueError) as error:
         raise BackboneError(
             f"{name}: timm could not build {arch}{' with its weights' if pretrained else ''}: {error}. Without a network, "
@@ -66,19 +68,25 @@ def build_timm(
         name=name,
         network=TimmNetwork(module, pooling),
         preprocessing=preprocessing,
-        recipe=f"timm:{arch.partition('.')[0]}",
+        recipe=_recipe(arch.partition(".")[0], arch_options or {}),
         pooling=pooling,
         details={"arch": arch, "source": "timm", **(details or {})},
     )
 
 
-def _create(arch: str, *, pretrained: bool, size: int | None) -> Any:
+def _recipe(arch: str, arch_options: Mapping[str, Any]) -> str:
+    # An option such as the pooling changes the features without leaving a trace in the weights.
+    return f"timm:{arch}:{json.dumps(dict(arch_options), sort_keys=True)}" if arch_options else f"timm:{arch}"
+
+
+def _create(arch: str, *, pretrained: bool, size: int | None, **arch_options: Any) -> Any:
     import timm
 
+    arguments = {"pretrained": pretrained, "num_classes": 0, **arch_options}
     if size is None:
-        return timm.create_model(arch, pretrained=pretrained, num_classes=0)
+        return timm.create_model(arch, **arguments)
     try:
-        return timm.create_model(arch, pretrained=pretrained, num_classes=0, img_size=size)
+        return timm.create_model(arch, img_size=size, **arguments)
     except TypeError:
         # Convolutional networks take any size and have no img_size argument.
-        return timm.create_model(arch, pretrained=pretrained, num_classes=0)
+        return timm.create_model(arch, **arguments)
