@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from sslbench.compat import parse_compat
 
 
 def _directory(variable: str, default: Path) -> Path:
@@ -34,6 +37,9 @@ class Settings:
 
     device: `auto`, `cpu`, `cuda` or `cuda:N`. dtype: `float32`, or `bfloat16`/`float16` for autocast extraction.
     bad_images: `fail` on an unreadable image, or `skip` it and count it in the record.
+    check_data: `strict` refuses a dataset whose counts are not the published ones; `loose` runs on what is there, and
+    the record says so and has no published reference. compat: choices for `sslbench.compat.SWITCHES`, where not the
+    default. offline: nothing opens a socket.
     """
 
     cache_dir: Path = field(default_factory=default_cache_dir)
@@ -43,3 +49,10 @@ class Settings:
     dtype: str = "float32"
     batch_size: int = 256
     bad_images: str = "fail"
+    check_data: str = "strict"
+    compat: Mapping[str, str] = field(default_factory=dict)
+    offline: bool = False
+
+    def choice(self, switch: str) -> str:
+        """The choice of a compat switch. Raises for an unknown one."""
+        return parse_compat(self.compat)[switch]

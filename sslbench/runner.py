@@ -78,8 +78,8 @@ class CaseFeatures:
         return Labelled(features.x, split.targets[features.rows])
 
     def pooled(self) -> Labelled:
-        """All splits in the order train, val, test: what few-shot episodes are drawn from."""
-        parts = [self.split(name) for name in ("train", "val", "test") if name in self.dataset.splits]
+        """The dataset's pool: what few-shot episodes are drawn from."""
+        parts = [self.split(name) for name in self.dataset.pool]
         return Labelled(torch.cat([part.x for part in parts]), np.concatenate([part.targets for part in parts]))
 
 

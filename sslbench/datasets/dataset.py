@@ -37,7 +37,7 @@ class ImageSource:
 class Split:
     """One named split: images and, row by row, targets.
 
-    targets: int64 (N,) class indices, or uint8 (N, K) of 0/1 for multi-label datasets.
+    targets: int64 (N,) class indices, or int8 (N, K) for multi-label datasets: 1 present, 0 absent, -1 to be ignored.
     """
 
     name: str
@@ -53,7 +53,8 @@ class Split:
 class Dataset:
     """Images and targets with named splits, ready to be embedded.
 
-    details: choices the record must state (seed of a random split, which folder served as test, ...).
+    pool: the splits that few-shot episodes are drawn from. details: choices the record must state (seed of a random
+    split, which folder served as test, ...).
     """
 
     name: str
@@ -61,6 +62,7 @@ class Dataset:
     splits: Mapping[str, Split]
     metric: str
     kind: str = "recognition"
+    pool: tuple[str, ...] = ("train", "val", "test")
     details: Mapping[str, Any] = field(default_factory=dict)
 
     @property

@@ -18,7 +18,7 @@ Metric = Callable[[npt.NDArray[Any], npt.NDArray[Any]], Score]
 
 @dataclass(frozen=True)
 class Labelled:
-    """Features with targets: x float32 (N, D) on the device; targets int64 (N,), or uint8 (N, K) multi-label."""
+    """Features with targets: x float32 (N, D) on the device; targets int64 (N,), or int8 (N, K) multi-label."""
 
     x: Tensor
     targets: npt.NDArray[Any]

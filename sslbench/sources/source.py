@@ -1,0 +1,24 @@
+"""Where one file comes from, as data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Source:
+    """One file.
+
+    urls: in order of preference; empty when it can only be fetched by hand. sha256, md5: hex digests, of which a prefix
+    is enough; both empty when nobody publishes one: the digest is then pinned when the file is first used. size: in
+    bytes, None if unknown. unpack: the directory, below the one the file is fetched to, into which an archive is
+    extracted; None keeps the file as it is. manual: precise steps for a person when no URL works.
+    """
+
+    filename: str
+    urls: tuple[str, ...] = ()
+    sha256: str = ""
+    md5: str = ""
+    size: int | None = None
+    unpack: str | None = None
+    manual: str = ""
