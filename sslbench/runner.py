@@ -17,8 +17,9 @@ import numpy.typing as npt
 import torch
 
 from sslbench.backbones import load_backbone
+from sslbench.compat import SWITCHES, parse_compat
 from sslbench.config import Settings
-from sslbench.datasets import Dataset, load_dataset
+from sslbench.datasets import Dataset, dataset_spec, load_dataset
 from sslbench.environment import environment
 from sslbench.errors import DataError
 from sslbench.features.extract import feature_recipe
@@ -141,6 +142,13 @@ class PreparedCase:
         self.features = CaseFeatures(backbone, dataset, runner.store)
         self._runner = runner
         self._spec = protocol_spec(case.task.protocol)
+        study = dataset_spec(case.task.dataset).study
+        chosen = parse_compat(runner.settings.compat)
+        self.compat = {
+            name: chosen[name]
+            for name, switch in SWITCHES.items()
+            if switch.concerns(case.task.protocol, case.task.dataset, study=study)
+        }
 
     @cached_property
     def key(self) -> str:
@@ -150,6 +158,7 @@ class PreparedCase:
         ingredients = {
             "features": {name: feature_recipe(self.backbone, split.images, dtype) for name, split in splits},
             "task": [self.case.task.id, self._spec.version, self.dataset.fingerprint, self.dataset.metric],
+            "compat": self.compat,
         }
         return hashlib.sha256(dump(ingredients)).hexdigest()[:32]
 
@@ -159,7 +168,7 @@ class PreparedCase:
         record = run.read(self.case.name) if run is not None else None
         if run is None or record is None or record.key != self.key or not run.samples_sound(record):
             return None
-        reference = find_reference(record.case, record.task, record.main)
+        reference = find_reference(self.case.backbone, record.task, record.main, record.hyperparameters)
         fresh = {**record.to_json(), "reference": reference, "verdict": verdict(record.main, reference)}
         return Record.from_json(fresh)
 
@@ -172,7 +181,7 @@ class PreparedCase:
             raise DataError(
                 f"{self.case.task.id}: this protocol takes one class an image, but {self.dataset.name} is multi-label"
             )
-        protocol = self._spec.build(self.case.task.variant)
+        protocol = self._spec.build(self.case.task.variant, self.compat)
         version = str(self._spec.version)
         if isinstance(protocol, EpisodicProtocol):
             pool = self.features.pooled()
@@ -193,9 +202,10 @@ class PreparedCase:
             "dataset": task.dataset,
             "variant": task.variant,
             "fingerprint": self.dataset.fingerprint,
+            "compat": self.compat,
             "details": {**self.dataset.details, **({"skipped_images": features.skipped} if features.skipped else {})},
         }
-        reference = find_reference(self.case.name, described, main)
+        reference = find_reference(self.case.backbone, described, main, outcome.hyperparameters)
         samples = runner.run.write_samples(self.case.name, outcome.samples) if runner.run is not None else None
         rate = features.extracted_images / features.extract_seconds if features.extract_seconds else None
         record = Record(

@@ -84,7 +84,8 @@ class DatasetSpec:
     and collecting tasks costs no import. kind: `recognition` (later: detection, segmentation, normals).
     metric: a key of `sslbench.metrics.METRICS`. protocols: the ones that make
     sense for it; None stands for all of its kind. markers: pytest markers of
-    its cases, such as `download` or `slow`.
+    its cases, such as `download` or `slow`. study: one of the study's own
+    datasets, to which its compat switches and published figures apply.
     """
 
     name: str
@@ -97,6 +98,7 @@ class DatasetSpec:
     kind: str = "recognition"
     protocols: Sequence[str] | None = None
     markers: Sequence[str] = ()
+    study: bool = False
 
     def load(self, settings: Settings) -> Dataset:
         """Read the dataset. Raises DataError when it is missing, incomplete or not what was declared."""
