@@ -23,6 +23,7 @@ from sslbench.datasets import Dataset, dataset_spec, load_dataset
 from sslbench.environment import environment
 from sslbench.errors import DataError
 from sslbench.features.extract import feature_recipe
+from sslbench.features.pool import Pool
 from sslbench.features.store import FeatureStore
 from sslbench.metrics import METRICS, Score, correct, episode_mean
 from sslbench.protocols import protocol_spec
@@ -78,10 +79,10 @@ class CaseFeatures:
             self.skipped[name] = dropped
         return Labelled(features.x, split.targets[features.rows])
 
-    def pooled(self) -> Labelled:
-        """The dataset's pool: what few-shot episodes are drawn from."""
+    def pooled(self) -> tuple[Pool, npt.NDArray[np.int64]]:
+        """The dataset's pool and its targets: what few-shot episodes are drawn from."""
         parts = [self.split(name) for name in self.dataset.pool]
-        return Labelled(torch.cat([part.x for part in parts]), np.concatenate([part.targets for part in parts]))
+        return Pool([part.x for part in parts]), np.concatenate([part.targets for part in parts])
 
 
 @dataclass(frozen=True)
@@ -184,8 +185,8 @@ class PreparedCase:
         protocol = self._spec.build(self.case.task.variant, self.compat)
         version = str(self._spec.version)
         if isinstance(protocol, EpisodicProtocol):
-            pool = self.features.pooled()
-            episodes = protocol.draw(pool.targets, self.dataset.classes)
+            pool, targets = self.features.pooled()
+            episodes = protocol.draw(targets, self.dataset.classes)
             outcome = _run_episodes(protocol, episodes, pool)
             version = f"{version}:draws-{episodes.digest}"
         else:
@@ -269,9 +270,9 @@ def _run_splits(protocol: SplitProtocol, features: CaseFeatures) -> Outcome:
     )
 
 
-def _run_episodes(protocol: EpisodicProtocol, episodes: Episodes, pool: Labelled) -> Outcome:
+def _run_episodes(protocol: EpisodicProtocol, episodes: Episodes, pool: Pool) -> Outcome:
     start = time.perf_counter()
-    predictions = protocol.predict(pool.x, episodes)
+    predictions = protocol.predict(pool, episodes)
     right = protocol.count_right(predictions)
     queries = protocol.way * protocol.query
     return Outcome(
