@@ -36,6 +36,7 @@ class Settings:
     """Everything outside backbone and task that a case depends on.
 
     device: `auto`, `cpu`, `cuda` or `cuda:N`. dtype: `float32`, or `bfloat16`/`float16` for autocast extraction.
+    stored: `float32` or `float16`, the type that features are kept in on disk and in memory.
     bad_images: `fail` on an unreadable image, or `skip` it and count it in the record.
     check_data: `strict` refuses a dataset whose counts are not the published ones; `loose` runs on what is there, and
     the record says so and has no published reference. compat: choices for `sslbench.compat.SWITCHES`, where not the
@@ -48,6 +49,7 @@ class Settings:
     device: str = "auto"
     dtype: str = "float32"
     batch_size: int = 256
+    stored: str = "float32"
     bad_images: str = "fail"
     check_data: str = "strict"
     compat: Mapping[str, str] = field(default_factory=dict)

@@ -154,10 +154,13 @@ class PreparedCase:
     @cached_property
     def key(self) -> str:
         """Digest of every ingredient that may change the score."""
-        dtype = self._runner.settings.dtype
+        settings = self._runner.settings
         splits = sorted(self.dataset.splits.items())
         ingredients = {
-            "features": {name: feature_recipe(self.backbone, split.images, dtype) for name, split in splits},
+            "features": {
+                name: feature_recipe(self.backbone, split.images, settings.dtype, settings.stored)
+                for name, split in splits
+            },
             "task": [self.case.task.id, self._spec.version, self.dataset.fingerprint, self.dataset.metric],
             "compat": self.compat,
         }
@@ -212,7 +215,7 @@ class PreparedCase:
         record = Record(
             case=self.case.name,
             key=self.key,
-            backbone={**self.backbone.to_json(), "dtype": runner.settings.dtype},
+            backbone={**self.backbone.to_json(), "dtype": runner.settings.dtype, "stored": runner.settings.stored},
             task=described,
             scores={name: score.to_json() for name, score in outcome.scores.items()},
             main_score=outcome.main,
