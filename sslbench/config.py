@@ -33,6 +33,7 @@ class Settings:
     """Everything outside backbone and task that a case depends on.
 
     device: `auto`, `cpu`, `cuda` or `cuda:N`. dtype: `float32`, or `bfloat16`/`float16` for autocast extraction.
+    batch_size: pictures embedded at once; None lets the device decide.
     bad_images: `fail` on an unreadable image, or `skip` it and count it in the record.
     """
 
@@ -41,5 +42,5 @@ class Settings:
     results_dir: Path = field(default_factory=default_results_dir)
     device: str = "auto"
     dtype: str = "float32"
-    batch_size: int = 256
+    batch_size: int | None = None
     bad_images: str = "fail"

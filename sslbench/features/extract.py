@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 # Part of every cache key: raise it when extraction changes what it computes.
 EXTRACTION_VERSION = 1
+# Larger batches leave the CPU's caches: a small ResNet at 64 pixels took 1.4 times as long in batches of 256.
+CPU_BATCH, DEVICE_BATCH = 64, 256
 DTYPES = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -37,11 +39,17 @@ def feature_recipe(backbone: Backbone, source: ImageSource, dtype: str) -> dict[
 
 @torch.inference_mode()
 def extract_features(
-    backbone: Backbone, source: ImageSource, *, device: str = "cpu", dtype: str = "float32", batch_size: int = 256
+    backbone: Backbone,
+    source: ImageSource,
+    *,
+    device: str = "cpu",
+    dtype: str = "float32",
+    batch_size: int | None = None,
 ) -> Arrays:
     """Embed a source.
 
-    dtype: `float32`, or `bfloat16`/`float16` for autocast; features are stored as float32 either way.
+    dtype: `float32`, or `bfloat16`/`float16` for autocast; features are stored as float32 either way. batch_size:
+    default 64 on the CPU and 256 elsewhere.
     Returns `x` float32 (M, D) and `rows` int64 (M,), the row of each feature in the source: M is smaller than the
     source where unreadable images were skipped. Raises FeatureError for NaN or infinite features, DataError for an
     unknown dtype or when no image is left.
@@ -49,6 +57,7 @@ def extract_features(
     if dtype not in DTYPES:
         raise DataError(f"unknown dtype {dtype!r}; expected {', '.join(DTYPES)}")
     autocast = DTYPES[dtype]
+    batch_size = batch_size or (CPU_BATCH if device == "cpu" else DEVICE_BATCH)
     backbone.to(device)
     backbone.network.module.to(memory_format=torch.channels_last)
     context = (
