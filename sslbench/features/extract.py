@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 # Part of every cache key: raise it when extraction changes what it computes.
 EXTRACTION_VERSION = 1
+# Larger batches leave the CPU's caches: a small ResNet at 64 pixels took 1.4 times as long in batches of 256.
+CPU_BATCH, DEVICE_BATCH = 64, 256
 STORED = {"float32": torch.float32, "float16": torch.float16}
 DTYPES = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -49,9 +51,9 @@ def extract_features(
 ) -> Arrays:
     """Embed a source.
 
-    dtype: `float32`, or `bfloat16`/`float16` for autocast. stored: `float32` or `float16`, what is returned.
-    Returns `x` (M, D) and `rows` int64 (M,), the row of each feature in the source: M is smaller than the
-    source where unreadable images were skipped. Raises FeatureError for NaN or infinite features or such as float16
+    dtype: `float32`, or `bfloat16`/`float16` for autocast. batch_size: default 64 on the CPU and 256 elsewhere.
+    stored: `float32` or `float16`, what is returned.
+    Returns `x` (M, D) and `rows` int64 (M,), the row of each feature in the source: M is smaller than the source where unreadable images were skipped. Raises FeatureError for NaN or infinite features or such as float16
     cannot hold, DataError for an unknown dtype or when no image is left.
     """
     if dtype not in DTYPES:
@@ -59,6 +61,7 @@ def extract_features(
     if stored not in STORED:
         raise DataError(f"unknown type to store features in: {stored!r}; expected {', '.join(STORED)}")
     autocast = DTYPES[dtype]
+    batch_size = batch_size or (CPU_BATCH if device == "cpu" else DEVICE_BATCH)
     backbone.to(device)
     backbone.network.module.to(memory_format=torch.channels_last)
     context = (

@@ -10,6 +10,7 @@ from string import Template
 
 from sslbench.files import write_atomic
 from sslbench.results.compare import RECIPE, flatten
+from sslbench.results.ranks import ranking, ranking_markdown
 from sslbench.results.record import Record, slug
 from sslbench.results.study_tables import study_tables
 from sslbench.results.tables import (
@@ -33,7 +34,7 @@ def write_report(records: Iterable[Record], directory: Path) -> list[Path]:
     records = ordered(records)
     texts = {
         "summary.csv": to_csv(records),
-        "summary.md": pivot_markdown(records),
+        "summary.md": pivot_markdown(records) + ranking_markdown(ranking(records)),
         "report.html": html_report(records, title="sslbench report"),
     }
     if study := study_tables(records):
