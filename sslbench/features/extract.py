@@ -53,8 +53,9 @@ def extract_features(
 
     dtype: `float32`, or `bfloat16`/`float16` for autocast. batch_size: default 64 on the CPU and 256 elsewhere.
     stored: `float32` or `float16`, what is returned.
-    Returns `x` (M, D) and `rows` int64 (M,), the row of each feature in the source: M is smaller than the source where unreadable images were skipped. Raises FeatureError for NaN or infinite features or such as float16
-    cannot hold, DataError for an unknown dtype or when no image is left.
+    Returns `x` (M, D) and `rows` int64 (M,), the row of each feature in the source: M is smaller than the source where
+    unreadable images were skipped. Raises FeatureError for NaN or infinite features or such as float16 cannot hold,
+    DataError for an unknown dtype or when no image is left.
     """
     if dtype not in DTYPES:
         raise DataError(f"unknown dtype {dtype!r}; expected {', '.join(DTYPES)}")
