@@ -30,6 +30,7 @@ SPEC = DatasetSpec(
     sources=(
         Source(
             "data.zip",
+            unpack=".",
             manual="Download https://www.kaggle.com/datasets/nih-chest-xrays/data (45 GB, needs an account) and extract it in "
             "ChestX, so that ChestX/Data_Entry_2017.csv and ChestX/images_001/images/*.png to images_012 are there; all "
             "images in one folder ChestX/images will do as well.",

@@ -24,6 +24,7 @@ SPEC = DatasetSpec(
     sources=(
         Source(
             "plant-disease.zip",
+            unpack=".",
             manual="Download https://www.kaggle.com/datasets/saroz014/plant-disease (needs an account) and extract it in "
             "CropDiseases, so that CropDiseases/dataset/train holds 38 class folders such as Apple___Apple_scab. Other "
             "copies of PlantVillage lack this split.",

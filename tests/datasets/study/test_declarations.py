@@ -98,10 +98,8 @@ def test_sources_can_be_fetched_or_say_what_to_do(name: str) -> None:
         assert re.fullmatch(r"([0-9a-f]{64})?", source.sha256)
         if source.urls:
             assert source.md5 or source.sha256
-        assert source.unpack in (None, ".")
         archive = re.search(r"\.(tgz|tar\.gz|tar|zip)$", source.filename) is not None
-        if archive and (source.urls or source.md5):
-            assert source.unpack == "."
+        assert source.unpack == ("." if archive else None)
 
 
 def test_the_documentation_lists_every_dataset() -> None:
