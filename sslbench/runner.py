@@ -17,7 +17,7 @@ import numpy.typing as npt
 import torch
 
 from sslbench.backbones import load_backbone
-from sslbench.compat import SWITCHES, parse_compat
+from sslbench.compat import concerning
 from sslbench.config import Settings
 from sslbench.datasets import Dataset, dataset_spec, load_dataset
 from sslbench.environment import environment
@@ -143,13 +143,9 @@ class PreparedCase:
         self.features = CaseFeatures(backbone, dataset, runner.store)
         self._runner = runner
         self._spec = protocol_spec(case.task.protocol)
-        study = dataset_spec(case.task.dataset).study
-        chosen = parse_compat(runner.settings.compat)
-        self.compat = {
-            name: chosen[name]
-            for name, switch in SWITCHES.items()
-            if switch.concerns(case.task.protocol, case.task.dataset, study=study)
-        }
+        declaration = dataset_spec(case.task.dataset)
+        switches = concerning(case.task.protocol, study=declaration.study, declared=declaration.compat)
+        self.compat = {name: runner.settings.choice(name) for name in switches}
 
     @cached_property
     def key(self) -> str:

@@ -1,6 +1,6 @@
 import pytest
 
-from sslbench.compat import SWITCHES, parse_compat
+from sslbench.compat import SWITCHES, concerning, parse_compat
 from sslbench.config import Settings
 from sslbench.errors import SslbenchError, UnknownNameError
 
@@ -27,17 +27,22 @@ def test_unknown_switch_and_choice() -> None:
 
 
 @pytest.mark.parametrize(
-    ("switch", "protocol", "dataset", "study", "expected"),
+    ("protocol", "study", "declared", "expected"),
     [
-        ("linear-solver", "linear", "digits", False, True),
-        ("linear-solver", "knn", "digits", False, False),
-        ("caltech101-list", "fewshot", "caltech101", True, True),
-        ("caltech101-list", "linear", "pets", True, False),
-        ("fewshot-geometry", "fewshot", "eurosat", True, True),
-        ("fewshot-geometry", "fewshot", "world-objects", False, False),
-        ("fewshot-pool", "fewshot", "dtd", True, True),
-        ("fewshot-pool", "linear", "dtd", True, False),
+        ("linear", False, (), ["linear-solver"]),
+        ("knn", False, (), []),
+        ("fewshot", False, (), []),
+        ("fewshot", True, (), ["fewshot-geometry"]),
+        ("fewshot", True, ("fewshot-pool",), ["fewshot-geometry", "fewshot-pool"]),
+        ("linear", True, ("fewshot-pool",), ["linear-solver"]),
+        (
+            "linear",
+            True,
+            ("voc2007-difficult", "voc2007-penalty"),
+            ["linear-solver", "voc2007-difficult", "voc2007-penalty"],
+        ),
+        ("knn", True, ("caltech101-list", "caltech101-background"), ["caltech101-list", "caltech101-background"]),
     ],
 )
-def test_whom_a_switch_concerns(switch: str, protocol: str, dataset: str, study: bool, expected: bool) -> None:
-    assert SWITCHES[switch].concerns(protocol, dataset, study=study) is expected
+def test_whom_a_switch_concerns(protocol: str, study: bool, declared: tuple[str, ...], expected: list[str]) -> None:
+    assert concerning(protocol, study=study, declared=declared) == expected
