@@ -45,8 +45,10 @@ def problem(file: Path, source: Source, path: Path) -> str:
     for algorithm, expected in expected_digests(source, path).items():
         actual = digest(file, algorithm)
         if not actual.startswith(expected):
-            pinned = "" if source.sha256 or source.md5 else f" (pinned in {pin_path(path)} when it was first used)"
-            return f"expected {algorithm} {expected}{pinned}, got {actual[: max(len(expected), 16)]}"
+            reason = f"expected {algorithm} {expected}, got {actual[: max(len(expected), 16)]}"
+            if source.sha256 or source.md5:
+                return reason
+            return f"{reason} (pinned when it was first used; if its publisher changed it, remove {pin_path(path)})"
     return ""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import socket
 import threading
@@ -51,7 +52,9 @@ class Server:
                 pass
 
             def do_GET(self) -> None:
-                server.answer(self)
+                # A client may leave early.
+                with contextlib.suppress(ConnectionError):
+                    server.answer(self)
 
         self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.http.daemon_threads = True
