@@ -118,5 +118,5 @@ def _advice(path: Path, source: Source, offline: bool) -> str:
 
 
 def _by_hand(path: Path, source: Source) -> str:
-    steps = source.manual or "get the file from one of these addresses, or from a colleague"
-    return f"  By hand: {steps.rstrip('. ')}. Save it as {path}"
+    steps = source.manual or f"get the file from one of these addresses, or from a colleague, and save it as {path}"
+    return f"  By hand: {steps}"

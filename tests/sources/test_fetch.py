@@ -63,7 +63,7 @@ def test_a_wrong_file_from_everywhere_leaves_nothing(server, tmp_path):
     assert lines[0] == "net.pth could not be fetched:"
     actual = [hashlib.md5(letter * 99).hexdigest() for letter in (b"a", b"b")]
     assert lines[1:3] == [f"  {url}: expected md5 {MD5}, got {got}" for url, got in zip(urls, actual, strict=True)]
-    assert lines[3] == f"  By hand: Ask the authors. Save it as {tmp_path / 'net.pth'}"
+    assert lines[3] == "  By hand: Ask the authors."
     assert [path.name for path in tmp_path.iterdir()] == [".net.pth.lock"]
 
 
@@ -313,7 +313,7 @@ def test_only_a_person_can_get_a_file_without_address(tmp_path):
         fetch(Source("cars.tgz", manual="Log in at example.org and accept the terms."), tmp_path)
     assert str(info.value).splitlines() == [
         f"{tmp_path / 'cars.tgz'} is missing; it has to be fetched by hand.",
-        f"  By hand: Log in at example.org and accept the terms. Save it as {tmp_path / 'cars.tgz'}",
+        "  By hand: Log in at example.org and accept the terms.",
     ]
     assert list(tmp_path.iterdir()) == []
 

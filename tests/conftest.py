@@ -1,4 +1,4 @@
-"""A web server on this machine whose files misbehave on request."""
+"""A web server on this machine whose files misbehave on request, and a guard against sockets."""
 
 from __future__ import annotations
 
