@@ -15,7 +15,7 @@ _COMMANDS = (listing, fetch, convert, report, compare, cache, doctor)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; returns the exit status: 0 done, 1 a problem was found, 2 bad input."""
+    """Run a command; returns the exit status: 0 done, 1 a problem was found, 2 bad input, 130 interrupted."""
     arguments = _parser().parse_args(argv)
     command: Command = arguments.command
     try:
@@ -25,6 +25,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SslbenchError as error:
         print(f"sslbench: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("sslbench: interrupted; the same command goes on where this one ended", file=sys.stderr)
+        return 130
     except BrokenPipeError:
         # The reader of a pipe (head, less) may leave early; Python flushes once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

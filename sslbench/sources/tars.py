@@ -55,11 +55,8 @@ def _link(archive: Path, root: Path, member: tarfile.TarInfo, path: Path) -> Non
     path.parent.mkdir(parents=True, exist_ok=True)
     if member.issym():
         path.symlink_to(member.linkname)
-        return
-    aim = target(root, member.linkname, archive)
-    if aim.resolve() != aim:
-        raise _unsafe(archive, member)
-    path.hardlink_to(aim)
+    else:
+        path.hardlink_to(target(root, member.linkname, archive))
 
 
 def _unsafe(archive: Path, member: tarfile.TarInfo) -> ArchiveError:

@@ -101,10 +101,10 @@ def _opener() -> OpenerDirector:
 
 
 def _refusal(error: HTTPError) -> FetchError:
-    told = f"HTTP {error.code} {error.reason}"
+    status = f"HTTP {error.code} {error.reason}"
     if error.code == 416:
-        return RangeError(told)
+        return RangeError(status)
     if error.code not in PASSING:
-        return AddressError(told)
+        return AddressError(status)
     wait = error.headers.get("Retry-After", "")
-    return BrokenError(told, wait=min(float(wait), LONGEST_WAIT) if wait.isdecimal() else 0.0)
+    return BrokenError(status, wait=min(float(wait), LONGEST_WAIT) if wait.isdecimal() else 0.0)

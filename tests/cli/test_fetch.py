@@ -13,7 +13,7 @@ import pytest
 from sslbench.cli import main, subjects
 from sslbench.cli.command import size_text
 from sslbench.datasets import DatasetSpec, register_dataset, registry
-from sslbench.sources import Source
+from sslbench.sources import Source, download
 
 
 @dataclass(frozen=True)
@@ -191,6 +191,21 @@ def test_again_brings_back_what_was_lost(capsys, server, tmp_path):
     assert not lost.exists()
     assert call(capsys, "fetch", "--dataset", "birds", "--again")[0] == 0
     assert lost.exists()
+
+
+def test_an_interrupt_is_no_traceback(capsys, server, monkeypatch):
+    declare("birds", Source("pictures.zip", (server.add("/birds", PICTURES, breaks=[9]),)))
+
+    def interrupt(_seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(download.time, "sleep", interrupt)
+        status, out, err = call(capsys, "fetch", "--dataset", "birds")
+    assert (status, out) == (130, "")
+    assert err.endswith("sslbench: interrupted; the same command goes on where this one ended\n")
+    assert call(capsys, "fetch", "--dataset", "birds")[0] == 0
+    assert server.ranges("/birds") == ["", "bytes=9-"]
 
 
 def test_files_that_are_there_and_yet_not_the_dataset(capsys, server, monkeypatch):
