@@ -31,6 +31,11 @@ def default_results_dir() -> Path:
     return _directory("SSLBENCH_RESULTS", Path("results"))
 
 
+def default_offline() -> bool:
+    """Whether `$HF_HUB_OFFLINE` asks for it, in the values that huggingface_hub takes for yes."""
+    return os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}
+
+
 @dataclass(frozen=True)
 class Settings:
     """Everything outside backbone and task that a case depends on.
@@ -41,7 +46,7 @@ class Settings:
     bad_images: `fail` on an unreadable image, or `skip` it and count it in the record.
     check_data: `strict` refuses a dataset whose counts are not the published ones; `loose` runs on what is there, and
     the record says so and has no published reference. compat: choices for `sslbench.compat.SWITCHES`, where not the
-    default. offline: nothing opens a socket.
+    default. offline: nothing opens a socket; the default follows `$HF_HUB_OFFLINE`.
     """
 
     cache_dir: Path = field(default_factory=default_cache_dir)
@@ -54,7 +59,7 @@ class Settings:
     bad_images: str = "fail"
     check_data: str = "strict"
     compat: Mapping[str, str] = field(default_factory=dict)
-    offline: bool = False
+    offline: bool = field(default_factory=default_offline)
 
     def choice(self, switch: str) -> str:
         """The choice of a compat switch. Raises for an unknown one."""

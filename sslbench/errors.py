@@ -47,6 +47,14 @@ class RecordError(SslbenchError):
     """A record, run or baseline file that cannot be read or compared."""
 
 
+class FetchError(SslbenchError):
+    """A file that could not be fetched, or is not the one that was expected."""
+
+
+class ArchiveError(SslbenchError):
+    """An archive that is damaged, hostile or too large, or that could not be unpacked."""
+
+
 class DeviceError(SslbenchError):
     """A device that was asked for and cannot be used."""
 

@@ -44,7 +44,7 @@ def pytest_configure(config: pytest.Config) -> None:
     for name, text in MARKERS.items():
         config.addinivalue_line("markers", f"{name}: {text}")
     options = read_options(config)
-    if options.offline:
+    if options.settings.offline:
         # huggingface_hub reads the variable when it is first imported.
         os.environ["HF_HUB_OFFLINE"] = "1"
     config.stash[STATE] = SessionState(options)

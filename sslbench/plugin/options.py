@@ -9,11 +9,14 @@ from typing import Any
 
 import pytest
 
-from sslbench.config import Settings, default_cache_dir, default_data_dir, default_results_dir
+from sslbench.compat import parse_compat
+from sslbench.config import Settings, default_cache_dir, default_data_dir, default_offline, default_results_dir
+from sslbench.errors import SslbenchError
 from sslbench.names import split_patterns
 
 RERUN = ("missing", "failed", "all")
 BAD_IMAGES = ("fail", "skip")
+CHECK_DATA = ("strict", "loose")
 DTYPES = ("float32", "bfloat16", "float16")
 STORED = ("float32", "float16")
 
@@ -45,13 +48,26 @@ _OPTIONS = (
     _Option(
         "--sslbench-bad-images", "fail on an unreadable image, or skip and count it", choices=BAD_IMAGES, default="fail"
     ),
+    _Option(
+        "--sslbench-check-data",
+        "refuse datasets that differ from what is published, or run on what is there and say so in the record",
+        choices=CHECK_DATA,
+        default="strict",
+    ),
+    _Option(
+        "--sslbench-compat",
+        "choices on which paper, official code and good practice differ (docs/references.md)",
+        "NAME=VALUE[,NAME=VALUE]",
+    ),
     _Option("--sslbench-rerun", "cases to run again although they have a record", choices=RERUN, default="missing"),
     _Option("--sslbench-baseline", "fail cases that are significantly worse than this baseline", "FILE[#BACKBONE]"),
     _Option("--sslbench-gate-level", "family-wise level of the regression gate", "P", default="0.05"),
     _Option("--sslbench-gate-min-drop", "smallest drop, in points, that fails the gate", "POINTS", default="0"),
     _Option("--sslbench-save-baseline", "write this run's records as a baseline", "FILE"),
     _Option(
-        "--sslbench-offline", "use only weights and repositories that are already here (HF_HUB_OFFLINE)", switch=True
+        "--sslbench-offline",
+        "open no connection: only files, weights and repositories that are here (or HF_HUB_OFFLINE)",
+        switch=True,
     ),
 )
 
@@ -84,7 +100,6 @@ class PluginOptions:
     gate_level: float
     gate_min_drop: float
     save_baseline: Path | None
-    offline: bool
     explicit: bool
 
 
@@ -108,6 +123,9 @@ def read_options(config: pytest.Config) -> PluginOptions:
             dtype=values["dtype"],
             stored=values["stored"],
             bad_images=values["bad_images"],
+            check_data=values["check_data"],
+            compat=_compat(values["compat"]),
+            offline=bool(values["offline"]) or default_offline(),
         ),
         rerun=values["rerun"],
         baseline=Path(baseline).expanduser() if baseline else None,
@@ -115,7 +133,6 @@ def read_options(config: pytest.Config) -> PluginOptions:
         gate_level=_number("--sslbench-gate-level", values["gate_level"]),
         gate_min_drop=_number("--sslbench-gate-min-drop", values["gate_min_drop"]),
         save_baseline=Path(values["save_baseline"]).expanduser() if values["save_baseline"] else None,
-        offline=bool(values["offline"]),
         explicit=explicit,
     )
 
@@ -141,6 +158,21 @@ def _directory(config: pytest.Config, value: str, variable: str, default: Path) 
     path = Path(value).expanduser()
     # A relative directory in the ini file belongs to the project, wherever pytest is called from.
     return path if config.getoption(flag) is not None else config.rootpath / path
+
+
+def _compat(text: str) -> dict[str, str]:
+    choices: dict[str, str] = {}
+    for item in split_patterns(text):
+        name, equals, value = (part.strip() for part in item.partition("="))
+        if not (name and equals and value):
+            raise pytest.UsageError(f"--sslbench-compat takes NAME=VALUE[,NAME=VALUE], got {item!r}")
+        if choices.setdefault(name, value) != value:
+            raise pytest.UsageError(f"--sslbench-compat: {name} is given twice, as {choices[name]} and as {value}")
+    try:
+        parse_compat(choices)
+    except SslbenchError as error:
+        raise pytest.UsageError(f"--sslbench-compat: {error}") from error
+    return choices
 
 
 def _number(flag: str, text: str) -> float:

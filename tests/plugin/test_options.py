@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 
@@ -54,6 +55,86 @@ def test_offline_reaches_the_hub_library(project, monkeypatch):
     project.run().assert_outcomes(failed=1)
 
 
+SHOW = """
+import json
+import pathlib
+
+from sslbench.plugin.state import STATE
+
+
+def test_it(request):
+    settings = request.config.stash[STATE].options.settings
+    seen = {"compat": dict(settings.compat), "check_data": settings.check_data, "offline": settings.offline}
+    pathlib.Path("settings.json").write_text(json.dumps(seen))
+"""
+
+
+def settings_of(project, *arguments: str) -> dict[str, object]:
+    """What reaches a case of compat, check_data and offline."""
+    project.tests(SHOW)
+    project.run(*arguments).assert_outcomes(passed=1)
+    return json.loads((project.path / "settings.json").read_text())
+
+
+def test_settings_of_the_study_have_defaults(project):
+    assert settings_of(project) == {"compat": {}, "check_data": "strict", "offline": False}
+
+
+@pytest.mark.parametrize("given", [("ini",), ("cli",), ("ini", "cli")])
+def test_offline_reaches_the_settings(project, monkeypatch, given):
+    if "ini" in given:
+        project.ini(sslbench_offline="true")
+    assert settings_of(project, *(["--sslbench-offline"] if "cli" in given else []))["offline"] is True
+
+
+@pytest.mark.parametrize(("value", "offline"), [("1", True), ("true", True), ("ON", True), ("0", False), ("", False)])
+def test_offline_of_the_environment_reaches_the_settings(project, monkeypatch, value, offline):
+    monkeypatch.setenv("HF_HUB_OFFLINE", value)
+    assert settings_of(project)["offline"] is offline
+
+
+@pytest.mark.parametrize("how", ["cli", "ini"])
+def test_check_data_reaches_the_settings(project, how):
+    if how == "ini":
+        project.ini(sslbench_check_data="loose")
+    arguments = ["--sslbench-check-data", "loose"] if how == "cli" else []
+    assert settings_of(project, *arguments)["check_data"] == "loose"
+
+
+@pytest.mark.parametrize("how", ["cli", "ini"])
+def test_compat_choices_reach_the_settings(project, how):
+    text = "caltech101-list=unique, voc2007-difficult = ignored"
+    if how == "ini":
+        project.ini(sslbench_compat=text)
+    chosen = settings_of(project, *(["--sslbench-compat", text] if how == "cli" else []))["compat"]
+    assert chosen == {"caltech101-list": "unique", "voc2007-difficult": "ignored"}
+
+
+def test_compat_of_the_command_line_replaces_the_ini_file(project):
+    project.ini(sslbench_compat="caltech101-list=unique")
+    chosen = settings_of(project, "--sslbench-compat", "voc2007-difficult=ignored")["compat"]
+    assert chosen == {"voc2007-difficult": "ignored"}
+
+
+@pytest.mark.parametrize("how", ["cli", "ini"])
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("caltech101-lists=unique", "unknown compat switch 'caltech101-lists'; nearest: caltech101-list"),
+        ("caltech101-list=new", "compat switch caltech101-list: expected 2021 or unique, got 'new'"),
+        ("caltech101-list", "takes NAME=VALUE[,NAME=VALUE], got 'caltech101-list'"),
+        ("caltech101-list=", "takes NAME=VALUE[,NAME=VALUE], got 'caltech101-list='"),
+        ("caltech101-list=2021,caltech101-list=unique", "caltech101-list is given twice, as 2021 and as unique"),
+    ],
+)
+def test_compat_that_cannot_be_used_is_refused(project, how, text, said):
+    if how == "ini":
+        project.ini(sslbench_compat=text)
+    assert f"--sslbench-compat: {said}".replace(": takes", " takes") in refused(
+        project.run(*(["--sslbench-compat", text] if how == "cli" else []))
+    )
+
+
 @pytest.mark.parametrize("how", ["cli", "ini"])
 def test_dtype_is_recorded_and_has_features_of_its_own(project, tmp_path, how):
     cache = tmp_path / "cold"
@@ -77,6 +158,7 @@ def test_dtype_is_recorded_and_has_features_of_its_own(project, tmp_path, how):
         (("--sslbench-dtype", "float8"), "float8"),
         (("--sslbench-rerun", "some"), "some"),
         (("--sslbench-bad-images", "hide"), "hide"),
+        (("--sslbench-check-data", "hardly"), "hardly"),
         (("--sslbench-gate-level", "often"), "--sslbench-gate-level takes a number, got 'often'"),
         (("--sslbench-gate-min-drop", "much"), "--sslbench-gate-min-drop takes a number, got 'much'"),
     ],
@@ -188,6 +270,8 @@ def test_help_lists_every_option_with_its_ini_twin(project):
         "device",
         "dtype",
         "bad-images",
+        "check-data",
+        "compat",
         "rerun",
         "baseline",
         "gate-level",

@@ -1,0 +1,42 @@
+"""The command line: `sslbench list | fetch | convert | report | compare | cache | doctor`, one file a command."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from sslbench.cli import cache, compare, convert, doctor, fetch, listing, report
+from sslbench.cli.command import Command
+from sslbench.errors import SslbenchError
+
+_COMMANDS = (listing, fetch, convert, report, compare, cache, doctor)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit status: 0 done, 1 a problem was found, 2 bad input, 130 interrupted."""
+    arguments = _parser().parse_args(argv)
+    command: Command = arguments.command
+    try:
+        status = command(arguments)
+        sys.stdout.flush()
+        return status
+    except SslbenchError as error:
+        print(f"sslbench: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("sslbench: interrupted; the same command goes on where this one ended", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader of a pipe (head, less) may leave early; Python flushes once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="sslbench", description="Judge pretrained vision backbones.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for command in _COMMANDS:
+        command.add(commands)
+    return parser

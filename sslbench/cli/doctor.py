@@ -1,0 +1,62 @@
+"""`sslbench doctor`: what is installed, what is there, and how to get what is missing."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from sslbench.cli.command import Commands, data_option, results_option, size_text
+from sslbench.config import Settings, default_cache_dir
+
+if TYPE_CHECKING:
+    from sslbench.cli.subjects import Status
+
+
+def add(commands: Commands) -> None:
+    """Declare the command."""
+    doctor = commands.add_parser("doctor", help="versions, device, threads, directories, and what is missing")
+    data_option(doctor)
+    results_option(doctor)
+    doctor.set_defaults(command=_doctor)
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    import torch
+
+    from sslbench.cli.subjects import inspect_dataset
+    from sslbench.datasets import dataset_spec, list_datasets
+    from sslbench.environment import cpu_model, package_versions
+    from sslbench.errors import CacheError
+    from sslbench.features.cache import FeatureCache
+    from sslbench.features.device import resolve_device
+
+    for package, number in package_versions().items():
+        print(f"{package:14} {number}")
+    device = resolve_device("auto")
+    print(f"{'cpu':14} {cpu_model()}, {torch.get_num_threads()} threads")
+    hint = "" if device != "cpu" else " (no usable GPU: the driver, CUDA_VISIBLE_DEVICES and the torch build decide)"
+    print(f"{'device':14} {device}{hint}")
+    cache = FeatureCache(default_cache_dir())
+    problem = ""
+    try:
+        cache.check_writable()
+    except CacheError as error:
+        problem = f"  PROBLEM: {error}"
+    size = sum(path.stat().st_size for path in cache.files())
+    print(f"{'cache':14} {cache.root} ({size / 2**20:.1f} MiB){problem}")
+    data = arguments.data
+    print(f"{'data':14} {data.absolute()}{'' if data.is_dir() else ' (absent; the embedded suite needs none)'}")
+    print(f"{'results':14} {arguments.results.absolute()}")
+    for name in list_datasets():
+        status = inspect_dataset(name, Settings(data_dir=data))
+        print(f"{'dataset':14} {describe(status, dataset_spec(name).source)}")
+    return 1 if problem else 0
+
+
+def describe(status: Status, source: str) -> str:
+    """A dataset's state in a line: what is missing, its size, and how to get it. source: where it is from."""
+    size = f", {size_text(status.bytes)}" if status.bytes else ""
+    if status.state == "ready":
+        return f"{status.name}: ready{size}, {source}"
+    missing = f": {', '.join(status.missing)}" if status.missing else ""
+    return f"{status.name}: {status.state}{size}{missing}. {status.how}"

@@ -1,0 +1,38 @@
+"""`sslbench list`: what there is."""
+
+from __future__ import annotations
+
+import argparse
+
+from sslbench.cli.command import Commands
+
+
+def add(commands: Commands) -> None:
+    """Declare the command."""
+    listing = commands.add_parser("list", help="what there is: backbones, datasets, tasks, suites")
+    listing.add_argument("what", choices=("backbones", "datasets", "tasks", "suites"))
+    listing.add_argument("glob", nargs="?", default="*")
+    listing.add_argument("--timm", action="store_true", help="list timm's pretrained models too")
+    listing.set_defaults(command=_list)
+
+
+def _list(arguments: argparse.Namespace) -> int:
+    from sslbench import backbones, datasets, tasks
+    from sslbench.errors import UnknownNameError
+
+    pattern = arguments.glob
+    if arguments.what == "backbones":
+        names = backbones.list_backbones(pattern, timm=arguments.timm)
+        lines = names or backbones.list_backbones(pattern, timm=True)
+    elif arguments.what == "datasets":
+        specs = [datasets.dataset_spec(name) for name in datasets.list_datasets(pattern)]
+        lines = [f"{s.name:16} {s.num_classes:4} classes  {s.metric:14} {s.licence:10} {s.summary}" for s in specs]
+    elif arguments.what == "tasks":
+        lines = tasks.list_tasks(pattern)
+    else:
+        chosen = [tasks.suite(name) for name in tasks.list_suites(pattern)]
+        lines = [f"{s.name:10} {len(tasks.list_tasks(suite_name=s.name)):4} tasks  {s.summary}" for s in chosen]
+    if not lines:
+        raise UnknownNameError(f"no {arguments.what} match {pattern!r}")
+    print("\n".join(lines))
+    return 0

@@ -1,0 +1,152 @@
+"""A web server on this machine whose files misbehave on request, and a guard against sockets."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import socket
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from sslbench.sources import download
+
+
+@dataclass
+class Resource:
+    """What one path answers.
+
+    etag, modified: validators. ranges: whether Range is honoured. breaks: after how many bytes of the body each of the
+    next transfers breaks off. statuses: of the next requests, before the file is given. announce: Content-Length, if
+    not the true one; None sends none. pieces: largest part given for a Range.
+    """
+
+    data: bytes = b""
+    etag: str = '"1"'
+    modified: str = ""
+    ranges: bool = True
+    content_type: str = "application/octet-stream"
+    breaks: list[int] = field(default_factory=list)
+    statuses: list[int] = field(default_factory=list)
+    headers: dict[str, str] = field(default_factory=dict)
+    announce: int | None = -1
+    piece: int = 1 << 40
+
+
+class Server:
+    """`add` a resource, get its address; `seen` lists the requests as (path, Range header)."""
+
+    def __init__(self) -> None:
+        self.resources: dict[str, Resource] = {}
+        self.seen: list[tuple[str, str]] = []
+        self.gate: threading.Event | None = None
+        server = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def log_message(self, *args: object) -> None:
+                pass
+
+            def do_GET(self) -> None:
+                # A client may leave early.
+                with contextlib.suppress(ConnectionError):
+                    server.answer(self)
+
+        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.http.daemon_threads = True
+        self.root = f"http://127.0.0.1:{self.http.server_port}"
+
+    def add(self, path: str, data: bytes = b"", **options: object) -> str:
+        self.resources[path] = Resource(data, **options)
+        return f"{self.root}{path}"
+
+    def ranges(self, path: str) -> list[str]:
+        """The Range headers of the requests for a path, in order."""
+        return [header for seen, header in self.seen if seen == path]
+
+    def answer(self, request: BaseHTTPRequestHandler) -> None:
+        self.seen.append((request.path, request.headers.get("Range", "")))
+        if self.gate is not None:
+            self.gate.wait(20)
+        resource = self.resources.get(request.path)
+        if resource is None:
+            request.send_error(404)
+            return
+        if resource.statuses:
+            self._status(request, resource, resource.statuses.pop(0))
+            return
+        self._file(request, resource)
+
+    def _status(self, request: BaseHTTPRequestHandler, resource: Resource, status: int) -> None:
+        request.send_response(status)
+        for name, value in resource.headers.items():
+            request.send_header(name, value)
+        request.send_header("Content-Length", "0")
+        request.end_headers()
+
+    def _file(self, request: BaseHTTPRequestHandler, resource: Resource) -> None:
+        data, start = resource.data, 0
+        asked = re.fullmatch(r"bytes=(\d+)-", request.headers.get("Range", ""))
+        condition = request.headers.get("If-Range")
+        if asked and resource.ranges and condition in (None, resource.etag, resource.modified):
+            start = int(asked[1])
+            if start >= len(data):
+                request.send_response(416)
+                request.send_header("Content-Range", f"bytes */{len(data)}")
+                request.send_header("Content-Length", "0")
+                request.end_headers()
+                return
+            stop = min(start + resource.piece, len(data))
+            request.send_response(206)
+            request.send_header("Content-Range", f"bytes {start}-{stop - 1}/{len(data)}")
+        else:
+            stop = len(data)
+            request.send_response(200)
+        body = data[start:stop]
+        request.send_header("Content-Type", resource.content_type)
+        if resource.etag:
+            request.send_header("ETag", resource.etag)
+        if resource.modified:
+            request.send_header("Last-Modified", resource.modified)
+        if resource.announce is not None:
+            length = len(body) if resource.announce < 0 else resource.announce
+            request.send_header("Content-Length", str(length))
+        request.send_header("Connection", "close")
+        request.end_headers()
+        if resource.breaks:
+            request.wfile.write(body[: resource.breaks.pop(0)])
+            request.wfile.flush()
+            request.connection.shutdown(socket.SHUT_RDWR)
+        else:
+            request.wfile.write(body)
+        request.close_connection = True
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(download, "BACKOFF", 0.0)
+    server = Server()
+    thread = threading.Thread(target=server.http.serve_forever, args=(0.01,), daemon=True)
+    thread.start()
+    yield server
+    server.http.shutdown()
+    server.http.server_close()
+    thread.join()
+
+
+@pytest.fixture
+def no_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever opens a socket fails."""
+
+    def refuse(*_args: object, **_options: object) -> None:
+        raise AssertionError("a socket was opened")
+
+    monkeypatch.setattr(socket, "socket", refuse)
+    monkeypatch.setattr(socket, "create_connection", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
