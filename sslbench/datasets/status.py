@@ -10,6 +10,7 @@ from sslbench.datasets.dataset import DatasetSpec
 from sslbench.datasets.disk import bytes_below
 from sslbench.datasets.layout import Found
 from sslbench.errors import DataError, IncompleteDataError
+from sslbench.sources.obtain import is_obtained
 
 State = Literal["ready", "incomplete", "absent", "manual"]
 
@@ -31,7 +32,7 @@ class Status:
 def status_of(spec: DatasetSpec, settings: Settings) -> Status:
     """Look for a dataset as a run would, without decoding a picture."""
     if not spec.layouts:
-        return Status(spec.name, "ready")
+        return _by_sources(spec, settings)
     try:
         spec.load(settings)
     except IncompleteDataError as error:
@@ -42,6 +43,19 @@ def status_of(spec: DatasetSpec, settings: Settings) -> Status:
     except DataError as error:
         return Status(spec.name, "incomplete", (str(error),), _bytes(spec, settings), spec.how_to_get())
     return Status(spec.name, "ready", bytes=_bytes(spec, settings))
+
+
+def _by_sources(spec: DatasetSpec, settings: Settings) -> Status:
+    """Without layouts, a dataset is ready when its files were fetched; one without files came with the installation."""
+    directory = settings.data_dir / spec.folder
+    missing = [source for source in spec.sources if not is_obtained(source, directory)]
+    there = [path for source in spec.sources if (path := directory / source.filename).is_file()]
+    size = sum(path.stat().st_size for path in there)
+    if not missing:
+        return Status(spec.name, "ready", bytes=size)
+    if len(missing) < len(spec.sources):
+        return Status(spec.name, "incomplete", tuple(source.filename for source in missing), size, spec.how_to_get())
+    return Status(spec.name, "manual" if spec.by_hand else "absent", bytes=size, how=spec.how_to_get())
 
 
 def _bytes(spec: DatasetSpec, settings: Settings) -> int:
