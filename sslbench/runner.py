@@ -17,6 +17,7 @@ import numpy.typing as npt
 import torch
 
 from sslbench.backbones import load_backbone
+from sslbench.backbones.preprocessing import official_fewshot
 from sslbench.compat import concerning
 from sslbench.config import Settings
 from sslbench.datasets import Dataset, dataset_spec, load_dataset
@@ -138,14 +139,16 @@ class PreparedCase:
 
     def __init__(self, runner: Runner, case: Case, backbone: Backbone, dataset: Dataset) -> None:
         self.case = case
-        self.backbone = backbone
         self.dataset = dataset
-        self.features = CaseFeatures(backbone, dataset, runner.store)
         self._runner = runner
         self._spec = protocol_spec(case.task.protocol)
         declaration = dataset_spec(case.task.dataset)
         switches = concerning(case.task.protocol, study=declaration.study, declared=declaration.compat)
         self.compat = {name: runner.settings.choice(name) for name in switches}
+        if self.compat.get("fewshot-geometry") == "official":
+            backbone = backbone.seeing(official_fewshot(backbone.preprocessing))
+        self.backbone = backbone
+        self.features = CaseFeatures(backbone, dataset, runner.store)
 
     @cached_property
     def key(self) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +57,13 @@ class Backbone:
     def digest(self) -> str:
         """Digest of the weights and of what defines the computation beside them."""
         return weights_digest(self.network.module, self.recipe)
+
+    def seeing(self, preprocessing: Preprocessing) -> Backbone:
+        """The same network behind another preprocessing; the weights are shared."""
+        other = replace(self, preprocessing=preprocessing)
+        # The digest is of the weights alone, and hashing those of a large network takes a while.
+        other.__dict__["digest"] = self.digest
+        return other
 
     @property
     def params(self) -> int:
