@@ -72,7 +72,7 @@ def call(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, s
 @pytest.mark.parametrize(
     ("arguments", "included"),
     [
-        (["backbones"], ["random-init", "pixels", "colour-histogram"]),
+        (["backbones"], ["random-init", "pixels", "colour-histogram", "zoo:simclr"]),
         (["backbones", "p*"], ["pixels"]),
         (["datasets"], ["digits", "world-shape"]),
         (["datasets", "world-*"], ["world-colour", "world-objects"]),

@@ -163,7 +163,7 @@ def test_an_unknown_protocol_of_a_folder_is_refused() -> None:
 def test_suites() -> None:
     assert list_suites() == sorted(list_suites())
     assert SUITE in list_suites("emb*")
-    assert suite(SUITE).backbones == ("random-init", "pixels", "colour-histogram")
+    assert suite(SUITE).backbones == ("zoo:*", "random-init", "random-init:zoo:mae", "pixels", "colour-histogram")
     with pytest.raises(UnknownNameError, match="unknown suite 'embeded'; nearest: embedded"):
         expand_tasks(None, "embeded")
 
@@ -197,3 +197,14 @@ def test_markers_come_from_the_protocol_and_the_dataset(monkeypatch: pytest.Monk
     monkeypatch.setitem(datasets._SPECS, "digits", replace(datasets._SPECS["digits"], markers=("download", "slow")))
     assert parse_task("knn/digits").markers == ["download", "gpu", "slow"]
     assert parse_task("linear/world-shape").markers == []
+
+
+def test_a_suite_marks_its_slow_cases(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = Suite("mine", ("knn/digits",), ("pixels",), "some", slow=("pixels|linear/*", "*/world-count"))
+    assert made.markers("pixels", parse_task("linear/digits")) == ["slow"]
+    assert made.markers("random-init", parse_task("linear/digits")) == []
+    assert made.markers("random-init", parse_task("knn/world-count")) == ["slow"]
+    monkeypatch.setattr(
+        tasks_module, "dataset_spec", lambda name: DatasetSpec(name, "", 0, "", "", "", markers=("gpu",))
+    )
+    assert made.markers("pixels", Task("linear", "digits")) == ["gpu", "slow"]

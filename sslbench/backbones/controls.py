@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +12,7 @@ from sslbench.backbones.backbone import Backbone, Network
 from sslbench.backbones.options import Options
 from sslbench.backbones.preprocessing import Preprocessing
 from sslbench.backbones.timm_source import build_timm
-from sslbench.backbones.zoo import SCHEME, read_card
+from sslbench.backbones.zoo import SCHEME, build_card, read_card
 from sslbench.errors import BackboneError
 
 DEFAULT_ARCH = "test_resnet"
@@ -63,19 +62,14 @@ def statistic(name: str, network: Statistic) -> Backbone:
 def random_init(name: str, arch: str, options: Options) -> Backbone:
     """A timm architecture with its own initialisation from a seed (`random-init[:ARCH][?seed=0&size=64]`).
 
-    `random-init:zoo:NAME` has the architecture and the size of that backbone of the zoo.
+    `random-init:zoo:NAME` has the architecture and the preprocessing of that backbone of the zoo.
     """
     seed = options.integer("seed", 0)
-    arch_options: Mapping[str, Any] = {}
-    if arch.startswith(f"{SCHEME}:"):
-        card = read_card(arch)
-        arch, arch_options, size = card.arch, card.arch_options, card.size
-    else:
-        size = options.integer("size", 64)
+    details = {"control": True, "seed": seed}
     with torch.random.fork_rng(devices=[]):
         # Not torch.manual_seed, which would reseed the GPUs too.
         torch.default_generator.manual_seed(seed)
-        return build_timm(
-            name, arch or DEFAULT_ARCH, options, pretrained=False, size=size, arch_options=arch_options,
-            details={"control": True, "seed": seed},
-        )  # fmt: skip
+        if arch.startswith(f"{SCHEME}:"):
+            return build_card(name, read_card(arch), options, details)
+        size = options.integer("size", 64)
+        return build_timm(name, arch or DEFAULT_ARCH, options, pretrained=False, size=size, details=details)

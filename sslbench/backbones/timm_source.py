@@ -86,7 +86,7 @@ def _create(arch: str, *, pretrained: bool, size: int | None, **arch_options: An
     if size is None:
         return timm.create_model(arch, **arguments)
     try:
-        return timm.create_model(arch, img_size=size, **arguments)
+        return timm.create_model(arch, **{**arguments, "img_size": size})
     except TypeError:
         # Convolutional networks take any size and have no img_size argument.
         return timm.create_model(arch, **arguments)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sslbench.backbones.preprocessing import Preprocessing
 from sslbench.errors import BackboneError
 from sslbench.names import unknown
 
@@ -24,13 +25,14 @@ SCHEME = "zoo"
 class Card:
     """What is known of one backbone: its `NAME.json`, whole in `facts`.
 
-    arch, arch_options: what `timm.create_model` builds. size: input side in pixels. sha256: of `NAME.safetensors`.
+    arch, arch_options: what `timm.create_model` builds. preprocessing: what it was trained with, which is not timm's
+    own for the architecture. sha256: of `NAME.safetensors`.
     """
 
     name: str
     arch: str
     arch_options: Mapping[str, Any]
-    size: int
+    preprocessing: Preprocessing
     sha256: str
     facts: Mapping[str, Any]
 
@@ -56,7 +58,9 @@ def read_card(name: str) -> Card:
         raise unknown("zoo backbone", f"{SCHEME}:{bare}", zoo_names())
     try:
         facts = json.loads(path.read_bytes())
-        return Card(bare, facts["arch"], facts["arch_options"], facts["size"], facts["sha256"], facts)
+        size, mean, std = facts["size"], tuple(facts["mean"]), tuple(facts["std"])
+        preprocessing = Preprocessing(input_size=(size, size), resize=size, mean=mean, std=std)
+        return Card(bare, facts["arch"], facts["arch_options"], preprocessing, facts["sha256"], facts)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BackboneError(f"damaged card {path}: {type(error).__name__}: {error}; install sslbench again") from error
 
@@ -74,19 +78,28 @@ def check_weights(card: Card) -> None:
         raise BackboneError(f"damaged weights {card.weights}: {expected}, got {found}; {advice}")
 
 
+def build_card(name: str, card: Card, options: Options, details: Mapping[str, Any]) -> Backbone:
+    """The network of a card with initial weights, behind the card's preprocessing."""
+    from sslbench.backbones.timm_source import build_timm
+
+    size = card.preprocessing.input_size[0]
+    backbone = build_timm(
+        name, card.arch, options, pretrained=False, size=size, arch_options=card.arch_options, details=details
+    )
+    # A preset that the name asks for stays.
+    return backbone if options.text("preprocessing") else replace(backbone, preprocessing=card.preprocessing)
+
+
 def load_zoo(name: str, bare: str, options: Options) -> Backbone:
     """Build `zoo:NAME` with its weights.
 
     Weights are stored in float16 and used in float32. Raises BackboneError when a file is missing or damaged.
     """
     from sslbench.backbones.checkpoint import load_weights, read_state_dict
-    from sslbench.backbones.timm_source import build_timm
 
     card = read_card(bare)
     check_weights(card)
     details = {"source": f"{SCHEME}:{card.name}", "sha256": card.sha256, "objective": card.facts["objective"]}
-    backbone = build_timm(
-        name, card.arch, options, pretrained=False, size=card.size, arch_options=card.arch_options, details=details
-    )
+    backbone = build_card(name, card, options, details)
     load_weights(backbone.network.module, read_state_dict(card.weights), prefix="", drop=[], where=name)
     return backbone

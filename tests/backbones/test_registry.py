@@ -94,8 +94,8 @@ def test_entry_points_are_discovered_and_loaded_on_first_use(monkeypatch: pytest
 
 def test_expand_keeps_the_order_and_drops_repeats() -> None:
     register_backbone("mine", Mean)
-    names = expand_backbones(["pixels", "mine", "*i*", "pixels"])
-    assert names == ["pixels", "mine", "random-init", "colour-histogram"]
+    names = expand_backbones(["pixels", "mine", "*in*", "pixels"])
+    assert names == ["pixels", "mine", "random-init"]
 
 
 def test_open_families_pass_without_import() -> None:

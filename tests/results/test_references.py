@@ -7,10 +7,12 @@ from dataclasses import replace
 
 import pytest
 
+from sslbench.backbones import expand_backbones
 from sslbench.errors import RecordError
 from sslbench.metrics import Score
 from sslbench.results import references
 from sslbench.results.references import explain, find_reference, read_records, verdict
+from sslbench.tasks import list_tasks, suite
 
 
 def score(value: float, stderr: float = 0.1, higher: bool = True) -> Score:
@@ -76,9 +78,10 @@ def test_the_committed_references_can_be_read_and_count_for_themselves():
         reference = find_reference(record.backbone["name"], record.task, record.main, record.hyperparameters)
         assert reference["value"] == record.main.value
         assert verdict(record.main, reference) == "within"
-    names = {record.backbone["name"] for record in known.values()}
-    assert names == {"random-init", "pixels", "colour-histogram"}
-    assert len(known) == 39
+    names = expand_backbones(suite("embedded").backbones)
+    assert {(r.backbone["name"], r.task["id"]) for r in known.values()} == {
+        (name, task) for name in names for task in list_tasks(suite_name="embedded")
+    }
 
 
 def test_explain(make_record):

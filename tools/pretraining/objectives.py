@@ -175,6 +175,7 @@ class MAE(Objective):
         keep, masked = utils.random_token_mask(size, self.mask_ratio, device=images.device)
         visible = self.bridge(self.encoder.encode(images, idx_keep=keep))
         tokens = utils.set_at_index(visible.new_zeros(*size, visible.shape[-1]), keep, visible)
-        predicted = self.pixels(self.decoder(tokens, idx_mask=masked, idx_keep=masked))
+        # Not the decoder's idx_keep, which would drop the visible patches before its blocks see them.
+        predicted = self.pixels(utils.get_at_index(self.decoder(tokens, idx_mask=masked), masked))
         patches = utils.get_at_index(utils.patchify(images, self.patch), masked - 1)
         return F.mse_loss(predicted, utils.normalize_mean_var(patches))

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import timm.layers
 import torch
 from torch import Tensor
 
@@ -33,6 +34,8 @@ class Training:
         self.steps = len(data.images) // budget.batch
         if not self.steps:
             raise SslbenchError(f"{len(data.images)} pictures do not fill a batch of {budget.batch}")
+        # On a CPU the fused attention of small heads is slower: 268 against 338 views/s for the masked autoencoder.
+        timm.layers.set_fused_attn(not device.startswith("cpu"))
         torch.manual_seed(budget.seed)
         classes = int(data.targets.max()) + 1
         self.objective: Objective = recipe.objective(classes).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
