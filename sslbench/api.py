@@ -53,7 +53,7 @@ def extract(
         raise unknown(f"split of {dataset}", split, loaded.splits)
     part = loaded.splits[split]
     features = runner.store.get(_backbone(backbone), part.images)
-    return features.x.cpu().numpy(), part.targets[features.rows]
+    return features.x.float().cpu().numpy(), part.targets[features.rows]
 
 
 def evaluate(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from sslbench.errors import SslbenchError
 from sslbench.names import unknown
@@ -11,10 +12,16 @@ from sslbench.names import unknown
 
 @dataclass(frozen=True)
 class Switch:
-    """choices: the first is the default, what the published numbers most likely rest on."""
+    """choices: the first is the default, what the published numbers most likely rest on.
+
+    protocols: the ones it concerns; empty stands for all. scope: the datasets it concerns, `all`, the `study`'s own, or
+    those that have it in their declaration (`declared`).
+    """
 
     choices: tuple[str, ...]
     summary: str
+    protocols: tuple[str, ...] = ()
+    scope: Literal["all", "study", "declared"] = "declared"
 
     @property
     def default(self) -> str:
@@ -23,32 +30,54 @@ class Switch:
 
 
 SWITCHES: Mapping[str, Switch] = {
+    "linear-solver": Switch(
+        ("path", "sklearn"),
+        "the linear probe solved to a certified optimum at every C, or by scikit-learn's L-BFGS with at most 100 "
+        "iterations, warm-started along the path, as the study did it",
+        protocols=("linear",),
+        scope="all",
+    ),
     "caltech101-list": Switch(
         ("2021", "unique"),
         "train.txt of 2021 with 3,060 rows, some of them twice, or its 2,416 unique rows (official file since 2023)",
     ),
     "caltech101-background": Switch(
-        ("keep", "drop"), "BACKGROUND_Google as a class of its own, as in the official code, or left out"
+        ("keep", "drop"),
+        "BACKGROUND_Google as a class of its own, as in the official code, or left out",
     ),
     "fewshot-geometry": Switch(
         ("official", "own"),
         "few-shot pictures stretched to 257x257 (bilinear) and cropped to 224, as in the official code, or prepared as "
-        "for the linear probe; only the study's datasets are concerned",
+        "for the linear probe",
+        protocols=("fewshot",),
+        scope="study",
     ),
     "fewshot-pool": Switch(
         ("with-val", "without-val"),
-        "few-shot episodes of aircraft, dtd and flowers from train, val and test, or without val as the official code did "
-        "before May 2021",
+        "few-shot episodes from train, val and test, or without val, as the official code did before May 2021",
+        protocols=("fewshot",),
     ),
     "voc2007-difficult": Switch(
-        ("negative", "ignored"), "pictures that show only difficult objects of a class are negatives of it, or left out"
+        ("negative", "ignored"),
+        "pictures that show only difficult objects of a class are negatives of it, or left out",
     ),
     "voc2007-penalty": Switch(
         ("binary-softmax", "binary"),
         "C of a forced two-row softmax, as in the official code (equal to binary logistic regression at 2C), or of plain "
         "binary logistic regression",
+        protocols=("linear",),
     ),
 }
+
+
+def concerning(protocol: str, *, study: bool, declared: Collection[str]) -> list[str]:
+    """The switches that can change a score of a protocol on a dataset, by the dataset's declaration."""
+    return [
+        name
+        for name, switch in SWITCHES.items()
+        if (not switch.protocols or protocol in switch.protocols)
+        and (switch.scope == "all" or (study if switch.scope == "study" else name in declared))
+    ]
 
 
 def parse_compat(items: Mapping[str, str]) -> dict[str, str]:

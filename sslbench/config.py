@@ -41,6 +41,8 @@ class Settings:
     """Everything outside backbone and task that a case depends on.
 
     device: `auto`, `cpu`, `cuda` or `cuda:N`. dtype: `float32`, or `bfloat16`/`float16` for autocast extraction.
+    batch_size: pictures embedded at once; None lets the device decide.
+    stored: `float32` or `float16`, the type that features are kept in on disk and in memory.
     bad_images: `fail` on an unreadable image, or `skip` it and count it in the record.
     check_data: `strict` refuses a dataset whose counts are not the published ones; `loose` runs on what is there, and
     the record says so and has no published reference. compat: choices for `sslbench.compat.SWITCHES`, where not the
@@ -52,7 +54,8 @@ class Settings:
     results_dir: Path = field(default_factory=default_results_dir)
     device: str = "auto"
     dtype: str = "float32"
-    batch_size: int = 256
+    batch_size: int | None = None
+    stored: str = "float32"
     bad_images: str = "fail"
     check_data: str = "strict"
     compat: Mapping[str, str] = field(default_factory=dict)

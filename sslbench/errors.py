@@ -1,5 +1,9 @@
 """Errors that a user can act on: each message says what was expected, what came and what to do."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+
 
 class SslbenchError(Exception):
     """Base of every error this package raises on purpose."""
@@ -15,6 +19,20 @@ class BackboneError(SslbenchError):
 
 class DataError(SslbenchError):
     """A dataset that is missing, incomplete or unusable for the task."""
+
+
+class IncompleteDataError(DataError):
+    """A dataset that is absent, incomplete, or not the published one.
+
+    missing: what is missing or wrong, a few items at most. count: how much of it. found: whether anything of the dataset
+    is there.
+    """
+
+    def __init__(self, message: str, missing: Sequence[str] = (), *, count: int = 0, found: bool = False) -> None:
+        super().__init__(message)
+        self.missing = tuple(missing)
+        self.count = count or len(self.missing)
+        self.found = found
 
 
 class FeatureError(SslbenchError):

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
+from collections.abc import Iterator
 from pathlib import Path
 
 
-def write_atomic(path: Path, data: bytes) -> None:
-    """Write through a temporary file beside `path` (suffix `.tmp`) and a rename. Raises OSError."""
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path` (suffix `.tmp`) to write to; it replaces `path` when the block ends well.
+
+    Whatever ends the block otherwise removes it. Raises OSError.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     # Not tempfile: its files are readable by their owner only, and caches and results are shared between users.
     temporary = path.with_name(f"{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
-        with temporary.open("xb") as file:
-            file.write(data)
+        yield temporary
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write the whole content at once, through `replacing`. Raises OSError."""
+    with replacing(path) as temporary, temporary.open("xb") as file:
+        file.write(data)

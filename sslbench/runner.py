@@ -17,11 +17,13 @@ import numpy.typing as npt
 import torch
 
 from sslbench.backbones import load_backbone
+from sslbench.compat import concerning
 from sslbench.config import Settings
-from sslbench.datasets import Dataset, load_dataset
+from sslbench.datasets import Dataset, dataset_spec, load_dataset
 from sslbench.environment import environment
 from sslbench.errors import DataError
 from sslbench.features.extract import feature_recipe
+from sslbench.features.pool import Pool
 from sslbench.features.store import FeatureStore
 from sslbench.metrics import METRICS, Score, correct, episode_mean
 from sslbench.protocols import protocol_spec
@@ -77,10 +79,10 @@ class CaseFeatures:
             self.skipped[name] = dropped
         return Labelled(features.x, split.targets[features.rows])
 
-    def pooled(self) -> Labelled:
-        """The dataset's pool: what few-shot episodes are drawn from."""
+    def pooled(self) -> tuple[Pool, npt.NDArray[np.int64]]:
+        """The dataset's pool and its targets: what few-shot episodes are drawn from."""
         parts = [self.split(name) for name in self.dataset.pool]
-        return Labelled(torch.cat([part.x for part in parts]), np.concatenate([part.targets for part in parts]))
+        return Pool([part.x for part in parts]), np.concatenate([part.targets for part in parts])
 
 
 @dataclass(frozen=True)
@@ -141,15 +143,22 @@ class PreparedCase:
         self.features = CaseFeatures(backbone, dataset, runner.store)
         self._runner = runner
         self._spec = protocol_spec(case.task.protocol)
+        declaration = dataset_spec(case.task.dataset)
+        switches = concerning(case.task.protocol, study=declaration.study, declared=declaration.compat)
+        self.compat = {name: runner.settings.choice(name) for name in switches}
 
     @cached_property
     def key(self) -> str:
         """Digest of every ingredient that may change the score."""
-        dtype = self._runner.settings.dtype
+        settings = self._runner.settings
         splits = sorted(self.dataset.splits.items())
         ingredients = {
-            "features": {name: feature_recipe(self.backbone, split.images, dtype) for name, split in splits},
+            "features": {
+                name: feature_recipe(self.backbone, split.images, settings.dtype, settings.stored)
+                for name, split in splits
+            },
             "task": [self.case.task.id, self._spec.version, self.dataset.fingerprint, self.dataset.metric],
+            "compat": self.compat,
         }
         return hashlib.sha256(dump(ingredients)).hexdigest()[:32]
 
@@ -159,7 +168,7 @@ class PreparedCase:
         record = run.read(self.case.name) if run is not None else None
         if run is None or record is None or record.key != self.key or not run.samples_sound(record):
             return None
-        reference = find_reference(record.case, record.task, record.main)
+        reference = find_reference(self.case.backbone, record.task, record.main, record.hyperparameters)
         fresh = {**record.to_json(), "reference": reference, "verdict": verdict(record.main, reference)}
         return Record.from_json(fresh)
 
@@ -172,11 +181,11 @@ class PreparedCase:
             raise DataError(
                 f"{self.case.task.id}: this protocol takes one class an image, but {self.dataset.name} is multi-label"
             )
-        protocol = self._spec.build(self.case.task.variant)
+        protocol = self._spec.build(self.case.task.variant, self.compat)
         version = str(self._spec.version)
         if isinstance(protocol, EpisodicProtocol):
-            pool = self.features.pooled()
-            episodes = protocol.draw(pool.targets, self.dataset.classes)
+            pool, targets = self.features.pooled()
+            episodes = protocol.draw(targets, self.dataset.classes)
             outcome = _run_episodes(protocol, episodes, pool)
             version = f"{version}:draws-{episodes.digest}"
         else:
@@ -193,15 +202,16 @@ class PreparedCase:
             "dataset": task.dataset,
             "variant": task.variant,
             "fingerprint": self.dataset.fingerprint,
+            "compat": self.compat,
             "details": {**self.dataset.details, **({"skipped_images": features.skipped} if features.skipped else {})},
         }
-        reference = find_reference(self.case.name, described, main)
+        reference = find_reference(self.case.backbone, described, main, outcome.hyperparameters)
         samples = runner.run.write_samples(self.case.name, outcome.samples) if runner.run is not None else None
         rate = features.extracted_images / features.extract_seconds if features.extract_seconds else None
         record = Record(
             case=self.case.name,
             key=self.key,
-            backbone={**self.backbone.to_json(), "dtype": runner.settings.dtype},
+            backbone={**self.backbone.to_json(), "dtype": runner.settings.dtype, "stored": runner.settings.stored},
             task=described,
             scores={name: score.to_json() for name, score in outcome.scores.items()},
             main_score=outcome.main,
@@ -259,9 +269,9 @@ def _run_splits(protocol: SplitProtocol, features: CaseFeatures) -> Outcome:
     )
 
 
-def _run_episodes(protocol: EpisodicProtocol, episodes: Episodes, pool: Labelled) -> Outcome:
+def _run_episodes(protocol: EpisodicProtocol, episodes: Episodes, pool: Pool) -> Outcome:
     start = time.perf_counter()
-    predictions = protocol.predict(pool.x, episodes)
+    predictions = protocol.predict(pool, episodes)
     right = protocol.count_right(predictions)
     queries = protocol.way * protocol.query
     return Outcome(

@@ -37,12 +37,21 @@ def case_id(backbone: str, task: Task, *, with_protocol: bool = False) -> str:
 
 @dataclass(frozen=True)
 class Suite:
-    """A named list of task globs and the backbones that run when none is named."""
+    """A named list of task globs and the backbones that run when none is named.
+
+    slow: globs of `BACKBONE|TASK`, the cases that a quick run leaves out (`-m "not slow"`).
+    """
 
     name: str
     tasks: Sequence[str]
     backbones: Sequence[str]
     summary: str
+    slow: Sequence[str] = ()
+
+    def markers(self, backbone: str, task: Task) -> list[str]:
+        """pytest markers of one case: the task's, and `slow` where this suite says so."""
+        slow = any(matches(f"{backbone}|{task.id}", glob) for glob in self.slow)
+        return sorted({*task.markers, *(["slow"] if slow else [])})
 
 
 _SUITES: dict[str, Suite] = {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,12 +25,13 @@ _INTERPOLATIONS = {"nearest": 0, "lanczos": 1, "bilinear": 2, "bicubic": 3}
 class Preprocessing:
     """Resize, centre crop and normalise, in that order, on 8-bit RGB.
 
-    input_size: (H, W) in pixels. resize: the shorter side in pixels before the crop; None stretches the picture to
-    input_size. interpolation: a PIL filter, antialiased as PIL does. mean, std: per channel, of images in [0, 1].
+    input_size: (H, W) in pixels. resize: the shorter side in pixels before the crop, or (H, W) to which the picture is
+    stretched before the crop; None stretches it to input_size. interpolation: a PIL filter, antialiased as PIL does.
+    mean, std: per channel, of images in [0, 1].
     """
 
     input_size: tuple[int, int] = (224, 224)
-    resize: int | None = 224
+    resize: int | tuple[int, int] | None = 224
     interpolation: str = "bicubic"
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
@@ -38,12 +39,16 @@ class Preprocessing:
     def __post_init__(self) -> None:
         if self.interpolation not in _INTERPOLATIONS:
             raise BackboneError(f"unknown interpolation {self.interpolation!r}; known: {', '.join(_INTERPOLATIONS)}")
-        if min(self.input_size) < 1 or (self.resize is not None and self.resize < min(self.input_size)):
+        if isinstance(self.resize, tuple):
+            too_small = any(side < wanted for side, wanted in zip(self.resize, self.input_size, strict=True))
+        else:
+            too_small = self.resize is not None and self.resize < min(self.input_size)
+        if min(self.input_size) < 1 or too_small:
             raise BackboneError(f"input_size {self.input_size} must be positive and at most resize {self.resize}")
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON data, for cache keys and records."""
-        return asdict(self) | {"input_size": list(self.input_size), "mean": list(self.mean), "std": list(self.std)}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
 
     def geometry(self, image: Image) -> Image:
         """Resize and centre-crop one RGB picture.
@@ -57,7 +62,9 @@ class Preprocessing:
         if self.resize is None:
             return image if image.size == (width, height) else image.resize((width, height), filter_)
         short = min(image.size)
-        if short != self.resize:
+        if isinstance(self.resize, tuple):
+            image = image.resize(self.resize[::-1], filter_)
+        elif short != self.resize:
             scale = self.resize
             size = (scale, int(scale * image.height / short)) if image.width == short else (
                 int(scale * image.width / short), scale
@@ -93,6 +100,21 @@ PRESETS: Mapping[str, Preprocessing] = {
     "paper": Preprocessing(),
     "paper-nonorm": Preprocessing(mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0)),
 }
+
+
+# 1.15 x 224 = 257 in the official few_shot.py (rounded down).
+FEWSHOT_SCALE = 1.15
+
+
+def official_fewshot(preprocessing: Preprocessing) -> Preprocessing:
+    """The geometry of the study's few-shot code at the input size and with the statistics of `preprocessing`.
+
+    The picture is stretched to int(1.15 x input_size), bilinear, without regard to its shape, then centre-cropped
+    (ssl-transfer `few_shot.py` and its `SetDataManager`; for 224: 257x257). Normalisation stays the backbone's own.
+    """
+    height, width = preprocessing.input_size
+    stretched = (int(height * FEWSHOT_SCALE), int(width * FEWSHOT_SCALE))
+    return replace(preprocessing, resize=stretched, interpolation="bilinear")
 
 
 def from_timm(config: Mapping[str, Any], size: int | None = None) -> Preprocessing:

@@ -9,7 +9,7 @@ from sslbench.cli.command import Commands, data_option, results_option, size_tex
 from sslbench.config import Settings, default_cache_dir
 
 if TYPE_CHECKING:
-    from sslbench.cli.subjects import Status
+    from sslbench.datasets.status import Status
 
 
 def add(commands: Commands) -> None:
@@ -23,8 +23,8 @@ def add(commands: Commands) -> None:
 def _doctor(arguments: argparse.Namespace) -> int:
     import torch
 
-    from sslbench.cli.subjects import inspect_dataset
     from sslbench.datasets import dataset_spec, list_datasets
+    from sslbench.datasets.status import status_of
     from sslbench.environment import cpu_model, package_versions
     from sslbench.errors import CacheError
     from sslbench.features.cache import FeatureCache
@@ -48,8 +48,8 @@ def _doctor(arguments: argparse.Namespace) -> int:
     print(f"{'data':14} {data.absolute()}{'' if data.is_dir() else ' (absent; the embedded suite needs none)'}")
     print(f"{'results':14} {arguments.results.absolute()}")
     for name in list_datasets():
-        status = inspect_dataset(name, Settings(data_dir=data))
-        print(f"{'dataset':14} {describe(status, dataset_spec(name).source)}")
+        spec = dataset_spec(name)
+        print(f"{'dataset':14} {describe(status_of(spec, Settings(data_dir=data)), spec.source)}")
     return 1 if problem else 0
 
 

@@ -5,42 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal
 
 from sslbench.config import Settings
 from sslbench.datasets import dataset_spec, list_datasets
+from sslbench.datasets.status import Status, status_of
 from sslbench.names import select, unknown
 from sslbench.sources import Source
 from sslbench.sources.obtain import is_obtained
 
 # Sets of files, each enough by itself, in order of preference.
 Choices = tuple[tuple[Source, ...], ...]
-State = Literal["ready", "incomplete", "absent", "manual"]
-
-
-@runtime_checkable
-class _Fetched(Protocol):
-    """The declaration of a dataset that is files below the data directory."""
-
-    @property
-    def sources(self) -> tuple[Source, ...]: ...
-
-    @property
-    def folder(self) -> str: ...
-
-
-@dataclass(frozen=True)
-class Status:
-    """state: `ready` to run, `incomplete`, `absent` but free to fetch, or absent and to be got by hand (`manual`).
-
-    missing: what is missing, a few names at most. bytes: on disk. how: how to get what is missing.
-    """
-
-    name: str
-    state: State
-    missing: tuple[str, ...] = ()
-    bytes: int = 0
-    how: str = ""
 
 
 @dataclass(frozen=True)
@@ -66,8 +41,8 @@ def datasets(settings: Settings, patterns: Sequence[str] = ()) -> list[Subject]:
     names = list_datasets()
     chosen = select("dataset", names, patterns) if patterns else names
     return [
-        Subject("dataset", name, (sources_of_dataset(name),), settings.data_dir / folder_of_dataset(name))
-        for name in chosen
+        Subject("dataset", spec.name, (spec.sources,), settings.data_dir / spec.folder)
+        for spec in map(dataset_spec, chosen)
     ]
 
 
@@ -85,33 +60,9 @@ def is_ready(subject: Subject, settings: Settings) -> bool:
     return any(all(is_obtained(source, subject.directory) for source in choice) for choice in subject.choices)
 
 
-def sources_of_dataset(name: str) -> tuple[Source, ...]:
-    """Its files; none for a dataset that comes with the installation."""
-    spec = dataset_spec(name)
-    return spec.sources if isinstance(spec, _Fetched) else ()
-
-
-def folder_of_dataset(name: str) -> str:
-    """Where its files are, below the data directory."""
-    spec = dataset_spec(name)
-    return spec.folder if isinstance(spec, _Fetched) else ""
-
-
 def inspect_dataset(name: str, settings: Settings) -> Status:
-    """Whether its files are there, from their names and sizes."""
-    sources = sources_of_dataset(name)
-    directory = settings.data_dir / folder_of_dataset(name)
-    missing = [source for source in sources if not is_obtained(source, directory)]
-    there = [directory / source.filename for source in sources if (directory / source.filename).is_file()]
-    size = sum(path.stat().st_size for path in there)
-    if not missing:
-        return Status(name, "ready", bytes=size)
-    state: State = "manual" if any(source.by_hand for source in missing) else "absent"
-    steps = dict.fromkeys(source.manual for source in missing if source.by_hand)
-    how = " ".join([f"`sslbench fetch --dataset {name}` fetches what is free to fetch.", *steps])
-    if len(missing) < len(sources):
-        return Status(name, "incomplete", tuple(source.filename for source in missing), size, how)
-    return Status(name, state, bytes=size, how=how)
+    """Whether a dataset is there, as a run would find it."""
+    return status_of(dataset_spec(name), settings)
 
 
 def checkpoint_directory(settings: Settings) -> Path:

@@ -7,13 +7,18 @@ import importlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from sslbench.config import Settings
 from sslbench.errors import DataError
+from sslbench.sources import Source
+
+if TYPE_CHECKING:
+    from sslbench.datasets.expected import Expected
+    from sslbench.datasets.layout import Layout
 
 
 @dataclass(frozen=True)
@@ -85,6 +90,11 @@ class DatasetSpec:
     metric: a key of `sslbench.metrics.METRICS`. protocols: the ones that make
     sense for it; None stands for all of its kind. markers: pytest markers of
     its cases, such as `download` or `slow`.
+
+    For datasets that are files below the data directory: folder: where they are fetched to; sources: the files;
+    layouts: where they may lie, the first complete one counts; expected: what is published about them; compat: the
+    switches of `sslbench.compat` that concern this dataset in particular; citation: whom to cite. study: one of the
+    study's 15 recognition datasets, to which its published figures apply.
     """
 
     name: str
@@ -97,6 +107,27 @@ class DatasetSpec:
     kind: str = "recognition"
     protocols: Sequence[str] | None = None
     markers: Sequence[str] = ()
+    folder: str = ""
+    sources: tuple[Source, ...] = ()
+    layouts: tuple[Layout, ...] = ()
+    expected: Expected | None = None
+    compat: tuple[str, ...] = ()
+    citation: str = ""
+    study: bool = False
+
+    @property
+    def by_hand(self) -> bool:
+        """Whether a person has to get some of the files."""
+        return any(source.manual and not source.urls for source in self.sources)
+
+    def how_to_get(self) -> str:
+        """What to do when files are missing: the command that fetches, and the steps for a person."""
+        steps = dict.fromkeys(source.manual for source in self.sources if source.manual and not source.urls)
+        fetched = [source.filename for source in self.sources if source.urls]
+        told = [f"`sslbench fetch --dataset {self.name}` gets {', '.join(fetched)}"] if fetched else []
+        if steps:
+            told.append(f"By hand, into {self.folder} below the data directory: {' '.join(steps)}")
+        return ". ".join(told)
 
     def load(self, settings: Settings) -> Dataset:
         """Read the dataset. Raises DataError when it is missing, incomplete or not what was declared."""
@@ -105,6 +136,7 @@ class DatasetSpec:
             module, _, function = loader.partition(":")
             loader = getattr(importlib.import_module(module), function)
         dataset: Dataset = loader(settings)
-        if self.num_classes and len(dataset.classes) != self.num_classes:
+        # With `expected`, the loader has checked more, and a compat switch may have changed the number of classes.
+        if self.num_classes and not self.expected and len(dataset.classes) != self.num_classes:
             raise DataError(f"{self.name}: expected {self.num_classes} classes, found {len(dataset.classes)}")
         return dataset

@@ -12,7 +12,7 @@ from PIL import Image
 
 from sslbench.config import Settings
 from sslbench.datasets.dataset import Dataset, ImageSource, Split
-from sslbench.datasets.images import EXTENSIONS, read_image
+from sslbench.datasets.images import EXTENSIONS, read_or_skip
 from sslbench.datasets.splits import stratified
 from sslbench.errors import DataError
 
@@ -106,16 +106,7 @@ def _split(name: str, rows: Rows, root: Path, bad_images: str) -> Split:
     paths = [path for path, _ in rows]
 
     def read(start: int, stop: int) -> list[Image.Image | None]:
-        return [_read(path, bad_images) for path in paths[start:stop]]
+        return [read_or_skip(path, bad_images) for path in paths[start:stop]]
 
     targets: npt.NDArray[np.int64] = np.array([label for _, label in rows], dtype=np.int64)
     return Split(name, ImageSource(f"folder:{digest.hexdigest()}", len(rows), read), targets)
-
-
-def _read(path: Path, bad_images: str) -> Image.Image | None:
-    try:
-        return read_image(path)
-    except DataError:
-        if bad_images == "skip":
-            return None
-        raise

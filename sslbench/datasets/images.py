@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from PIL import Image, UnidentifiedImageError
 
 from sslbench.errors import DataError
 
+Prepare = Callable[[Image.Image], Image.Image]
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"})
 
 
@@ -28,14 +30,27 @@ def to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def read_image(path: Path) -> Image.Image:
-    """Decode one file to RGB; DataError names a file that is missing, truncated or no image."""
+def read_image(path: Path, prepare: Prepare | None = None) -> Image.Image:
+    """Decode one file to RGB; DataError names a file that is missing, truncated or no image.
+
+    prepare: what happens to the picture in the file's own mode, before it becomes RGB.
+    """
     try:
         with Image.open(path) as image:
             image.load()
-            return to_rgb(image)
+            return to_rgb(prepare(image) if prepare else image)
     except (OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise DataError(
             f"cannot read the image {path}: {error}. Replace or remove the file, or count and leave out unreadable "
             "images with --sslbench-bad-images skip"
         ) from error
+
+
+def read_or_skip(path: Path, bad_images: str, prepare: Prepare | None = None) -> Image.Image | None:
+    """As `read_image`, but None for an unreadable file where `bad_images` is `skip`."""
+    try:
+        return read_image(path, prepare)
+    except DataError:
+        if bad_images == "skip":
+            return None
+        raise

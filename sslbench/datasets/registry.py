@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from sslbench.config import Settings
+from sslbench.datasets import study
 from sslbench.datasets.dataset import Dataset, DatasetSpec
+from sslbench.datasets.status import Status, status_of
 from sslbench.errors import DataError
 from sslbench.names import matches, unknown
 
@@ -52,6 +54,11 @@ def load_dataset(name: str, settings: Settings | None = None) -> Dataset:
     return dataset_spec(name).load(settings or Settings())
 
 
+def inspect(name: str, settings: Settings | None = None) -> Status:
+    """Whether a dataset is there: ready, incomplete, absent, or to be got by hand. Decodes no picture."""
+    return status_of(dataset_spec(name), settings or Settings())
+
+
 def _load_folder(name: str, settings: Settings) -> Dataset:
     from sslbench.datasets.folder import load_folder
 
@@ -74,3 +81,5 @@ for _name, _classes, _what in (
     register_dataset(
         DatasetSpec(_name, f"sslbench.datasets.world_tasks:{_name.replace('-', '_')}", _classes, _what, "MIT", _WORLD)
     )
+for _spec in study.specs():
+    register_dataset(_spec)

@@ -1,4 +1,4 @@
-"""Deterministic splits of a dataset that comes without official ones."""
+"""Deterministic splits: stratified ones of our own, and the study's random validation split."""
 
 from __future__ import annotations
 
@@ -27,3 +27,16 @@ def stratified(
         for part, chunk in zip(parts, np.split(rows, cuts), strict=True):
             part.append(chunk)
     return tuple(np.sort(np.concatenate(part)) for part in parts)
+
+
+def study_validation(size: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Train and validation rows as the study drew them where a dataset has no validation split of its own.
+
+    NumPy's legacy generator with seed 0 shuffles range(size); the first floor(0.2 size) rows are validation, the rest
+    train, both in drawn order (ssl-transfer `linear.py`). The draw depends on the number of rows only, so that which
+    images it takes depends on their official order.
+    """
+    rows = np.arange(size, dtype=np.int64)
+    np.random.RandomState(0).shuffle(rows)
+    cut = int(np.floor(0.2 * size))
+    return rows[cut:], rows[:cut]

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from filelock import FileLock
 
 from sslbench.errors import CacheError, CacheWarning
-from sslbench.files import write_atomic
+from sslbench.files import replacing
 
 FORMAT = "sslbench-features-1"
 
@@ -51,7 +51,8 @@ def _checksum(arrays: Arrays) -> str:
     digest = hashlib.blake2b(digest_size=16)
     for name in sorted(arrays):
         digest.update(f"|{name}|{arrays[name].dtype}|{arrays[name].shape}|".encode())
-        digest.update(np.ascontiguousarray(arrays[name]).tobytes())
+        # A view of the bytes: features of a large dataset must not stand in memory twice.
+        digest.update(np.ascontiguousarray(arrays[name]).reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
 
 
@@ -179,13 +180,14 @@ def _header(path: Path) -> dict[str, str]:
 
 
 def read(path: Path) -> tuple[Arrays, dict[str, Any]]:
-    """Arrays and recipe of a file; DamagedFileError when it is truncated or its checksum does not match."""
+    """Arrays, mapped from the file, and its recipe; DamagedFileError for a truncated file or a wrong checksum."""
     from safetensors import SafetensorError
-    from safetensors.numpy import load_file
+    from safetensors.torch import load_file
 
     metadata = _header(path)
     try:
-        arrays: Arrays = dict(load_file(path))
+        # Through torch, whose reader maps the file where NumPy's copies it.
+        arrays: Arrays = {name: tensor.numpy() for name, tensor in load_file(path).items()}
     except (SafetensorError, OSError) as error:
         raise DamagedFileError(f"damaged cache file {path}: {error}") from error
     if _checksum(arrays) != metadata.get("checksum"):
@@ -200,7 +202,8 @@ def read(path: Path) -> tuple[Arrays, dict[str, Any]]:
 
 
 def _write(path: Path, arrays: Arrays, recipe: Mapping[str, Any], label: str) -> None:
-    from safetensors.numpy import save
+    from safetensors import SafetensorError
+    from safetensors.numpy import save_file
 
     metadata = {
         "format": FORMAT,
@@ -208,5 +211,9 @@ def _write(path: Path, arrays: Arrays, recipe: Mapping[str, Any], label: str) ->
         "recipe": json.dumps(recipe, sort_keys=True),
         "checksum": _checksum(arrays),
     }
-    content = save({name: np.ascontiguousarray(array) for name, array in arrays.items()}, metadata=metadata)
-    write_atomic(path, content)
+    with replacing(path) as temporary:
+        try:
+            save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, temporary, metadata)
+        except SafetensorError as error:
+            # How this library tells of a full disk.
+            raise OSError(str(error)) from error

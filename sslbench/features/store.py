@@ -27,7 +27,7 @@ CAPACITY_BYTES = 2 << 30
 class Features:
     """Embeddings of one image source.
 
-    x: float32 (M, D) on the device. rows: int64 (M,), the source row of each. seconds: spent extracting, 0 when the
+    x: float32 or float16 (M, D) on the device. rows: int64 (M,), the source row of each. seconds: spent extracting, 0 when the
     features came from the cache.
     """
 
@@ -51,7 +51,7 @@ class FeatureStore:
 
     def get(self, backbone: Backbone, source: ImageSource) -> Features:
         """The features of a source by a backbone."""
-        recipe = feature_recipe(backbone, source, self.settings.dtype)
+        recipe = feature_recipe(backbone, source, self.settings.dtype, self.settings.stored)
         key = self.cache.path(recipe).stem
         if key in self._held:
             self._held.move_to_end(key)
@@ -67,6 +67,7 @@ class FeatureStore:
                 device=self.device,
                 dtype=self.settings.dtype,
                 batch_size=self.settings.batch_size,
+                stored=self.settings.stored,
             )
             seconds = time.perf_counter() - start
             return arrays

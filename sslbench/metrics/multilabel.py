@@ -34,20 +34,20 @@ def voc_map11(scores: NDArray[Any], targets: NDArray[Any]) -> Score:
 
     Args:
         scores: (N, K) real decision values; only their order within a class counts.
-        targets: (N, K) of 0/1 or bool.
+        targets: (N, K) of 1 (present), 0 (absent) and -1 (ignored: the item is left out of that class alone), or bool.
 
     Raises:
-        ValueError: empty input, wrong shapes, a score that is not finite, a target other than 0 and 1, or a class
+        ValueError: empty input, wrong shapes, a score that is not finite, a target other than 1, 0 and -1, or a class
             without positives, whose AP is undefined.
     """
     scores, targets = finite_rows(scores, "scores"), np.asarray(targets)
     n, k = scores.shape
     if targets.shape != (n, k):
         raise ValueError(f"targets: expected shape ({n}, {k}), that of scores, got {targets.shape}")
-    bad = np.flatnonzero(~np.isin(targets, (0, 1)).all(axis=1))
+    bad = np.flatnonzero(~np.isin(targets, (-1, 0, 1)).all(axis=1))
     if bad.size:
-        raise ValueError(f"targets: expected only 0 and 1, got {targets[bad[0]].tolist()} at row {bad[0]}")
-    positive = targets.astype(bool)
+        raise ValueError(f"targets: expected only 1, 0 and -1, got {targets[bad[0]].tolist()} at row {bad[0]}")
+    positive, judged = targets == 1, targets != -1
     without = np.flatnonzero(~positive.any(axis=0))
     if without.size:
         raise ValueError(f"targets: expected a positive item in every class, got none in classes {without.tolist()}")
@@ -55,7 +55,10 @@ def voc_map11(scores: NDArray[Any], targets: NDArray[Any]) -> Score:
     # Column 0 counts every item once: the sample itself, on the same path as its resamples.
     counts = np.ones((n, 1 + _RESAMPLES), dtype=np.int64)
     counts[:, 1:] = np.random.default_rng(_SEED).multinomial(n, np.full(n, 1 / n), size=_RESAMPLES).T
-    aps = np.stack([_average_precisions(scores[:, c], positive[:, c], counts) for c in range(k)])
+    per_class = []
+    for c, kept in enumerate(judged.T):
+        per_class.append(_average_precisions(scores[kept, c], positive[kept, c], counts[kept]))
+    aps = np.stack(per_class)
 
     value = 100 * float(aps[:, 0].mean())
     resampled = aps[:, 1:]

@@ -15,7 +15,7 @@ from sslbench.errors import SslbenchError
 from sslbench.plugin.fixtures import sslbench_case, sslbench_features, sslbench_record
 from sslbench.plugin.options import add_options, read_options
 from sslbench.plugin.state import CASE_RECORD, STATE, SessionState
-from sslbench.tasks import case_id
+from sslbench.tasks import case_id, suite
 
 __all__ = ["sslbench_case", "sslbench_features", "sslbench_record"]
 
@@ -85,7 +85,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     cases = state.cases(protocol)
     several = len({task.protocol for _, task in cases}) > 1
     for backbone, task in cases:
-        marks = [getattr(pytest.mark, name) for name in task.markers]
+        marks = [getattr(pytest.mark, name) for name in suite(state.options.suite).markers(backbone, task)]
         params.append(pytest.param((backbone, task), id=case_id(backbone, task, with_protocol=several), marks=marks))
     metafunc.parametrize("sslbench_case", params, indirect=True)
 
@@ -251,16 +251,20 @@ class _Controller:
             state.summary.append(f"baseline written: {state.options.save_baseline}")
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
-        """Print the table of this session's cases."""
+        """Print the table and the ranking of this session's cases."""
         state = self.state
         if state.records:
+            from sslbench.results.ranks import ranking, ranking_lines
             from sslbench.results.tables import terminal_table
 
             terminalreporter.section(f"sslbench {state.options.suite}")
             width = terminalreporter._tw.fullwidth
-            for line in terminal_table(list(state.records.values()), width):
+            records = list(state.records.values())
+            for line in terminal_table(records, width):
                 terminalreporter.write_line(line)
             if self.config.get_verbosity() >= 0:
+                for line in ranking_lines(ranking(records)):
+                    terminalreporter.write_line(line)
                 terminalreporter.write_line(f"records, tables and report: {state.run.directory}")
         for line in state.summary:
             terminalreporter.write_line(line)

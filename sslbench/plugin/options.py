@@ -18,6 +18,7 @@ RERUN = ("missing", "failed", "all")
 BAD_IMAGES = ("fail", "skip")
 CHECK_DATA = ("strict", "loose")
 DTYPES = ("float32", "bfloat16", "float16")
+STORED = ("float32", "float16")
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ _OPTIONS = (
     _Option("--sslbench-results", "where records and tables go (or SSLBENCH_RESULTS; default results)", "DIR"),
     _Option("--sslbench-device", "auto, cpu, cuda or cuda:N", "DEVICE", default="auto"),
     _Option("--sslbench-dtype", "precision of extraction; part of the cache key", choices=DTYPES, default="float32"),
+    _Option("--sslbench-stored", "type that features are kept in", choices=STORED, default="float32"),
     _Option(
         "--sslbench-bad-images", "fail on an unreadable image, or skip and count it", choices=BAD_IMAGES, default="fail"
     ),
@@ -119,6 +121,7 @@ def read_options(config: pytest.Config) -> PluginOptions:
             results_dir=_directory(config, values["results"], "SSLBENCH_RESULTS", default_results_dir()),
             device=values["device"],
             dtype=values["dtype"],
+            stored=values["stored"],
             bad_images=values["bad_images"],
             check_data=values["check_data"],
             compat=_compat(values["compat"]),

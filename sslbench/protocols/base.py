@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
+from sslbench.features.pool import Pool
 from sslbench.metrics import Score
 
 Metric = Callable[[npt.NDArray[Any], npt.NDArray[Any]], Score]
@@ -18,7 +19,7 @@ Metric = Callable[[npt.NDArray[Any], npt.NDArray[Any]], Score]
 
 @dataclass(frozen=True)
 class Labelled:
-    """Features with targets: x float32 (N, D) on the device; targets int64 (N,), or int8 (N, K) multi-label."""
+    """Features with targets: x float32 or float16 (N, D) on the device; targets int64 (N,), or int8 (N, K) multi-label."""
 
     x: Tensor
     targets: npt.NDArray[Any]
@@ -65,7 +66,7 @@ class EpisodicProtocol(ABC):
         """The episodes, a function of the targets only. Raises DataError for a class with too few images."""
 
     @abstractmethod
-    def predict(self, x: Tensor, episodes: Episodes) -> npt.NDArray[np.int8]:
+    def predict(self, pool: Pool, episodes: Episodes) -> npt.NDArray[np.int8]:
         """Predicted class slots (E, way * query), the queries of slot 0 first, from pooled features (N, D)."""
 
     def count_right(self, predictions: npt.NDArray[np.int8]) -> npt.NDArray[np.int64]:
@@ -73,6 +74,6 @@ class EpisodicProtocol(ABC):
         truth = np.repeat(np.arange(self.way), self.query)
         return np.asarray((predictions == truth).sum(axis=1), dtype=np.int64)
 
-    def right_answers(self, x: Tensor, episodes: Episodes) -> npt.NDArray[np.int64]:
+    def right_answers(self, pool: Pool, episodes: Episodes) -> npt.NDArray[np.int64]:
         """Right answers (E,) of each episode."""
-        return self.count_right(self.predict(x, episodes))
+        return self.count_right(self.predict(pool, episodes))

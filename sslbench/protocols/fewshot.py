@@ -7,9 +7,9 @@ import hashlib
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
 
 from sslbench.errors import DataError
+from sslbench.features.pool import Pool
 from sslbench.protocols.base import Episodes, EpisodicProtocol
 
 # Ericsson et al. 2021, section 4.2 and ssl-transfer few_shot.py.
@@ -55,13 +55,13 @@ class FewShot(EpisodicProtocol):
                 rows[episode, slot] = rng.choice(members[label], size, replace=False)
         return Episodes(rows, hashlib.sha256(rows.astype("<i8").tobytes()).hexdigest()[:16])
 
-    def predict(self, x: Tensor, episodes: Episodes) -> npt.NDArray[np.int8]:
+    def predict(self, pool: Pool, episodes: Episodes) -> npt.NDArray[np.int8]:
         """The nearest centroid's slot for each of the 75 queries of each episode: (E, 75)."""
-        rows = torch.from_numpy(episodes.rows).to(x.device)
-        chunk = max(1, CHUNK_BYTES // (rows[0].numel() * x.shape[1] * x.element_size()))
+        rows = torch.from_numpy(episodes.rows).to(pool.device)
+        chunk = max(1, CHUNK_BYTES // (rows[0].numel() * pool.width * 4))
         nearest = []
         for part in torch.split(rows, chunk):
-            features = x[part]
+            features = pool.rows(part)
             centroids = features[:, :, : self.shot].mean(dim=2)
             # Distances do not depend on the origin; float32 does, when the features lie far from it.
             origin = centroids.mean(dim=1, keepdim=True)

@@ -26,7 +26,7 @@ class NearestNeighbours(SplitProtocol):
 
     def fit(self, train: Labelled, val: Labelled, *, num_classes: int, metric: Metric) -> Predictor:
         """Store the bank; nothing is selected."""
-        bank = torch.cat([train.x, val.x])
+        bank = torch.cat([train.x.float(), val.x.float()])
         if len(bank) < NEIGHBOURS:
             raise DataError(f"knn needs at least {NEIGHBOURS} training images, got {len(bank)}")
         return _Bank(bank, np.concatenate([train.targets, val.targets]), num_classes)
@@ -41,7 +41,7 @@ class _Bank(Predictor):
 
     def decide(self, x: Tensor) -> npt.NDArray[np.float64]:
         """Log of each class's share of the votes; a class without a vote gets the log of a vanishing share."""
-        shares = torch.cat([self._vote(F.normalize(chunk)) for chunk in torch.split(x, CHUNK)])
+        shares = torch.cat([self._vote(F.normalize(chunk.float())) for chunk in torch.split(x, CHUNK)])
         return shares.clamp_min(1e-12).log().cpu().numpy()
 
     def _vote(self, queries: Tensor) -> Tensor:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from sslbench.compat import parse_compat
 from sslbench.errors import SslbenchError
 from sslbench.names import unknown
 
@@ -18,9 +19,10 @@ if TYPE_CHECKING:
 class ProtocolSpec:
     """The declaration of a protocol.
 
-    factory: `module:callable`, called with the variant (empty when there is none). version: raised whenever a score
-    could change; it is part of every task's version. variants: the ones a task can name (`20shot`). markers: pytest
-    markers of its cases, such as `gpu` or `slow`.
+    factory: `module:callable`, called with the variant (empty when there is none) and, when there are `switches`, with
+    `compat`, the choice of each. version: raised whenever a score could change; it is part of every task's version.
+    variants: the ones a task can name (`20shot`). markers: pytest markers of its cases, such as `gpu` or `slow`.
+    switches: those of `sslbench.compat.SWITCHES` that the protocol itself obeys.
     """
 
     name: str
@@ -30,11 +32,13 @@ class ProtocolSpec:
     kind: str = "recognition"
     variants: Sequence[str] = ("",)
     markers: Sequence[str] = ()
+    switches: Sequence[str] = ()
 
-    def build(self, variant: str) -> SplitProtocol | EpisodicProtocol:
-        """The protocol itself."""
+    def build(self, variant: str, compat: Mapping[str, str] | None = None) -> SplitProtocol | EpisodicProtocol:
+        """The protocol itself; of the compat switches those that are not given take their default."""
         module, _, attribute = self.factory.partition(":")
-        built: Any = getattr(importlib.import_module(module), attribute)(variant)
+        factory: Any = getattr(importlib.import_module(module), attribute)
+        built: Any = factory(variant, compat=parse_compat(compat or {})) if self.switches else factory(variant)
         return built  # type: ignore[no-any-return]
 
 

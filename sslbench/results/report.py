@@ -10,7 +10,9 @@ from string import Template
 
 from sslbench.files import write_atomic
 from sslbench.results.compare import RECIPE, flatten
+from sslbench.results.ranks import ranking, ranking_markdown
 from sslbench.results.record import Record, slug
+from sslbench.results.study_tables import study_tables
 from sslbench.results.tables import (
     TIMINGS,
     VERDICT_MARKS,
@@ -25,13 +27,18 @@ _BAR_WIDTH, _BAR_MARGIN = 140, 4
 
 
 def write_report(records: Iterable[Record], directory: Path) -> list[Path]:
-    """Write `summary.csv`, `summary.md` and `report.html` into `directory` and return their paths."""
+    """Write `summary.csv`, `summary.md` and `report.html` into `directory` and return their paths.
+
+    Where records belong to the study's tables, `study.md` sets them beside the published figures.
+    """
     records = ordered(records)
     texts = {
         "summary.csv": to_csv(records),
-        "summary.md": pivot_markdown(records),
+        "summary.md": pivot_markdown(records) + ranking_markdown(ranking(records)),
         "report.html": html_report(records, title="sslbench report"),
     }
+    if study := study_tables(records):
+        texts["study.md"] = study
     for name, text in texts.items():
         write_atomic(directory / name, text.encode())
     return [directory / name for name in texts]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import timm
@@ -11,7 +13,14 @@ from torchvision import transforms as T
 from torchvision.transforms.functional import InterpolationMode
 
 from sslbench.backbones import load_backbone
-from sslbench.backbones.preprocessing import IMAGENET_MEAN, IMAGENET_STD, PRESETS, Preprocessing, from_timm
+from sslbench.backbones.preprocessing import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    PRESETS,
+    Preprocessing,
+    from_timm,
+    official_fewshot,
+)
 from sslbench.errors import BackboneError, UnknownNameError
 
 # (width, height): portrait, landscape, square, odd, smaller than the target, and with a side that fits already.
@@ -55,6 +64,32 @@ def test_stretching_equals_torchvision() -> None:
     reference = T.Compose([T.Resize((48, 64), InterpolationMode.BICUBIC, antialias=True), T.ToTensor()])
     preprocessing = Preprocessing((48, 64), None, "bicubic", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
     assert torch.equal(apply(preprocessing, picture(97, 41)), reference(picture(97, 41)))
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("preset", ["paper", "paper-nonorm"])
+def test_the_official_few_shot_geometry_equals_torchvision(size: tuple[int, int], preset: str) -> None:
+    base = PRESETS[preset]
+    reference = T.Compose(
+        [
+            T.Resize((257, 257), InterpolationMode.BILINEAR, antialias=True),
+            T.CenterCrop(224),
+            T.ToTensor(),
+            T.Normalize(base.mean, base.std),
+        ]
+    )
+    got = official_fewshot(base)
+    assert (got.input_size, got.resize, got.interpolation) == ((224, 224), (257, 257), "bilinear")
+    assert torch.equal(apply(got, picture(*size)), reference(picture(*size)))
+
+
+def test_the_official_few_shot_geometry_follows_the_input_size() -> None:
+    reference = T.Compose([T.Resize((55, 73), InterpolationMode.BILINEAR, antialias=True), T.CenterCrop((48, 64))])
+    got = official_fewshot(Preprocessing((48, 64), None, "bicubic", (0.1, 0.2, 0.3), (1.0, 2.0, 3.0)))
+    assert (got.resize, got.mean, got.std) == ((55, 73), (0.1, 0.2, 0.3), (1.0, 2.0, 3.0))
+    np.testing.assert_array_equal(got.pixels([picture(97, 41)])[0], np.asarray(reference(picture(97, 41))))
+    arrays = np.stack([np.asarray(picture(64, 48))] * 2)
+    np.testing.assert_array_equal(got.pixels(arrays)[1], np.asarray(reference(picture(64, 48))))
 
 
 @pytest.mark.parametrize(
@@ -111,6 +146,8 @@ def test_impossible_settings_are_refused() -> None:
         Preprocessing(input_size=(224, 224), resize=200)
     with pytest.raises(BackboneError, match="must be positive"):
         Preprocessing(input_size=(0, 10))
+    with pytest.raises(BackboneError, match=r"at most resize \(300, 200\)"):
+        Preprocessing(input_size=(224, 224), resize=(300, 200))
 
 
 def test_presets_of_the_study() -> None:
@@ -126,7 +163,9 @@ def test_to_json_tells_every_setting() -> None:
     base = Preprocessing()
     others = [
         Preprocessing(input_size=(200, 224)), Preprocessing(resize=256), Preprocessing(resize=None),
+        Preprocessing(resize=(224, 224)),
         Preprocessing(interpolation="bilinear"), Preprocessing(mean=(0, 0, 0)), Preprocessing(std=(1, 1, 1)),
     ]  # fmt: skip
     texts = {str(sorted(preprocessing.to_json().items())) for preprocessing in [base, *others]}
-    assert len(texts) == 7
+    assert len(texts) == 8
+    assert json.loads(json.dumps(others[3].to_json())) == others[3].to_json()

@@ -14,6 +14,7 @@ from torch import nn
 from sslbench.backbones import CONTROLS, expand_backbones, list_backbones, load_backbone, register_backbone
 from sslbench.backbones import registry as registry_module
 from sslbench.backbones.options import parse_name
+from sslbench.backbones.zoo import zoo_names
 from sslbench.errors import BackboneError, UnknownNameError
 
 
@@ -38,7 +39,7 @@ def test_register_as_a_function() -> None:
     assert backbone.name == "mine?size=16"
     assert backbone.preprocessing.input_size == (16, 16)
     assert backbone.embed(torch.ones(2, 3, 16, 16)).tolist() == [[1.0] * 3] * 2
-    assert list_backbones() == [*CONTROLS, "mine"]
+    assert list_backbones() == [*CONTROLS, *zoo_names(), "mine"]
 
 
 def test_register_as_a_decorator_and_build_on_first_use_only() -> None:

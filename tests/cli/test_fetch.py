@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import zipfile
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -13,20 +12,13 @@ import pytest
 from sslbench.cli import main, subjects
 from sslbench.cli.command import size_text
 from sslbench.datasets import DatasetSpec, register_dataset, registry
+from sslbench.datasets.status import Status
 from sslbench.sources import Source, download
-
-
-@dataclass(frozen=True)
-class Files(DatasetSpec):
-    """A dataset that is files."""
-
-    folder: str = ""
-    sources: tuple[Source, ...] = ()
 
 
 def declare(name: str, *sources: Source) -> None:
     register_dataset(
-        Files(
+        DatasetSpec(
             name,
             "nowhere:load",
             2,
@@ -211,7 +203,7 @@ def test_an_interrupt_is_no_traceback(capsys, server, monkeypatch):
 def test_files_that_are_there_and_yet_not_the_dataset(capsys, server, monkeypatch):
     """The files are as declared, but the dataset's own inspection finds something missing."""
     declare("birds", Source("pictures.zip", (server.add("/birds", PICTURES),), unpack="."))
-    verdict = subjects.Status("birds", "incomplete", ("pictures/c",), 9, "look again")
+    verdict = Status("birds", "incomplete", ("pictures/c",), 9, "look again")
     monkeypatch.setattr(subjects, "inspect_dataset", lambda _name, _settings: verdict)
     status, out, err = call(capsys, "fetch", "--dataset", "birds")
     assert status == 1
@@ -222,7 +214,7 @@ def test_files_that_are_there_and_yet_not_the_dataset(capsys, server, monkeypatc
 def test_files_that_came_another_way_count(capsys, server, monkeypatch, no_sockets):
     """A dataset that its own inspection finds complete is not fetched, whatever the sources say."""
     declare("birds", Source("pictures.zip", (f"{server.root}/x",), unpack="."))
-    verdict = subjects.Status("birds", "ready", bytes=9)
+    verdict = Status("birds", "ready", bytes=9)
     monkeypatch.setattr(subjects, "inspect_dataset", lambda _name, _settings: verdict)
     assert call(capsys, "fetch", "--dataset", "birds") == (0, "dataset birds: ready\n", "")
 
@@ -300,8 +292,9 @@ def test_doctor_shows_each_dataset_with_what_is_missing_and_how_to_get_it(capsys
 
     first = told()
     assert first["digits"].startswith("ready, scikit-learn")
-    assert first["birds"] == "absent. `sslbench fetch --dataset birds` fetches what is free to fetch."
-    assert first["moths"] == f"manual. `sslbench fetch --dataset moths` fetches what is free to fetch. {STEPS}"
+    assert first["birds"] == "absent. `sslbench fetch --dataset birds` gets pictures.zip"
+    by_hand = f"By hand, into moths-files below the data directory: {STEPS}"
+    assert first["moths"] == f"manual. `sslbench fetch --dataset moths` gets pictures.zip. {by_hand}"
     call(capsys, "fetch", "--dataset", "birds,moths")
     size = size_text(len(PICTURES))
     second = told()

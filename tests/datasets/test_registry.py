@@ -30,7 +30,8 @@ def specs(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def test_every_declaration_loads_as_declared() -> None:
-    for name in list_datasets():
+    # The study's datasets are files that are not here: tests/datasets/study.
+    for name in (name for name in list_datasets() if not dataset_spec(name).study):
         spec = dataset_spec(name)
         dataset = load_dataset(name)
         assert dataset.name == name

@@ -136,3 +136,23 @@ def test_the_recipe_follows_weights_preprocessing_pooling_and_images(
     keys = [recipe_key(feature_recipe(backbone, source, "float32")) for backbone, source in cases]
     assert len(set(keys)) == len(cases)
     assert keys[0] == recipe_key(feature_recipe(make_backbone(), make_source(), "float32"))
+
+
+def test_features_stored_in_half_precision(make_backbone: MakeBackbone, make_source: MakeSource) -> None:
+    backbone, source = make_backbone(), make_source(9)
+    whole = extract_features(backbone, source)["x"]
+    half = extract_features(backbone, source, stored="float16", batch_size=4)["x"]
+    assert half.dtype == np.float16
+    np.testing.assert_array_equal(half, whole.astype(np.float16))
+    recipes = [feature_recipe(backbone, source, "float32", stored) for stored in ("float32", "float16")]
+    assert recipes[0] != recipes[1]
+    with pytest.raises(DataError, match="unknown type to store features in: 'int8'; expected float32, float16"):
+        extract_features(backbone, source, stored="int8")
+
+
+def test_features_that_half_precision_cannot_hold(make_backbone: MakeBackbone, make_source: MakeSource) -> None:
+    backbone = make_backbone()
+    with torch.no_grad():
+        backbone.network.module[0].weight.mul_(1e7)
+    with pytest.raises(FeatureError, match=r"infinite features for image 0 .* store in float32"):
+        extract_features(backbone, make_source(3), stored="float16")

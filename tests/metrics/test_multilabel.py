@@ -132,6 +132,36 @@ def test_equal_input_gives_equal_scores_and_an_interval_within_the_scale():
     assert 0.0 <= score.ci95[0] < score.value < score.ci95[1] <= 100.0
 
 
+@pytest.mark.parametrize("decimals", [None, 1])
+def test_an_ignored_item_is_as_if_it_were_not_there_for_that_class(decimals):
+    scores, targets = multilabel(7, 120, 4, decimals)
+    targets[np.random.default_rng(8).random(targets.shape) < 0.3] = -1
+    per_class = []
+    for c in range(4):
+        kept = targets[:, c] != -1
+        per_class.append(reference_map11(scores[kept, c : c + 1], targets[kept, c : c + 1]))
+    score = voc_map11(scores, targets.astype(np.int8))
+    assert score.value == pytest.approx(np.mean(per_class), abs=1e-10)
+    assert score.n == 120
+    assert abs(score.value - voc_map11(scores, np.maximum(targets, 0)).value) > 1
+
+
+def test_ignoring_is_neither_a_positive_nor_a_negative():
+    scores = np.array([[0.9], [0.8], [0.7], [0.6]])
+    ignored_first = np.array([[-1], [1], [0], [1]])
+    assert voc_map11(scores, ignored_first).value == voc_map11(scores[1:], ignored_first[1:]).value
+    assert voc_map11(scores, np.array([[0], [1], [0], [1]])).value < voc_map11(scores, ignored_first).value
+
+
+def test_the_spread_leaves_ignored_items_out_too():
+    """Where an item of a class is ignored, its score cannot reach that class's resamples."""
+    scores, targets = multilabel(9, 80, 2)
+    targets[:10, 0] = -1
+    moved = scores.copy()
+    moved[:10, 0] = 100.0
+    assert voc_map11(moved, targets) == voc_map11(scores, targets)
+
+
 @pytest.mark.parametrize(
     ("scores", "targets", "message"),
     [
@@ -139,8 +169,9 @@ def test_equal_input_gives_equal_scores_and_an_interval_within_the_scale():
         (np.zeros((2, 2)), np.ones((2, 3), dtype=int), r"expected shape \(2, 2\).*got \(2, 3\)"),
         (np.zeros((2, 2)), np.ones(2, dtype=int), r"expected shape \(2, 2\).*got \(2,\)"),
         (np.array([[0, 0], [np.nan, 0]]), np.ones((2, 2), dtype=int), "scores: .* first in row 1"),
-        (np.zeros((2, 2)), np.array([[1, 1], [-1, 1]]), r"only 0 and 1, got \[-1, 1\] at row 1"),
-        (np.zeros((2, 2)), np.array([[1, 0.5], [1, 1]]), r"only 0 and 1, got \[1.0, 0.5\] at row 0"),
+        (np.zeros((2, 2)), np.array([[1, 1], [-2, 1]]), r"only 1, 0 and -1, got \[-2, 1\] at row 1"),
+        (np.zeros((2, 2)), np.array([[1, 0.5], [1, 1]]), r"only 1, 0 and -1, got \[1.0, 0.5\] at row 0"),
+        (np.zeros((2, 2)), np.array([[1, -1], [1, 0]]), r"none in classes \[1\]"),
         (np.zeros((2, 4)), np.array([[1, 0, 1, 0], [1, 0, 0, 0]]), r"none in classes \[1, 3\]"),
     ],
 )

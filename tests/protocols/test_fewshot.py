@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from sslbench.errors import DataError
+from sslbench.features.pool import Pool
 from sslbench.protocols import fewshot
 from sslbench.protocols.base import Episodes
 from sslbench.protocols.fewshot import FewShot
@@ -98,7 +99,7 @@ def test_right_answers_equal_a_loop_over_episodes(shot: int, offset: float, monk
     episodes = protocol.draw(labels, CLASSES)
     expected = nearest_centroid(x.double().numpy(), episodes, shot)
     assert 5 * 15 / 5 < expected.mean() < 5 * 15
-    np.testing.assert_array_equal(protocol.right_answers(x, episodes), expected)
+    np.testing.assert_array_equal(protocol.right_answers(Pool([x]), episodes), expected)
 
 
 @pytest.mark.parametrize("chunk_bytes", [1, 5 * 20 * 5 * 4 * 7])
@@ -106,9 +107,9 @@ def test_chunking_changes_nothing(chunk_bytes: int, monkeypatch: pytest.MonkeyPa
     labels = targets()
     protocol, x = FewShot("5shot"), features(labels)
     episodes = protocol.draw(labels, CLASSES)
-    whole = protocol.right_answers(x, episodes)
+    whole = protocol.right_answers(Pool([x]), episodes)
     monkeypatch.setattr(fewshot, "CHUNK_BYTES", chunk_bytes)
-    np.testing.assert_array_equal(protocol.right_answers(x, episodes), whole)
+    np.testing.assert_array_equal(protocol.right_answers(Pool([x]), episodes), whole)
 
 
 def test_a_class_with_too_few_images_is_named() -> None:

@@ -43,7 +43,7 @@ def known(monkeypatch, make_record):
 
 
 def test_a_reference_states_value_source_and_tolerance(known):
-    found = find_reference(known.case, known.task, score(91.0, stderr=1.5))
+    found = find_reference("swav", known.task, score(91.0, stderr=1.5), {})
     assert found["value"] == 90.0
     # Two standard errors of the score at hand, not of the saved one.
     assert found["tolerance"] == 3.0
@@ -52,18 +52,20 @@ def test_a_reference_states_value_source_and_tolerance(known):
 
 
 def test_the_tolerance_has_a_floor(known):
-    assert find_reference(known.case, known.task, score(91.0, stderr=0.0))["tolerance"] == 0.5
-    assert find_reference(known.case, known.task, score(91.0, stderr=0.25))["tolerance"] == 0.5
-    assert find_reference(known.case, known.task, score(91.0, stderr=0.26))["tolerance"] == 0.52
+    assert find_reference("swav", known.task, score(91.0, stderr=0.0), {})["tolerance"] == 0.5
+    assert find_reference("swav", known.task, score(91.0, stderr=0.25), {})["tolerance"] == 0.5
+    assert find_reference("swav", known.task, score(91.0, stderr=0.26), {})["tolerance"] == 0.52
 
 
-@pytest.mark.parametrize("field", ["version", "fingerprint"])
-def test_a_reference_of_another_task_version_or_of_other_data_does_not_count(known, field):
-    assert find_reference(known.case, {**known.task, field: "other"}, score(91.0)) is None
+@pytest.mark.parametrize(
+    ("field", "other"), [("version", "other"), ("fingerprint", "other"), ("compat", {"linear-solver": "sklearn"})]
+)
+def test_a_reference_of_another_task_version_or_of_other_data_does_not_count(known, field, other):
+    assert find_reference("swav", {**known.task, field: other}, score(91.0), {}) is None
 
 
 def test_a_case_without_a_reference(known):
-    assert find_reference("moco|linear/digits", known.task, score(91.0)) is None
+    assert find_reference("moco", known.task, score(91.0), {}) is None
 
 
 def test_the_committed_references_can_be_read_and_count_for_themselves():
@@ -71,7 +73,7 @@ def test_the_committed_references_can_be_read_and_count_for_themselves():
     for case, record in known.items():
         assert record.case == case
         assert record.samples is None
-        reference = find_reference(case, record.task, record.main)
+        reference = find_reference(record.backbone["name"], record.task, record.main, record.hyperparameters)
         assert reference["value"] == record.main.value
         assert verdict(record.main, reference) == "within"
     names = {record.backbone["name"] for record in known.values()}
@@ -117,3 +119,48 @@ def test_the_record_in_error_is_numbered(tmp_path, make_record):
     path.write_text(json.dumps([good, bad]))
     with pytest.raises(RecordError, match=r"record 1: missing fields \['paired'\]"):
         read_records(path)
+
+
+def study_task(**change):
+    task = {
+        "id": "linear/pets", "version": "2", "protocol": "linear", "dataset": "pets", "variant": "", "fingerprint": "f",
+        "compat": {"linear-solver": "path"}, "details": {"complete": True},
+    }  # fmt: skip
+    return {**task, **change}
+
+
+def test_a_published_figure_with_its_tolerance_and_the_published_c():
+    found = find_reference("swav", study_task(), score(88.0, stderr=0.5), {"C": 10.0})
+    assert found["value"] == 87.60
+    assert found["source"].startswith("Ericsson, Gouk and Hospedales, CVPR 2021")
+    assert found["tolerance"] == pytest.approx(2 * 0.5 + 1.0)
+    assert found["how"].startswith("2 x standard error 0.50 + 1 points (the study's solver")
+    assert found["C"] == {"published": 17.7828, "chosen": 10.0}
+
+
+def test_the_published_interval_of_episodes_enters_the_tolerance():
+    task = study_task(id="fewshot/eurosat/20shot", protocol="fewshot", dataset="eurosat", variant="20shot", compat={})
+    found = find_reference("swav", task, score(92.5, stderr=0.2), {})
+    assert found["value"] == 91.99
+    assert found["tolerance"] == pytest.approx(2 * (0.2**2 + (0.36 / 1.959964) ** 2) ** 0.5 + 0.5)
+    assert "C" not in found
+
+
+@pytest.mark.parametrize(
+    ("backbone", "change"),
+    [
+        ("swav?padding=same", {}),
+        ("resnet50.tv_in1k", {}),
+        ("swav", {"details": {"complete": False}}),
+        ("swav", {"compat": {"linear-solver": "sklearn"}}),
+        ("swav", {"protocol": "knn"}),
+    ],
+)
+def test_a_published_figure_counts_for_the_studys_own_recipe_only(backbone, change):
+    assert find_reference(backbone, study_task(**change), score(88.0), {"C": 10.0}) is None
+
+
+def test_the_explanation_names_both_values_of_c(make_record):
+    reference = find_reference("swav", study_task(), score(70.0), {"C": 10.0})
+    record = make_record("swav", "linear/pets", value=70.0, reference=reference, verdict="below")
+    assert "at C = 10 (published: 17.7828) is below the reference 87.60" in explain(record)

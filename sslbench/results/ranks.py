@@ -1,0 +1,151 @@
+"""Ranks as far as the data separate them: on one task, and over the tasks that every backbone has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+from sslbench.errors import RecordError
+from sslbench.metrics.score import Z95
+from sslbench.results.pairing import compare_records
+from sslbench.results.record import Record
+from sslbench.results.statistics import holm
+
+LEVEL = 0.05
+UNIT = "%"
+
+
+@dataclass(frozen=True)
+class MeanDifference:
+    """new - base in percentage points, averaged over `tasks` tasks; p is two-sided."""
+
+    difference: float
+    ci95: tuple[float, float]
+    p: float
+    tasks: int
+
+
+@dataclass(frozen=True)
+class Rank:
+    """A backbone's mean score over `tasks` tasks, in %, and the best and worst rank it may have (1 is the best)."""
+
+    backbone: str
+    mean: float
+    best: int
+    worst: int
+    tasks: int
+
+
+def rank_ranges(column: Sequence[Record], level: float = LEVEL) -> dict[str, tuple[int, int]]:
+    """The best and the worst rank that each backbone may have on one task, by name.
+
+    All pairs are compared on the same test items, two-sided, with Holm's adjustment over the pairs, so that the chance
+    of any wrong separation in the column is at most `level`. A backbone's best rank is one more than the number of those
+    significantly better than it, its worst the number of those not significantly worse.
+    Raises RecordError when the records cannot be paired.
+    """
+    gains, ps = [], []
+    for first, second in combinations(column, 2):
+        pair = compare_records(first, second)
+        gains.append(pair.difference if first.main.higher_is_better else -pair.difference)
+        ps.append(pair.p_two_sided)
+    return dict(zip((r.backbone["name"] for r in column), _ranges(len(column), gains, ps, level), strict=True))
+
+
+def _ranges(count: int, gains: Sequence[float], ps: Sequence[float], level: float) -> list[tuple[int, int]]:
+    """From the gain of the first over the second and its p, for all pairs in the order of `combinations`."""
+    better, worse = [0] * count, [0] * count
+    adjusted = holm(ps) if ps else []
+    for (i, j), gain, p in zip(combinations(range(count), 2), gains, adjusted, strict=True):
+        if p <= level:
+            winner, loser = (i, j) if gain > 0 else (j, i)
+            better[loser] += 1
+            worse[winner] += 1
+    return [(1 + b, count - w) for b, w in zip(better, worse, strict=True)]
+
+
+def mean_difference(new: Iterable[Record], base: Iterable[Record]) -> MeanDifference:
+    """The mean of the paired differences over the tasks that both backbones have.
+
+    Tasks may share pictures (three questions about one set, two probes on it), so their differences depend on each
+    other in an unknown way. The interval is the mean of the tasks' own 95 % limits: the standard error of a mean is at
+    most the mean of the standard errors, whatever the dependence, so it is at least as wide as it should be. p is
+    that of a normal deviate with the standard error that the interval implies.
+    Raises RecordError when no task is shared, when a score is not better when higher, or when records cannot be paired.
+    """
+    from scipy.stats import norm
+
+    ours, theirs = ({record.task["id"]: record for record in records} for records in (new, base))
+    shared = sorted(ours.keys() & theirs.keys())
+    if not shared:
+        raise RecordError(f"no task in common: {sorted(ours)} and {sorted(theirs)}")
+    if falling := [task for task in shared if not ours[task].main.higher_is_better]:
+        raise RecordError(f"no mean over scores of different directions: lower is better in {', '.join(falling)}")
+    pairs = [compare_records(ours[task], theirs[task]) for task in shared]
+    low, high = (sum(pair.ci95[end] for pair in pairs) / len(pairs) for end in (0, 1))
+    difference = sum(pair.difference for pair in pairs) / len(pairs)
+    stderr = (high - low) / (2 * Z95)
+    p = float(2 * norm.sf(abs(difference) / stderr)) if stderr else float(difference == 0)
+    return MeanDifference(difference, (low, high), p, len(pairs))
+
+
+def ranking(records: Iterable[Record], level: float = LEVEL) -> list[Rank]:
+    """The backbones by their mean score over the tasks that all of them have, the best first.
+
+    Only tasks in % whose records measure the same thing count; empty when there is none or fewer than two backbones.
+    Pairs are separated by `mean_difference` with Holm's adjustment.
+    """
+    columns: dict[str, list[Record]] = {}
+    for record in records:
+        if record.main.higher_is_better and record.main.unit == UNIT and record.paired:
+            columns.setdefault(record.task["id"], []).append(record)
+    names = sorted({record.backbone["name"] for column in columns.values() for record in column})
+    shared = [column for column in columns.values() if len(column) == len(names) and _pairable(column)]
+    if len(names) < 2 or not shared:
+        return []
+    rows = {name: [r for column in shared for r in column if r.backbone["name"] == name] for name in names}
+    differences = [mean_difference(rows[first], rows[second]) for first, second in combinations(names, 2)]
+    ranges = _ranges(len(names), [d.difference for d in differences], [d.p for d in differences], level)
+    ranks = [
+        Rank(name, sum(record.main.value for record in rows[name]) / len(shared), best, worst, len(shared))
+        for name, (best, worst) in zip(names, ranges, strict=True)
+    ]
+    return sorted(ranks, key=lambda rank: (-rank.mean, rank.backbone))
+
+
+def _pairable(column: Sequence[Record]) -> bool:
+    same = {
+        (str(r.task["version"]), r.task["fingerprint"], r.main_score, r.paired["kind"], r.paired["items"])
+        for r in column
+    }
+    return len(same) == 1
+
+
+def span(best: int, worst: int) -> str:
+    """`2` or `2-4`."""
+    return str(best) if best == worst else f"{best}-{worst}"
+
+
+def ranking_lines(ranks: Sequence[Rank]) -> list[str]:
+    """Plain text after a table: rank range, mean and backbone, and what they rest on; empty without ranks."""
+    if not ranks:
+        return []
+    spans = [span(rank.best, rank.worst) for rank in ranks]
+    width = max(map(len, ["rank", *spans]))
+    lines = ["", f"{'rank':>{width}}   mean  backbone"]
+    lines += [f"{text:>{width}}  {rank.mean:5.1f}  {rank.backbone}" for text, rank in zip(spans, ranks, strict=True)]
+    return [*lines, _basis(ranks)]
+
+
+def ranking_markdown(ranks: Sequence[Rank]) -> str:
+    """The same as a Markdown section; empty without ranks."""
+    if not ranks:
+        return ""
+    rows = "".join(f"| {span(r.best, r.worst)} | {r.backbone} | {r.mean:.1f} |\n" for r in ranks)
+    basis = _basis(ranks)
+    return f"\n## ranking\n\n| rank | backbone | mean |\n| --- | --- | ---: |\n{rows}\n{basis[0].upper()}{basis[1:]}.\n"
+
+
+def _basis(ranks: Sequence[Rank]) -> str:
+    return f"mean over the {ranks[0].tasks} tasks that all have; ranks that the data do not separate are shared"

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from sslbench.results.published import TABLES, columns
+from sslbench.results.study_tables import study_tables
+
+
+@pytest.fixture
+def measure(make_record):
+    def made(backbone, dataset, value, protocol="linear", variant=""):
+        record = make_record(backbone, f"{protocol}/{dataset}", value=value)
+        return replace(record, task={**record.task, "variant": variant})
+
+    return made
+
+
+def cells(text: str, backbone: str) -> list[str]:
+    line = next(line for line in text.splitlines() if line.startswith(f"| {backbone} |"))
+    return [cell.strip() for cell in line.strip("|").split("|")][1:]
+
+
+def test_measured_beside_published_with_the_difference(measure):
+    text = study_tables([measure("swav", "pets", 88.0), measure("byol", "pets", 90.0), measure("mine", "pets", 91.0)])
+    assert text.startswith("## many-shot recognition, linear\n")
+    place = columns(TABLES[0]).index("pets")
+    assert cells(text, "byol")[place] == "<u>90.0</u> (89.1, +0.9)"
+    assert cells(text, "swav")[place] == "88.0 (87.6, +0.4)"
+    assert cells(text, "mine")[place] == "**91.0**"
+    rows = [line.split(" | ")[0].strip("| ") for line in text.splitlines() if line.startswith("| ")]
+    assert rows == ["backbone", "---", "byol", "swav", "mine"]
+
+
+def test_no_average_of_some_columns(measure):
+    text = study_tables([measure("swav", "pets", 88.0)])
+    assert cells(text, "swav")[-1] == "–"
+
+
+def test_the_average_of_all_columns_is_the_papers(measure):
+    names = columns(TABLES[0])
+    text = study_tables([measure("swav", name, 80.0) for name in names])
+    assert cells(text, "swav")[-1] == "80.0 (78.0, +2.0)"
+
+
+def test_a_table_for_each_setting_that_ran(measure):
+    records = [measure("swav", "eurosat", 92.0, "fewshot", "20shot"), measure("swav", "pets", 94.0, "fewshot", "5shot")]
+    text = study_tables(records)
+    assert [line for line in text.splitlines() if line.startswith("##")] == [
+        "## few-shot recognition, cross-domain sets, 20 shots",
+        "## few-shot recognition, many-shot sets, 5 shots",
+    ]
+
+
+def test_ties_share_their_place(measure):
+    place = columns(TABLES[0]).index("pets")
+    text = study_tables(
+        [measure(name, "pets", value) for name, value in (("swav", 90.0), ("byol", 90.0), ("pirl", 80.0))]
+    )
+    assert cells(text, "swav")[place].startswith("**90.0**")
+    assert cells(text, "byol")[place].startswith("**90.0**")
+    assert cells(text, "pirl")[place].startswith("<u>80.0</u>")
+
+
+def test_nothing_of_the_study_gives_nothing(measure):
+    assert study_tables([measure("swav", "digits", 90.0), measure("swav", "pets", 90.0, "knn")]) == ""
