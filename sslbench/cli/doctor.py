@@ -9,7 +9,11 @@ from sslbench.cli.command import Commands, data_option, results_option, size_tex
 from sslbench.config import Settings, default_cache_dir
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sslbench.datasets import DatasetSpec
     from sslbench.datasets.status import Status
+    from sslbench.sources import Source
 
 
 def add(commands: Commands) -> None:
@@ -49,14 +53,24 @@ def _doctor(arguments: argparse.Namespace) -> int:
     print(f"{'results':14} {arguments.results.absolute()}")
     for name in list_datasets():
         spec = dataset_spec(name)
-        print(f"{'dataset':14} {describe(status_of(spec, Settings(data_dir=data)), spec.source)}")
+        print(f"{'dataset':14} {describe(status_of(spec, Settings(data_dir=data)), spec)}")
     return 1 if problem else 0
 
 
-def describe(status: Status, source: str) -> str:
-    """A dataset's state in a line: what is missing, its size, and how to get it. source: where it is from."""
-    size = f", {size_text(status.bytes)}" if status.bytes else ""
+def describe(status: Status, spec: DatasetSpec) -> str:
+    """A dataset's state in a line: its size, what is missing, and how to get it."""
+    here = f", {size_text(status.bytes)}" if status.bytes else ""
     if status.state == "ready":
-        return f"{status.name}: ready{size}, {source}"
-    missing = f": {', '.join(status.missing)}" if status.missing else ""
-    return f"{status.name}: {status.state}{size}{missing}. {status.how}"
+        return f"{spec.name}: ready{here}, {spec.source}"
+    if status.state == "incomplete":
+        missing = f": {', '.join(status.missing)}" if status.missing else ""
+        return f"{spec.name}: incomplete{here}{missing}. {status.how}"
+    return f"{spec.name}: {status.state}, {_to_get(spec.sources)}. {status.how}"
+
+
+def _to_get(sources: Sequence[Source]) -> str:
+    sizes = [source.size for source in sources if not source.inner]
+    known = sum(size for size in sizes if size is not None)
+    if not known:
+        return size_text(None)
+    return f"{'at least ' if None in sizes else ''}{size_text(known)} to get"

@@ -25,7 +25,10 @@ def plan(chosen: Iterable[Subject], settings: Settings) -> list[str]:
             first, *others = subject.choices
             missing = [source for source in first if not is_obtained(source, subject.directory)]
             lines.append(f"{subject}, into {subject.directory}:")
-            lines += [f"  {_describe(source)}" for source in missing]
+            steps: set[str] = set()
+            for source in missing:
+                lines.append(f"  {_describe(source, told=source.manual in steps)}")
+                steps.add(source.manual)
             lines += [f"  or else {_describe(source)}" for other in others for source in other]
             wanted += [source for source in missing if source.urls]
     unknown = sum(source.size is None for source in wanted)
@@ -33,10 +36,10 @@ def plan(chosen: Iterable[Subject], settings: Settings) -> list[str]:
     return [*lines, f"to fetch: {len(wanted)} files, {total}{f' and {unknown} of unknown size' if unknown else ''}"]
 
 
-def _describe(source: Source) -> str:
+def _describe(source: Source, *, told: bool = False) -> str:
     if source.inner:
         return f"{source.filename}: out of an archive before it"
     if source.by_hand:
-        return f"{source.filename}, {size_text(source.size)}, by hand: {source.manual}"
+        return f"{source.filename}, {size_text(source.size)}, by hand{', as above' if told else f': {source.manual}'}"
     mirrors = f" (or {len(source.urls) - 1} more)" if len(source.urls) > 1 else ""
     return f"{source.filename}, {size_text(source.size)}, from {source.urls[0]}{mirrors}"

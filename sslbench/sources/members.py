@@ -33,13 +33,10 @@ def is_clutter(name: str) -> bool:
     return name.startswith("__MACOSX/")
 
 
-def write(stream: Stream, path: Path, budget: Budget) -> int:
-    """Copy to a file, counting; returns its size. Raises ArchiveError past a limit, and OSError."""
+def write(stream: Stream, path: Path, budget: Budget) -> None:
+    """Copy to a file, counting. Raises ArchiveError past a limit, what the stream raises for damage, and OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    size = 0
     with path.open("wb") as file:
         while chunk := stream.read(CHUNK):
-            size += len(chunk)
             budget.add_bytes(len(chunk))
             file.write(chunk)
-    return size

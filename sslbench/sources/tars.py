@@ -27,7 +27,10 @@ def extract_tar(archive: Path, root: Path, budget: Budget) -> None:
             if member.isdir():
                 path.mkdir(parents=True, exist_ok=True)
             elif member.isreg():
-                _write(file, member, path, budget)
+                stream = file.extractfile(member)
+                assert stream is not None, "a regular file has content"
+                with stream:
+                    write(stream, path, budget)
             else:
                 links.append((member, path))
         # After the files, so that none can be written through a link.
@@ -38,15 +41,6 @@ def extract_tar(archive: Path, root: Path, budget: Budget) -> None:
             if not path.resolve().is_relative_to(root):
                 raise _unsafe(archive, member)
         _drain(file, budget)
-
-
-def _write(file: tarfile.TarFile, member: tarfile.TarInfo, path: Path, budget: Budget) -> None:
-    stream = file.extractfile(member)
-    assert stream is not None, "a regular file has content"
-    with stream:
-        size = write(stream, path, budget)
-    if size != member.size:
-        raise EOFError(f"{member.name} has {size} bytes instead of {member.size}")
 
 
 def _link(archive: Path, root: Path, member: tarfile.TarInfo, path: Path) -> None:

@@ -142,8 +142,10 @@ def test_an_unknown_name_is_answered_with_the_nearest(capsys, moths):
 
 
 def test_a_dry_run_says_what_it_would_do_and_does_nothing(capsys, moths, server, tmp_path, no_sockets):
+    steps = "Ask the owner."
+    declare("owls", *(Source(name, manual=steps) for name in ("1.csv", "2.csv")))
     declare("nested", Source("a.zip", (f"{server.root}/a.zip",), unpack="."), Source("b.tar.gz", unpack="."))
-    status, out, err = call(capsys, "fetch", "--dataset", "moths,nested,digits", "--dry-run")
+    status, out, err = call(capsys, "fetch", "--dataset", "moths,nested,owls,digits", "--dry-run")
     assert (status, err) == (0, "")
     assert out.splitlines() == [
         "dataset digits: comes with the installation",
@@ -153,6 +155,9 @@ def test_a_dry_run_says_what_it_would_do_and_does_nothing(capsys, moths, server,
         "dataset nested, into data/nested-files:",
         f"  a.zip, size unknown, from {server.root}/a.zip",
         "  b.tar.gz: out of an archive before it",
+        "dataset owls, into data/owls-files:",
+        f"  1.csv, size unknown, by hand: {steps}",
+        "  2.csv, size unknown, by hand, as above",
         f"to fetch: 2 files, {len(PICTURES)} bytes and 1 of unknown size",
     ]
     assert not (tmp_path / "data").exists()
@@ -292,9 +297,12 @@ def test_doctor_shows_each_dataset_with_what_is_missing_and_how_to_get_it(capsys
 
     first = told()
     assert first["digits"].startswith("ready, scikit-learn")
-    assert first["birds"] == "absent. `sslbench fetch --dataset birds` gets pictures.zip"
+    assert first["birds"] == "absent, size unknown. `sslbench fetch --dataset birds` gets pictures.zip"
     by_hand = f"By hand, into moths-files below the data directory: {STEPS}"
-    assert first["moths"] == f"manual. `sslbench fetch --dataset moths` gets pictures.zip. {by_hand}"
+    total = len(PICTURES) + len(b"labels")
+    assert (
+        first["moths"] == f"manual, {total} bytes to get. `sslbench fetch --dataset moths` gets pictures.zip. {by_hand}"
+    )
     call(capsys, "fetch", "--dataset", "birds,moths")
     size = size_text(len(PICTURES))
     second = told()
