@@ -9,6 +9,7 @@ import json
 import re
 import tarfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -91,6 +92,13 @@ def test_a_second_load_does_not_read_the_original(
     assert pinned is not None
     same(pinned[0], state)
     assert pinned[1] == first
+
+
+def test_of_several_at_once_one_converts(file: Path, out: Path, reads: list[Path]) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        done = set(pool.map(lambda _: convert(file, "swav", out_dir=out), range(4)))
+    assert len(done) == 1
+    assert reads == [file]
 
 
 def test_nothing_is_pinned_before_the_first_use(out: Path) -> None:
