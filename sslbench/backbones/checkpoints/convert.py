@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,7 +44,12 @@ def load_converted(path: Path, spec: CheckpointSpec, *, out_dir: Path) -> Loaded
     """The tensors of a published checkpoint, converted on first use. Raises as `convert` does."""
     source = SourceFile.at(path)
     try:
-        if (found := _seen(source, spec, out_dir)) is not None:
+        pin = read_pin(out_dir, spec.name)
+        if pin is not None and (pin.path, pin.stamp) == (str(source.path), source.stamp):
+            found = _read_if_sound(out_dir / pin.converted, pin.sha256)
+        else:
+            found = _check(source, spec, out_dir)
+        if found is not None:
             return found
         with _locked(spec, out_dir):
             return _convert(source, spec, out_dir)
@@ -64,38 +70,42 @@ def load_pinned(spec: CheckpointSpec, *, out_dir: Path) -> Loaded | None:
     return found
 
 
-def _seen(source: SourceFile, spec: CheckpointSpec, out_dir: Path) -> Loaded | None:
+def _check(source: SourceFile, spec: CheckpointSpec, out_dir: Path) -> Loaded | None:
+    """Refuse a file that must not be used for the name; the tensors if it was converted before."""
+    stamp = source.stamp
+    source.check_kind()
+    source.check_published(spec)
     pin = read_pin(out_dir, spec.name)
-    if pin is None or (pin.path, pin.stamp) != (str(source.path), source.stamp):
+    if pin is None:
         return None
-    return _read_if_sound(out_dir / pin.converted, pin.sha256)
+    check_pin(out_dir, pin, source.sha256, source.path)
+    found = _read_if_sound(out_dir / pin.converted, pin.sha256)
+    # Only to spare the next load the reading; a cache that several people share may be read-only for this one.
+    with suppress(OSError):
+        write_pin(out_dir, replace(pin, path=str(source.path), stamp=stamp))
+    return found
 
 
 def _convert(source: SourceFile, spec: CheckpointSpec, out_dir: Path) -> Loaded:
     stamp = source.stamp
-    source.check_kind()
-    published = source.check_published(spec)
-    pin = read_pin(out_dir, spec.name)
-    if pin is not None:
-        check_pin(out_dir, pin, source.sha256, source.path)
-    target = out_dir / converted_name(spec.name, source.sha256)
     # Another process may have converted it while this one waited.
-    found = _read_if_sound(target, source.sha256)
-    if found is None:
-        weights = spec.read(source.path)
-        with _written(spec, out_dir):
-            write_converted(
-                target,
-                weights.tensors,
-                name=spec.name,
-                source=source.path.name,
-                sha256=source.sha256,
-                licence=spec.licence,
-                dropped=weights.dropped,
-                published=published,
-            )
-        # What was written is what is used, so that a disk that lies is noticed now.
-        found = read_converted(target)
+    if (found := _check(source, spec, out_dir)) is not None:
+        return found
+    target = out_dir / converted_name(spec.name, source.sha256)
+    weights = spec.read(source.path)
+    with _written(spec, out_dir):
+        write_converted(
+            target,
+            weights.tensors,
+            name=spec.name,
+            source=source.path.name,
+            sha256=source.sha256,
+            licence=spec.licence,
+            dropped=weights.dropped,
+            published=source.check_published(spec),
+        )
+    # What was written is what is used, so that a disk that lies is noticed now.
+    found = read_converted(target)
     with _written(spec, out_dir):
         write_pin(out_dir, Pin(spec.name, source.sha256, target.name, str(source.path), stamp))
     return found

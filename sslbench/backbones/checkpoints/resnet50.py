@@ -96,10 +96,9 @@ def fit(
             f"{where}: not the ResNet-50 that is expected. {problems}. Is it the file of another checkpoint? Weights that "
             "are not the published ones load as file:PATH?arch=resnet50&preprocessing=paper"
         )
-    dtype = {True: torch.float32, False: torch.int64}
-    # Cloned, since tensors of a file may share memory, and safetensors stores none that do.
-    tensors = {
-        name: given[name].detach().to(dtype[name not in counters]).clone(memory_format=torch.contiguous_format)
-        for name in wanted
-    }
+    tensors = {}
+    for name in wanted:
+        tensor = given[name].detach().to(torch.int64 if name in counters else torch.float32)
+        # Tensors of a file may share memory, and safetensors stores none that do.
+        tensors[name] = tensor.clone(memory_format=torch.contiguous_format)
     return Weights(tensors, dropped)

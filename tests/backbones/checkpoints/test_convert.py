@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import re
+import shutil
 import tarfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -16,10 +17,11 @@ from typing import Any
 
 import pytest
 import torch
+from filelock import FileLock
 from safetensors import safe_open
 from torch import Tensor
 
-from sslbench.backbones.checkpoints import CheckpointSpec, catalogue, checkpoint_spec, converted
+from sslbench.backbones.checkpoints import CheckpointSpec, catalogue, checkpoint_spec, converted, pin
 from sslbench.backbones.checkpoints.convert import convert, load_converted, load_pinned
 from sslbench.backbones.checkpoints.converted import read_converted
 from sslbench.backbones.checkpoints.source_file import SourceFile
@@ -94,6 +96,27 @@ def test_a_second_load_does_not_read_the_original(
     assert pinned[1] == first
 
 
+def test_a_cache_copied_to_where_nothing_can_be_written(
+    file: Path, out: Path, state: State, same: Same, reads: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    convert(file, "swav", out_dir=out)
+    elsewhere = Path(shutil.copytree(out, out.with_name("elsewhere")))
+    copy = Path(shutil.copy(file, elsewhere))
+
+    def refuse(path: Path, *_: Any) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(pin, "write_atomic", refuse)
+    monkeypatch.setattr(converted, "write_atomic", refuse)
+    monkeypatch.setattr(FileLock, "acquire", refuse)
+    same(load_converted(copy, checkpoint_spec("swav"), out_dir=elsewhere)[0], state)
+    assert reads == [file]
+    # Another file is told for what it is, though nothing could be converted.
+    write(copy, {**state, "bn1.bias": state["bn1.bias"] + 1})
+    with pytest.raises(BackboneError, match="not the file that was used first"):
+        load_converted(copy, checkpoint_spec("swav"), out_dir=elsewhere)
+
+
 def test_of_several_at_once_one_converts(file: Path, out: Path, reads: list[Path]) -> None:
     with ThreadPoolExecutor(4) as pool:
         done = set(pool.map(lambda _: convert(file, "swav", out_dir=out), range(4)))
@@ -120,13 +143,13 @@ def test_another_file_for_the_name_is_an_error_that_says_how_to_accept_it(
     before = leftovers(out)
     other = {**state, "bn1.bias": state["bn1.bias"] + 1}
     write(file, other)
-    pin = out / "swav.pin.json"
+    remembered = out / "swav.pin.json"
     with pytest.raises(BackboneError, match="not the file that was used first") as raised:
         convert(file, "swav", out_dir=out)
-    assert f"to accept it from now on, remove {pin}" in str(raised.value)
-    assert json.loads(pin.read_bytes())["sha256"] in str(raised.value)
+    assert f"to accept it from now on, remove {remembered}" in str(raised.value)
+    assert json.loads(remembered.read_bytes())["sha256"] in str(raised.value)
     assert leftovers(out) == before
-    pin.unlink()
+    remembered.unlink()
     convert(file, "swav", out_dir=out)
     same(load_converted(file, checkpoint_spec("swav"), out_dir=out)[0], other)
 

@@ -11,11 +11,14 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
+from sslbench.api import extract
 from sslbench.backbones import load_backbone
 from sslbench.backbones.checkpoints import CHECKPOINTS, checkpoint_spec
 from sslbench.backbones.checkpoints.load import fetched_file
 from sslbench.backbones.preprocessing import PRESETS
+from sslbench.config import Settings
 from sslbench.errors import BackboneError
+from sslbench.runner import Runner
 
 State = dict[str, Tensor]
 
@@ -80,6 +83,13 @@ def test_swav_is_torchvisions_network_with_these_weights(cache: Path, reference:
 def test_the_environment_names_the_cache(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SSLBENCH_CACHE", str(cache))
     assert load_backbone("swav").details["source"] == "checkpoint:swav"
+
+
+def test_a_run_looks_in_its_own_cache(cache: Path) -> None:
+    settings = Settings(cache_dir=cache, device="cpu")
+    assert Runner(settings).backbone("swav").details["source"] == "checkpoint:swav"
+    x, targets = extract("swav?size=32", "digits", "test", settings=settings)
+    assert x.shape == (len(targets), 2048)
 
 
 def test_options(cache: Path, pictures: Tensor) -> None:
