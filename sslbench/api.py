@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from sslbench.backbones import Backbone
 
 
-def _backbone(backbone: str | Backbone | nn.Module) -> Backbone:
+def _backbone(backbone: str | Backbone | nn.Module, settings: Settings) -> Backbone:
     from sslbench.backbones.backbone import Backbone
     from sslbench.backbones.options import Options
     from sslbench.backbones.python_source import wrap
 
     if isinstance(backbone, str):
-        return load_backbone(backbone)
+        return load_backbone(backbone, cache_dir=settings.cache_dir)
     if isinstance(backbone, Backbone):
         return backbone
     name = type(backbone).__name__
@@ -52,7 +52,7 @@ def extract(
 
         raise unknown(f"split of {dataset}", split, loaded.splits)
     part = loaded.splits[split]
-    features = runner.store.get(_backbone(backbone), part.images)
+    features = runner.store.get(_backbone(backbone, settings), part.images)
     return features.x.float().cpu().numpy(), part.targets[features.rows]
 
 
@@ -68,8 +68,9 @@ def evaluate(
     backbone: a name, a Backbone, or an nn.Module (its attributes input_size, mean and std set the preprocessing).
     tasks: ids or globs; default all of the suite. Features are cached; nothing is written to the results directory.
     """
-    runner = Runner(settings or Settings())
-    built = _backbone(backbone)
+    settings = settings or Settings()
+    runner = Runner(settings)
+    built = _backbone(backbone, settings)
     runner.add_backbone(built)
     patterns = [tasks] if isinstance(tasks, str) else tasks
     # All are prepared before the first runs, so that a missing dataset is told before anything is computed.

@@ -216,7 +216,7 @@ def test_few_backbones_are_held(spy, settings, monkeypatch):
     import sslbench.runner
 
     loaded = []
-    monkeypatch.setattr(sslbench.runner, "load_backbone", lambda name: loaded.append(name) or backbone(name))
+    monkeypatch.setattr(sslbench.runner, "load_backbone", lambda name, **_: loaded.append(name) or backbone(name))
     runner = Runner(settings)
     for name in ("a", "b", "a", "c", "a", "b"):
         assert runner.backbone(name).name == name

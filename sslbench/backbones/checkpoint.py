@@ -31,8 +31,6 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     Torch files are read with `weights_only=True`, so a file cannot run code. Raises BackboneError for a missing file
     or one that holds no state dict.
     """
-    import torch
-
     if not path.is_file():
         raise BackboneError(f"there is no checkpoint file {path.absolute()}")
     with path.open("rb") as file:
@@ -45,13 +43,20 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
             return dict(load_file(path))
         except SafetensorError as error:
             raise BackboneError(f"{path}: damaged safetensors file ({error}); fetch it again") from error
+    return _tensors(read_torch(path), path)
+
+
+def read_torch(path: Path) -> Any:
+    """Whatever a torch file holds (zip or legacy pickle), read with `weights_only=True`. Raises BackboneError."""
+    import torch
+
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True)
     except _UNREADABLE as error:
         raise BackboneError(
-            f"{path}: not a checkpoint that can be read safely (safetensors, or torch with weights_only=True): {error}"
+            f"{path}: not a checkpoint that can be read safely (safetensors, or torch with weights_only=True): {error}. "
+            "If it is cut short, fetch it again"
         ) from error
-    return _tensors(content, path)
 
 
 def _tensors(content: Any, path: Path) -> dict[str, Tensor]:
@@ -92,21 +97,28 @@ def load_weights(
     # Checkpoints older than PyTorch 0.4.1 lack the counter, which no frozen BatchNorm reads.
     counters = {name: torch.zeros((), dtype=torch.int64) for name in wanted if name.endswith("num_batches_tracked")}
     given = {**counters, **given}
-    missing = sorted(wanted.keys() - given.keys())
-    shapes = [
-        f"{name}: file {tuple(given[name].shape)}, network {tuple(wanted[name].shape)}"
-        for name in sorted(given)
-        if name in wanted and given[name].shape != wanted[name].shape
-    ]
-    problems = [
-        f"{len(items)} {what}: {', '.join(items[:6])}{', ...' if len(items) > 6 else ''}"
-        for what, items in (("left over", left), ("missing", missing), ("of another shape", shapes))
-        if items
-    ]
-    if problems:
+    if problems := misfits(left, given, {name: tuple(tensor.shape) for name, tensor in wanted.items()}):
         raise BackboneError(
-            f"{where}: the checkpoint does not fit the network. {'; '.join(problems)}. Check arch=, strip a prefix with "
+            f"{where}: the checkpoint does not fit the network. {problems}. Check arch=, strip a prefix with "
             "prefix=..., leave tensors out on purpose with drop=GLOB|GLOB"
         )
     module.load_state_dict(given)
     return dropped
+
+
+def misfits(left: list[str], given: Mapping[str, Tensor], wanted: Mapping[str, tuple[int, ...]]) -> str:
+    """What of `given` does not fit the shapes `wanted`, for an error; empty when everything does.
+
+    left: keys of the file that nobody consumed.
+    """
+    shapes = [
+        f"{name}: file {tuple(given[name].shape)}, network {wanted[name]}"
+        for name in sorted(given.keys() & wanted.keys())
+        if tuple(given[name].shape) != wanted[name]
+    ]
+    problems = (("left over", left), ("missing", sorted(wanted.keys() - given.keys())), ("of another shape", shapes))
+    return "; ".join(
+        f"{len(items)} {what}: {', '.join(items[:6])}{', ...' if len(items) > 6 else ''}"
+        for what, items in problems
+        if items
+    )

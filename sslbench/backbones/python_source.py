@@ -122,7 +122,7 @@ def load_hub_backbone(name: str, target: str, options: Options) -> Backbone:
     repository, _, entry = target.rpartition(":")
     if repository.count("/") != 1 or not entry:
         raise BackboneError(f"{name}: expected hub:OWNER/REPO[:REF]:ENTRY, got {target!r}")
-    if os.environ.get("HF_HUB_OFFLINE") and not _hub_checkout(repository).is_dir():
+    if default_offline() and not _hub_checkout(repository).is_dir():
         raise BackboneError(
             f"{name}: offline, and {_hub_checkout(repository)} is not there; fetch it once with a network"
         )

@@ -1,13 +1,18 @@
-"""Names of backbones: controls, the zoo, registered ones, and the open families timm, hub:, file: and python:."""
+"""Names of backbones: controls, the zoo, published checkpoints, registered ones, and the open families timm, hub:, file:
+and python:.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import cache
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sslbench.backbones.checkpoints.catalogue import CHECKPOINTS
 from sslbench.backbones.zoo import SCHEME, read_card, zoo_names
+from sslbench.config import default_cache_dir
 from sslbench.errors import BackboneError, UnknownNameError
 from sslbench.names import is_glob, matches, unknown
 
@@ -29,7 +34,7 @@ def register_backbone(name: str, factory: Callable[[], Any] | None = None) -> Ca
     """
     if factory is None:
         return lambda decorated: register_backbone(name, decorated)
-    if name in (*CONTROLS, *zoo_names()) or _FACTORIES.get(name, factory) is not factory:
+    if name in (*CONTROLS, *zoo_names(), *CHECKPOINTS) or _FACTORIES.get(name, factory) is not factory:
         raise BackboneError(f"the backbone {name!r} is already registered; choose another name")
     _FACTORIES[name] = factory
     return factory
@@ -49,8 +54,11 @@ def _named() -> dict[str, Callable[[], Any]]:
 
 
 def list_backbones(pattern: str = "*", *, timm: bool = False) -> list[str]:
-    """Names that match the glob: controls, the zoo and registered ones; with `timm`, also timm's pretrained models."""
-    names = [*CONTROLS, *zoo_names(), *sorted(_named())]
+    """Names that match the glob: controls, the zoo, published checkpoints and registered ones.
+
+    timm: timm's pretrained models too.
+    """
+    names = [*CONTROLS, *zoo_names(), *CHECKPOINTS, *sorted(_named())]
     if timm:
         from sslbench.backbones.timm_source import timm_names
 
@@ -62,7 +70,7 @@ def expand_backbones(patterns: Iterable[str]) -> list[str]:
     """Names for the patterns of a command line, in the order given, each once.
 
     A name without wildcard that belongs to an open family passes as it is, without importing it. Globs search the
-    controls, the zoo and registered names first and timm's pretrained models only when nothing else matches.
+    controls, the zoo, checkpoints and registered names first and timm's pretrained models only when nothing else matches.
     Raises UnknownNameError for what matches nothing.
     """
     chosen: dict[str, None] = {}
@@ -77,7 +85,7 @@ def _expand(pattern: str) -> list[str]:
     bare = pattern.partition("?")[0]
     if colon and scheme in ("hub", "file", "python", "random-init"):
         return [pattern]
-    if bare in CONTROLS or bare in _named():
+    if bare in CONTROLS or bare in CHECKPOINTS or bare in _named():
         return [pattern]
     if is_glob(bare):
         names = list_backbones(pattern) or list_backbones(pattern, timm=True)
@@ -103,24 +111,30 @@ def _check_timm(bare: str) -> None:
         raise unknown("backbone", bare, [*list_backbones(), *timm_names(), *timm_names(pretrained=True)], hint)
 
 
-def load_backbone(name: str, *, checkpoint: str | None = None, device: str | None = None) -> Backbone:
+def load_backbone(
+    name: str, *, checkpoint: str | None = None, device: str | None = None, cache_dir: Path | None = None
+) -> Backbone:
     """Load a backbone by name.
 
-    checkpoint: a file whose weights go into the timm architecture `name` (the same as `file:PATH?arch=NAME`).
-    device: where the weights go; default CPU.
+    checkpoint: the file of a published checkpoint `name`, or a file whose weights go into the timm architecture `name`
+    (the same as `file:PATH?arch=NAME`). device: where the weights go; default CPU. cache_dir: where fetched and converted
+    checkpoints are; default `sslbench.config.default_cache_dir()`.
     Raises UnknownNameError for an unknown name and BackboneError when it cannot be built.
     """
-    backbone = _load(name, checkpoint)
+    backbone = _load(name, checkpoint, default_cache_dir() if cache_dir is None else cache_dir)
     return backbone if device is None else backbone.to(device)
 
 
-def _load(name: str, checkpoint: str | None) -> Backbone:
+def _load(name: str, checkpoint: str | None, cache_dir: Path) -> Backbone:
     from sslbench.backbones import controls, file_source, python_source, timm_source, zoo
+    from sslbench.backbones.checkpoints.load import load_checkpoint
     from sslbench.backbones.options import parse_name
 
     bare, options = parse_name(name)
     scheme, colon, rest = bare.partition(":")
-    if checkpoint is not None:
+    if bare in CHECKPOINTS:
+        backbone = load_checkpoint(name, bare, options, checkpoint=checkpoint, cache_dir=cache_dir)
+    elif checkpoint is not None:
         backbone = file_source.load_file_backbone(name, checkpoint, options, arch=bare)
     elif scheme == "random-init":
         backbone = controls.random_init(name, rest, options)

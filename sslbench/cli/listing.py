@@ -13,15 +13,24 @@ def add(commands: Commands) -> None:
     listing.add_argument("what", choices=("backbones", "datasets", "tasks", "suites"))
     listing.add_argument("glob", nargs="?", default="*")
     listing.add_argument("--timm", action="store_true", help="list timm's pretrained models too")
+    listing.add_argument(
+        "--self-supervised", action="store_true", help="list the self-supervised backbones, with licence and input size"
+    )
     listing.set_defaults(command=_list)
 
 
 def _list(arguments: argparse.Namespace) -> int:
     from sslbench import backbones, datasets, tasks
+    from sslbench.backbones.self_supervised import list_self_supervised
     from sslbench.errors import UnknownNameError
 
     pattern = arguments.glob
-    if arguments.what == "backbones":
+    if arguments.what == "backbones" and arguments.self_supervised:
+        lines = [
+            f"{s.name:48} {s.family:13} {s.size:4} px  {s.licence:16} {s.note}".rstrip()
+            for s in list_self_supervised(pattern)
+        ]
+    elif arguments.what == "backbones":
         names = backbones.list_backbones(pattern, timm=arguments.timm)
         lines = names or backbones.list_backbones(pattern, timm=True)
     elif arguments.what == "datasets":

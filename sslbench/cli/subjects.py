@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from sslbench.backbones.checkpoints import CHECKPOINTS
+from sslbench.backbones.checkpoints.convert import convert
 from sslbench.config import Settings
 from sslbench.datasets import dataset_spec, list_datasets
 from sslbench.datasets.status import Status, status_of
-from sslbench.names import select, unknown
+from sslbench.names import select
 from sslbench.sources import Source
 from sslbench.sources.obtain import is_obtained
 
@@ -72,7 +74,7 @@ def checkpoint_directory(settings: Settings) -> Path:
 
 def choices_of_backbones() -> Mapping[str, Choices]:
     """Backbones whose published files are fetched here; timm and torch.hub fetch theirs when they first load them."""
-    return {}
+    return {spec.name: spec.choices for spec in CHECKPOINTS.values()}
 
 
 def convert_checkpoint(path: Path, name: str, settings: Settings) -> Path:
@@ -80,4 +82,4 @@ def convert_checkpoint(path: Path, name: str, settings: Settings) -> Path:
 
     Raises UnknownNameError for a name without a declared checkpoint, and BackboneError for a file that is not its.
     """
-    raise unknown("checkpoint", name, choices_of_backbones())
+    return convert(path, name, out_dir=checkpoint_directory(settings)).path

@@ -13,6 +13,7 @@ from torch import nn
 
 from sslbench.backbones import CONTROLS, expand_backbones, list_backbones, load_backbone, register_backbone
 from sslbench.backbones import registry as registry_module
+from sslbench.backbones.checkpoints import CHECKPOINTS
 from sslbench.backbones.options import parse_name
 from sslbench.backbones.zoo import zoo_names
 from sslbench.errors import BackboneError, UnknownNameError
@@ -39,7 +40,7 @@ def test_register_as_a_function() -> None:
     assert backbone.name == "mine?size=16"
     assert backbone.preprocessing.input_size == (16, 16)
     assert backbone.embed(torch.ones(2, 3, 16, 16)).tolist() == [[1.0] * 3] * 2
-    assert list_backbones() == [*CONTROLS, *zoo_names(), "mine"]
+    assert list_backbones() == [*CONTROLS, *zoo_names(), *CHECKPOINTS, "mine"]
 
 
 def test_register_as_a_decorator_and_build_on_first_use_only() -> None:
@@ -94,8 +95,8 @@ def test_entry_points_are_discovered_and_loaded_on_first_use(monkeypatch: pytest
 
 def test_expand_keeps_the_order_and_drops_repeats() -> None:
     register_backbone("mine", Mean)
-    names = expand_backbones(["pixels", "mine", "*in*", "pixels"])
-    assert names == ["pixels", "mine", "random-init"]
+    names = expand_backbones(["pixels", "mine", "*-[hi]*", "pixels"])
+    assert names == ["pixels", "mine", "random-init", "colour-histogram"]
 
 
 def test_open_families_pass_without_import() -> None:

@@ -53,8 +53,8 @@ def test_tasks_by_name_and_glob(project, tasks, expected):
     [
         ("pixels,tiny", ["pixels", "tiny"]),
         ("tiny,pixels", ["tiny", "pixels"]),
-        ("[!z]*u*", ["colour-histogram", "blurred"]),
-        ("[bp]*", ["pixels", "blurred", "poisoned"]),
+        ("[!z]*[lo]ur*", ["colour-histogram", "blurred"]),
+        ("[bp]*[el][ds]", ["pixels", "blurred", "poisoned"]),
         ("tiny,t*,tiny", ["tiny"]),
         ("python:some.module:factory", ["python:some.module:factory"]),
     ],
