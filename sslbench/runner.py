@@ -162,6 +162,7 @@ class PreparedCase:
             },
             "task": [self.case.task.id, self._spec.version, self.dataset.fingerprint, self.dataset.metric],
             "compat": self.compat,
+            "pool": self.dataset.pool,
         }
         return hashlib.sha256(dump(ingredients)).hexdigest()[:32]
 

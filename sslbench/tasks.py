@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from sslbench.backbones.checkpoints import STUDY
 from sslbench.datasets import dataset_spec, list_datasets
 from sslbench.errors import SslbenchError
 from sslbench.names import is_glob, matches, select, unknown
@@ -159,3 +160,32 @@ register_suite(
         slow=("*/world-count",),
     )
 )  # fmt: skip
+
+_MANY_SHOT = ("aircraft", "caltech101", "cars", "cifar10", "cifar100", "dtd", "flowers", "food", "pets", "sun397")
+_CROSS_DOMAIN = ("cropdiseases", "eurosat", "isic", "chestx")
+# Sets whose classes all have the 65 images that 50 shots and 15 queries take, as far as the study gives figures.
+_FIFTY_SHOT = ("aircraft", "cifar10", "cifar100", "dtd", "food", "pets", "sun397", *_CROSS_DOMAIN)
+_STUDY = tuple(spec.name for spec in STUDY)
+
+register_suite(
+    Suite(
+        name="paper",
+        tasks=(
+            *(f"linear/{name}" for name in (*_MANY_SHOT, "voc2007")),
+            *(f"fewshot/{name}/20shot" for name in (*_MANY_SHOT, *_CROSS_DOMAIN)),
+        ),
+        backbones=_STUDY,
+        summary="the study's recognition half: 14 networks, 11 linear probes, 14 few-shot sets at 20 shots",
+    )
+)
+register_suite(
+    Suite(
+        name="paper-shots",
+        tasks=(
+            *(f"fewshot/{name}/5shot" for name in (*_MANY_SHOT, *_CROSS_DOMAIN)),
+            *(f"fewshot/{name}/50shot" for name in _FIFTY_SHOT),
+        ),
+        backbones=_STUDY,
+        summary="the study's few-shot sets at 5 and 50 shots",
+    )
+)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import importlib
 import inspect
-import os
 import sys
 import uuid
 from pathlib import Path
@@ -18,6 +17,7 @@ from sslbench.backbones.backbone import Backbone
 from sslbench.backbones.module_network import ModuleNetwork
 from sslbench.backbones.options import Options
 from sslbench.backbones.preprocessing import IMAGENET_MEAN, IMAGENET_STD, PRESETS, Preprocessing
+from sslbench.config import default_offline
 from sslbench.errors import BackboneError
 from sslbench.names import unknown
 

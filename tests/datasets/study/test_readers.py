@@ -163,10 +163,8 @@ def test_cifar_reads_rows_of_several_files(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", OWN_VAL[:3])
 def test_the_few_shot_pool_follows_its_switch(name: str, tmp_path: Path) -> None:
     build(name, tmp_path)
-    assert load(name, tmp_path).details["fewshot-pool"] == "with-val"
-    without = load(name, tmp_path, **{"fewshot-pool": "without-val"})
-    assert without.pool == ("train", "test")
-    assert without.details["fewshot-pool"] == "without-val"
+    assert load(name, tmp_path).pool == ("train", "val", "test")
+    assert load(name, tmp_path, **{"fewshot-pool": "without-val"}).pool == ("train", "test")
 
 
 @pytest.mark.parametrize("name", ["voc2007", "pets", "eurosat"])
@@ -174,4 +172,3 @@ def test_the_few_shot_pool_of_the_others_does_not(name: str, tmp_path: Path) -> 
     build(name, tmp_path)
     dataset = load(name, tmp_path, **{"fewshot-pool": "without-val"})
     assert dataset.pool == load(name, tmp_path).pool
-    assert "fewshot-pool" not in dataset.details
