@@ -98,8 +98,10 @@ def test_list_datasets_tells_classes_metric_licence_and_what_it_is(capsys):
 
 
 def test_list_suites_counts_tasks(capsys):
-    (line,) = call(capsys, "list", "suites")[1].splitlines()
-    assert "13 tasks" in line
+    lines = {line.split()[0]: line for line in call(capsys, "list", "suites")[1].splitlines()}
+    assert list(lines) == ["embedded", "paper", "paper-shots"]
+    for name, count in (("embedded", 13), ("paper", 25), ("paper-shots", 25)):
+        assert f" {count} tasks" in lines[name]
 
 
 def test_list_timm_models(capsys):

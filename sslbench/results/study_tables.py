@@ -10,8 +10,16 @@ from sslbench.results.record import Record
 
 
 @dataclass(frozen=True)
+class _Measured:
+    """A score, and whether it was measured on the published pictures."""
+
+    value: float
+    comparable: bool
+
+
+@dataclass(frozen=True)
 class _Cell:
-    """A measured score and the published one; None where there is none."""
+    """A measured score and the published one; None where there is none, or where they are of different pictures."""
 
     measured: float | None
     published: float | None
@@ -33,15 +41,16 @@ def study_tables(records: Iterable[Record]) -> str:
     Rows are the study's networks in its order and then any other backbone that ran on these tasks; the last column is
     the average of the columns that a row has in full.
     """
-    measured: dict[tuple[str, str], dict[str, float]] = {}
+    measured: dict[tuple[str, str], dict[str, _Measured]] = {}
     for record in records:
         setting = "/".join(filter(None, (record.task["protocol"], record.task["variant"])))
-        measured.setdefault((setting, record.task["dataset"]), {})[record.backbone["name"]] = record.main.value
+        score = _Measured(record.main.value, record.task.get("details", {}).get("complete", True))
+        measured.setdefault((setting, record.task["dataset"]), {})[record.backbone["name"]] = score
     sections = [_section(table, measured) for table in TABLES]
     return "\n\n".join(filter(None, sections)) + ("\n" if any(sections) else "")
 
 
-def _section(table: Table, measured: Mapping[tuple[str, str], Mapping[str, float]]) -> str:
+def _section(table: Table, measured: Mapping[tuple[str, str], Mapping[str, _Measured]]) -> str:
     names = columns(table)
     scores = {name: measured.get((table.setting, name), {}) for name in names}
     ran = {backbone for column in scores.values() for backbone in column}
@@ -65,9 +74,9 @@ def _section(table: Table, measured: Mapping[tuple[str, str], Mapping[str, float
     return f"## {table.title}\n\n{body}\n\nMeasured (published, difference); **best** and <u>second best</u> of the measured."
 
 
-def _cell(table: Table, backbone: str, column: str, measured: float | None) -> _Cell:
-    known = figure(table, backbone, column)
-    return _Cell(measured, known.value if known is not None else None)
+def _cell(table: Table, backbone: str, column: str, measured: _Measured | None) -> _Cell:
+    known = figure(table, backbone, column) if measured is None or measured.comparable else None
+    return _Cell(None if measured is None else measured.value, None if known is None else known.value)
 
 
 def _average(cells: Sequence[_Cell]) -> _Cell:

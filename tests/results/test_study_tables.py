@@ -33,6 +33,12 @@ def test_measured_beside_published_with_the_difference(measure):
     assert rows == ["backbone", "---", "byol", "swav", "mine"]
 
 
+def test_a_score_on_other_pictures_has_nothing_published_beside_it(measure):
+    record = measure("swav", "pets", 88.0)
+    other = replace(record, task={**record.task, "details": {"complete": False}})
+    assert cells(study_tables([other]), "swav")[columns(TABLES[0]).index("pets")] == "88.0"
+
+
 def test_no_average_of_some_columns(measure):
     text = study_tables([measure("swav", "pets", 88.0)])
     assert cells(text, "swav")[-1] == "–"

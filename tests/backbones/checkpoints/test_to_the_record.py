@@ -1,0 +1,55 @@
+"""From published files to records: a checkpoint and a dataset in their real formats, through the suite `paper`."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.datasets.study.builders import build
+
+REPOSITORY = Path(__file__).parents[3]
+
+
+@pytest.fixture
+def settings(full_state: dict[str, Tensor], scratch: Path) -> list[str]:
+    """Options that name a cache with SwAV's file as it is fetched, and Flowers with five classes of 35 images."""
+    files = scratch / "cache" / "checkpoints" / "files"
+    files.mkdir(parents=True)
+    head = {"module.prototypes.weight": torch.rand(3000, 128)}
+    torch.save({**{f"module.{k}": v for k, v in full_state.items()}, **head}, files / "swav_800ep_pretrain.pth.tar")
+    build("flowers", scratch / "data", classes=5, sizes={"train": 20, "val": 8, "test": 7})
+    return [f"--sslbench-{name}={scratch / name}" for name in ("cache", "data", "results")]
+
+
+def test_swav_on_flowers(settings: list[str], scratch: Path) -> None:
+    command = [
+        sys.executable, "-m", "pytest", "benchmarks", "--sslbench-suite", "paper", "-k", "swav and flowers",
+        "--sslbench-offline", *settings,
+    ]  # fmt: skip
+    refused = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert "flowers: the files in" in refused.stdout
+    assert "expected 102 classes, found 5" in refused.stdout
+    assert "2 errors" in refused.stdout
+    done = subprocess.run(
+        [*command, "--sslbench-check-data", "loose"], cwd=REPOSITORY, capture_output=True, text=True, check=False
+    )
+    assert "2 passed" in done.stdout, done.stdout + done.stderr
+    results = scratch / "results" / "paper"
+    records = [json.loads(path.read_text()) for path in sorted((results / "records").rglob("*.json"))]
+    assert [record["case"] for record in records] == ["swav|fewshot/flowers/20shot", "swav|linear/flowers"]
+    fewshot, linear = records
+    for record in records:
+        assert record["backbone"]["details"]["source"] == "checkpoint:swav"
+        assert record["reference"] is None  # a published figure is for the published images
+    assert fewshot["task"]["compat"] == {"fewshot-geometry": "official", "fewshot-pool": "with-val"}
+    assert fewshot["backbone"]["preprocessing"]["resize"] != linear["backbone"]["preprocessing"]["resize"]
+    assert linear["backbone"]["preprocessing"]["input_size"] == [224, 224]
+    # Nor is a score on other images shown beside it.
+    score = linear["scores"]["mean_per_class"]["value"]
+    assert f"| swav |{' – |' * 6} {score:.1f} | – |" in (results / "study.md").read_text()
