@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
 from sslbench.probes.binary_loss import BinaryLoss
@@ -21,10 +23,10 @@ from sslbench.probes.source import Features, Source
 
 def binary_path(
     x: Features,
-    targets: Array,
+    y: Array,
     lambdas: Penalties,
     *,
-    two_rows: bool = False,
+    binary_softmax: bool = False,
     tol: float = 1e-4,
     device: str | torch.device | None = None,
     sample_weight: Array | None = None,
@@ -33,24 +35,26 @@ def binary_path(
 ) -> BinaryPath:
     """Minimise, for every class and every lambda, sum_i w_i logloss_i + lambda/2 ||w||^2 with a free intercept.
 
-    That is scikit-learn's LogisticRegression with C = 1 / lambda, class by class. Arguments and errors are those of `softmax_path`, but:
+    That is scikit-learn's LogisticRegression with C = 1 / lambda, class by class. Arguments and errors are those of
+    `softmax_path`, but:
 
     Args:
-        targets: (n, K) of 1, 0 and -1; a sample is left out of the classes where it has -1.
-        two_rows: the penalty is that of a softmax with two rows, as the official code of the study forces for VOC2007
-            (ssl-transfer linear.py): lambda/2 counts both of +-w/2, so that `coef` is the one of plain logistic regression at lambda/2.
+        y: (n, r) of 1, 0 and -1, a column for each class; a sample is left out of the classes where it has -1.
+        sample_weight: (n,), or (n, r) for weights of each class's own; not negative. Zero leaves a sample out.
+        binary_softmax: the penalty is that of a softmax with two rows, as the official code of the study forces for
+            VOC2007 (ssl-transfer linear.py): lambda/2 counts both of +-w/2. That is plain logistic regression at lambda/2, whose
+            w `coef` holds; the official decision value is half of this one's.
 
-    objective, gap and converged are (L, K).
+    objective, gap and converged are (L, r).
     """
     penalties, tol, source = checked_penalties(lambdas), checked_tolerance(tol), Source(x)
-    positive, counted = checked_targets(targets, source.n)
-    weights = checked_weights(sample_weight, source.n)
-    if weights is not None:
-        counted = weights.expand(len(positive), -1) if counted is None else counted * weights
+    positive, weights = checked_targets(y, checked_weights(sample_weight, source.n, per_class=True), source.n)
     device = checked_device(device, x)
     rows = read(source, device, memory)
-    loss = BinaryLoss(positive.to(device), None if counted is None else counted.to(device))
-    factor = 0.5 if two_rows else 1.0
+    loss = BinaryLoss(positive.to(device), None if weights is None else weights.to(device))
+    factor = 0.5 if binary_softmax else 1.0
+    if start is not None:
+        start = replace(start.checked(len(positive), source.d), penalty=factor * start.penalty)
     solved = solve_path(rows, loss, factor * penalties, tol, memory=memory, start=start)
     return BinaryPath(
         penalties, solved.coef, solved.intercept, solved.objective, solved.gap, solved.gap <= tol, solved.work

@@ -55,32 +55,38 @@ def checked_labels(y: Array, n: int, num_classes: int | None) -> tuple[Tensor, i
     return torch.from_numpy(labels.astype(np.int64)), classes
 
 
-def checked_targets(targets: Array, n: int) -> tuple[Tensor, Tensor | None]:
-    """Positives, bool (K, n), and float32 (K, n) that is zero where a sample is left out, or None; on the CPU."""
-    values = np.asarray(_on_cpu(targets))
+def checked_targets(y: Array, weights: Tensor | None, n: int) -> tuple[Tensor, Tensor | None]:
+    """Positives, bool (r, n), and weights float32 (r, n) that are zero where a sample is left out, or None; on the CPU.
+
+    y: (n, r). weights: (n,) or (n, r) or None.
+    """
+    values = np.asarray(_on_cpu(y))
     if values.ndim != 2 or len(values) != n or not values.shape[1] or not np.isin(values, (-1, 0, 1)).all():
         raise DataError(
-            f"targets: expected 1, 0 or -1 (left out) in shape ({n}, K) with K >= 1, one row for each row of x, got "
+            f"y: expected 1, 0 or -1 (left out) in shape ({n}, r) with r >= 1, one row for each row of x, got "
             f"{values.dtype} {values.shape}"
         )
-    positive, counted = values.T == 1, values.T >= 0
-    for name, of_kind in (("positive", positive), ("negative", values.T == 0)):
-        without = np.flatnonzero(~of_kind.any(axis=1))
-        if without.size:
-            raise DataError(
-                f"targets: expected a {name} sample in every class, got none in classes {without[:8].tolist()}"
-            )
-    weights = None if counted.all() else torch.from_numpy(counted.astype(np.float32))
-    return torch.from_numpy(positive.copy()), weights
+    positive, counted = torch.from_numpy(values.T == 1), torch.from_numpy((values.T >= 0).astype(np.float32))
+    if weights is not None:
+        if weights.ndim == 2 and weights.shape != values.shape:
+            raise DataError(f"sample_weight: expected shape ({n},) or {values.shape}, got {tuple(weights.shape)}")
+        counted *= weights.T
+    for name, of_kind in (("positive", positive), ("negative", ~positive)):
+        without = (~(of_kind & (counted > 0)).any(dim=1)).nonzero()[:8, 0]
+        if len(without):
+            raise DataError(f"y: expected a {name} sample in every class, got none in classes {without.tolist()}")
+    return positive, None if bool((counted == 1).all()) else counted
 
 
-def checked_weights(sample_weight: Array | None, n: int) -> Tensor | None:
-    """float32 (n,) on the CPU, or None."""
+def checked_weights(sample_weight: Array | None, n: int, *, per_class: bool = False) -> Tensor | None:
+    """float32 (n,), or (n, r) if weights may be per class, on the CPU; or None."""
     if sample_weight is None:
         return None
     weights = np.asarray(_on_cpu(sample_weight))
-    if weights.shape != (n,) or not np.issubdtype(weights.dtype, np.number):
-        raise DataError(f"sample_weight: expected numbers of shape ({n},), got {weights.dtype} {weights.shape}")
+    fits = weights.shape == (n,) or (per_class and weights.ndim == 2 and len(weights) == n)
+    if not fits or not np.issubdtype(weights.dtype, np.number):
+        expected = f"({n},) or ({n}, r)" if per_class else f"({n},)"
+        raise DataError(f"sample_weight: expected numbers of shape {expected}, got {weights.dtype} {weights.shape}")
     if not (np.isfinite(weights) & (weights >= 0)).all():
         raise DataError("sample_weight: expected finite numbers that are not negative")
     return torch.from_numpy(weights.astype(np.float32))

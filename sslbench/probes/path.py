@@ -21,7 +21,8 @@ _LEAP = 12.0
 _NODES = 4
 _INNER_SHARE = 0.2
 _PASSES = 150
-_PATIENCE = 15
+# Passes without progress before a penalty is given up: where directions are added, and where there are none to add.
+_PATIENCE, _PATIENCE_WITHOUT = 15, 3
 
 
 @dataclass(frozen=True)
@@ -108,17 +109,19 @@ class PathSolver:
         """Passes until the certificate is good enough, or does not improve any more."""
         self.newton.refresh()
         gaps: list[float] = []
+        patience = _PATIENCE
         while True:
             aim = max(self.tol, 0.2 * gaps[-1]) if gaps and math.isfinite(gaps[-1]) else self.tol
             point = self.newton.settle(penalty, point, _INNER_SHARE * aim * point.value)
             dual, bound, gradient = own_dual(self.model, penalty, point)
             gap = relative(bound, point.value)
             gaps.append(float(gap.max()))
-            done = gaps[-1] <= self.tol or len(gaps) >= _PASSES or _stagnant(gaps)
+            done = gaps[-1] <= self.tol or len(gaps) >= _PASSES or _stagnant(gaps, patience)
             if done:
                 self._remember(penalty, point, dual)
             if more or not done:
-                point = self._add_direction(penalty, point, gradient)
+                point, added = self._add_direction(penalty, point, gradient)
+                patience = _PATIENCE if added else _PATIENCE_WITHOUT
             if done:
                 return Solution(self.model.weights(point), point.intercept, point.value, gap)
 
@@ -158,16 +161,17 @@ class PathSolver:
         nodes = sorted(nodes, key=lambda node: -node.penalty)[-_NODES:]
         self._nodes = [replace(node, dual=None) for node in nodes[:-2]] + nodes[-2:]
 
-    def _add_direction(self, penalty: float, point: Point, gradient: Tensor) -> Point:
-        """The gradient outside of the head, scaled by each row's curvature there, becomes a direction."""
+    def _add_direction(self, penalty: float, point: Point, gradient: Tensor) -> tuple[Point, bool]:
+        """The gradient outside of the head, scaled by each row's curvature there, becomes a direction if it is a new one."""
         curvature = self.model.loss.diagonal(point.residual).sum(2) * self.model.head.tail + penalty
         if self.model.directions.count == self.model.directions.capacity:
             point = self._condense(point)
-        if self._append(gradient / curvature.view(-1, 1)):
+        added = self._append(gradient / curvature.view(-1, 1))
+        if added:
             self.newton.extend(point.residual)
             point = replace(point, along=pad(point.along, (0, 1)))
             self._nodes = [replace(node, along=pad(node.along, (0, 1))) for node in self._nodes]
-        return point
+        return point, added
 
     def _append(self, weights: Tensor) -> bool:
         loss, directions = self.model.loss, self.model.directions
@@ -195,6 +199,6 @@ def _lagrange(nodes: Sequence[float], at: float) -> list[float]:
     return [math.prod((at - b) / (a - b) for b in nodes if b != a) for a in nodes]
 
 
-def _stagnant(gaps: Sequence[float]) -> bool:
+def _stagnant(gaps: Sequence[float], patience: int) -> bool:
     """Whether the last passes have not improved on those before."""
-    return len(gaps) > _PATIENCE and min(gaps[-_PATIENCE:]) > 0.9 * min(gaps[:-_PATIENCE])
+    return len(gaps) > patience and min(gaps[-patience:]) > 0.9 * min(gaps[:-patience])

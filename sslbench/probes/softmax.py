@@ -70,6 +70,7 @@ def softmax_path(
     rows = read(source, device, memory)
     loss = SoftmaxLoss(target.to(device), len(used), None if weights is None else weights.to(device))
     if start is not None:
+        start = start.checked(classes, source.d)
         start = Start(start.coef[used], start.intercept[used], start.penalty)
     solved = solve_path(rows, loss, penalties, tol, memory=memory, start=start)
     gap = solved.gap[:, 0]

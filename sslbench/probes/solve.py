@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from sslbench.errors import DataError
 from sslbench.probes.loss import Loss
 from sslbench.probes.model import Model
 from sslbench.probes.path import PathSolver
@@ -26,6 +27,16 @@ class Start:
     coef: Tensor
     intercept: Tensor
     penalty: float
+
+    def checked(self, rows: int, d: int) -> Start:
+        """Itself, if it fits (k, d) = (rows, d); intercepts of classes without samples made finite. Raises DataError."""
+        finite = self.intercept[self.intercept.isfinite()]
+        if self.coef.shape != (rows, d) or self.intercept.shape != (rows,) or not len(finite) or not self.penalty > 0:
+            raise DataError(
+                f"start: expected coef ({rows}, {d}), intercept ({rows},) and a positive penalty, got "
+                f"{tuple(self.coef.shape)}, {tuple(self.intercept.shape)} and {self.penalty}"
+            )
+        return Start(self.coef, self.intercept.clamp_min(float(finite.min())), self.penalty)
 
 
 @dataclass(frozen=True)
