@@ -1,0 +1,87 @@
+"""The objective on the coordinates the solver moves in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sslbench.probes.directions import Directions
+from sslbench.probes.head import Head
+from sslbench.probes.loss import Loss
+from sslbench.probes.rows import Rows
+
+
+@dataclass(frozen=True)
+class Point:
+    """Weights and what they give.
+
+    along: (G, m) coefficients of the directions. head: (G, r, h) weights along the leading principal directions.
+    intercept: (G, r). logits, residual: (G, r, n). value: float64 (G,), the objective.
+    """
+
+    along: Tensor
+    head: Tensor
+    intercept: Tensor
+    logits: Tensor
+    residual: Tensor
+    value: Tensor
+
+
+@dataclass(frozen=True)
+class Step:
+    """A change of a point; None leaves a coordinate. logits: the relative logits of the change."""
+
+    along: Tensor | None
+    head: Tensor | None
+    intercept: Tensor
+    logits: Tensor
+
+
+class Model:
+    """F(W, b) = sum of weighted losses + penalty/2 ||W||^2 with W = head part + combination of directions.
+
+    The directions are orthogonal to the head, so the squared norm is the sum of those of the coordinates.
+    """
+
+    def __init__(self, rows: Rows, loss: Loss, capacity: int) -> None:
+        self.rows, self.loss, self.head = rows, loss, Head(rows)
+        self.directions = Directions((loss.groups, loss.rows, rows.n, rows.d), capacity, self.head.vectors)
+
+    def head_logits(self, head: Tensor, intercept: Tensor) -> Tensor:
+        """Relative logits (G, r, n) of head weights and intercepts."""
+        logits = (head.reshape(-1, self.head.size) @ self.head.features).view(*head.shape[:2], -1)
+        return self.loss.relative(logits + intercept[..., None])
+
+    def head_correlate(self, residual: Tensor) -> Tensor:
+        """Inner products (G, r, h) of the head's features with residuals (G, r, n)."""
+        return (residual.reshape(-1, self.rows.n) @ self.head.features.T).view(*residual.shape[:2], -1)
+
+    def point(self, penalty: float, along: Tensor, head: Tensor, intercept: Tensor) -> Point:
+        """The point with these coordinates, its logits computed anew."""
+        logits = self.head_logits(head, intercept)
+        if self.directions.count:
+            logits += self.directions.combine_logits(along)
+        return self._evaluate(penalty, along, head, intercept, logits)
+
+    def moved(self, penalty: float, point: Point, step: Step, length: Tensor) -> Point:
+        """The point `length` (G,) times a step away."""
+        size = length[:, None]
+        return self._evaluate(
+            penalty,
+            point.along if step.along is None else point.along + size * step.along,
+            point.head if step.head is None else point.head + size[..., None] * step.head,
+            point.intercept + size * step.intercept,
+            torch.addcmul(point.logits, step.logits, size[..., None]),
+        )
+
+    def weights(self, point: Point) -> Tensor:
+        """Weights (G r, d) of a point."""
+        weights = point.head.reshape(-1, self.head.size) @ self.head.vectors
+        return weights + self.directions.combine_weights(point.along) if self.directions.count else weights
+
+    def _evaluate(self, penalty: float, along: Tensor, head: Tensor, intercept: Tensor, logits: Tensor) -> Point:
+        loss, residual = self.loss.evaluate(logits)
+        square = along.double().square().sum(1) + head.double().square().sum((1, 2))
+        return Point(along, head, intercept, logits, residual, loss + penalty / 2 * square)

@@ -1,0 +1,142 @@
+"""Minimising the objective over the coordinates that touch no features: directions, head and intercepts."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from sslbench.probes.model import Model, Point, Step
+
+_SWEEPS = 8
+_CG_STEPS = 30
+_BLOCK_BYTES = 2 << 20
+
+
+class Newton:
+    """Alternates Newton steps in the directions' coefficients and in the head's weights; intercepts belong to both.
+
+    The directions' Hessian is small and dense. It is kept while it predicts the decrease, extended by a row when a
+    direction is added, and computed anew for a new penalty. The head's is applied, not built: conjugate gradients with its
+    diagonal as preconditioner.
+    """
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        loss, device = model.loss, model.rows.device
+        self._hessian = torch.zeros(loss.groups, 0, 0, device=device)
+        self._cross = torch.zeros(loss.groups, 0, loss.rows, device=device)
+        self._stale = True
+
+    def settle(self, penalty: float, point: Point, allowed: Tensor) -> Point:
+        """Move until what these coordinates add to the certificate, ||gradient||^2 / (2 penalty), is allowed (G,)."""
+        limit = penalty * allowed
+        for _ in range(_SWEEPS):
+            before = point
+            gradient = penalty * point.along - self.model.directions.correlate(self.model.loss.weigh(point.residual))
+            if (gradient.double().square().sum(1) > limit).any():
+                point = self._directions_step(penalty, point, gradient)
+            gradient = penalty * point.head - self.model.head_correlate(self.model.loss.weigh(point.residual))
+            if (gradient.double().square().sum((1, 2)) > limit).any():
+                point = self._head_step(penalty, point, gradient, limit)
+            if point is before:
+                break
+        return point
+
+    def refresh(self) -> None:
+        """The penalty has changed: compute the Hessian anew when it is needed next."""
+        self._stale = True
+
+    def extend(self, residual: Tensor) -> None:
+        """A direction was appended: extend the Hessian by its row, with the curvature at residuals (G, r, n)."""
+        if self._stale:
+            return
+        loss, directions = self.model.loss, self.model.directions
+        new = loss.weigh(loss.curve(residual, directions.logits[:, -1:]))[:, 0]
+        row, m = directions.correlate(new), directions.count
+        hessian = torch.empty(loss.groups, m, m, device=row.device)
+        hessian[:, :-1, :-1], hessian[:, -1], hessian[:, :, -1] = self._hessian, row, row
+        self._hessian, self._cross = hessian, torch.cat([self._cross, new.sum(2)[:, None]], 1)
+
+    def rotate(self, rotation: Tensor) -> None:
+        """The directions were condensed."""
+        if not self._stale:
+            self._hessian = torch.bmm(torch.bmm(rotation, self._hessian), rotation.transpose(1, 2))
+            self._cross = torch.bmm(rotation, self._cross)
+
+    def _compute(self, residual: Tensor) -> None:
+        loss, logits = self.model.loss, self.model.directions.logits
+        groups, m, rows, n = logits.shape
+        hessian, cross = logits.new_zeros(groups, m, m), logits.new_zeros(groups, m, rows)
+        width = max(128, _BLOCK_BYTES // (4 * groups * m * rows))  # a block's temporaries stay in the cache
+        for start in range(0, n, width):
+            part = slice(start, start + width)
+            block = logits[..., part]
+            curved = loss.weigh(loss.curve(residual[..., part], block, part), part)
+            cross += curved.sum(3)
+            hessian += torch.bmm(block.reshape(groups, m, -1), curved.reshape(groups, m, -1).transpose(1, 2))
+        self._hessian, self._cross, self._stale = (hessian + hessian.transpose(1, 2)) / 2, cross, False
+
+    def _directions_step(self, penalty: float, point: Point, gradient: Tensor) -> Point:
+        if self._stale:
+            self._compute(point.residual)
+        loss, m = self.model.loss, point.along.shape[1]
+        eye = torch.eye(m, dtype=torch.float64, device=gradient.device)
+        upper = torch.cat([self._hessian.double() + penalty * eye, self._cross.double()], 2)
+        lower = torch.cat([self._cross.double().transpose(1, 2), loss.intercept_hessian(point.residual)], 2)
+        in_intercept = -loss.weigh(point.residual).sum(2, dtype=torch.float64)
+        slope = torch.cat([gradient.double(), in_intercept], 1)
+        change = -torch.linalg.solve(torch.cat([upper, lower], 1), slope)
+        along, intercept = change[:, :m].float(), change[:, m:].float()
+        logits = self.model.directions.combine_logits(along) + loss.relative(
+            intercept[..., None].expand_as(point.logits)
+        )
+        moved = self._search(penalty, point, Step(along, None, intercept, logits))
+        expected = -(change * slope).sum(1) / 2
+        ratio = (point.value - moved.value) / expected.clamp_min(1e-300)
+        self._stale = bool(((expected > 1e-6 * point.value) & ((ratio < 0.7) | (ratio > 1.5))).any())
+        return moved
+
+    def _head_step(self, penalty: float, point: Point, gradient: Tensor, limit: Tensor) -> Point:
+        model, loss = self.model, self.model.loss
+        diagonal = loss.diagonal(point.residual)
+        by_head = (diagonal.reshape(-1, model.rows.n) @ model.head.squares.T).view_as(gradient)
+        inverse = 1 / torch.cat([by_head + penalty, diagonal.sum(2, keepdim=True).clamp_min(1e-30)], 2)
+        slope = torch.cat([gradient, -loss.weigh(point.residual).sum(2, keepdim=True)], 2)
+        # Scaled to length one, because float32 would lose the squares of tiny gradients.
+        scale = torch.linalg.vector_norm(slope, dim=(1, 2), keepdim=True).clamp_min(1e-30)
+        rest, change = -slope / scale, torch.zeros_like(slope)
+        towards = inverse * rest
+        alignment = _inner(rest, towards)
+        for _ in range(_CG_STEPS):
+            logits = model.head_logits(towards[..., :-1], towards[..., -1])
+            curved = loss.weigh(loss.curve(point.residual, logits[:, None])[:, 0])
+            image = torch.cat(
+                [model.head_correlate(curved) + penalty * towards[..., :-1], curved.sum(2, keepdim=True)], 2
+            )
+            length = alignment / _inner(towards, image).clamp_min(1e-30)
+            change, rest = change + length * towards, rest - length * image
+            left = (rest[..., :-1] * scale).double().square().sum((1, 2))
+            if (left < limit / 4).all():
+                break
+            conditioned = inverse * rest
+            following = _inner(rest, conditioned)
+            towards = conditioned + following / alignment.clamp_min(1e-30) * towards
+            alignment = following
+        change *= scale
+        head, intercept = change[..., :-1], change[..., -1]
+        return self._search(penalty, point, Step(None, head, intercept, model.head_logits(head, intercept)))
+
+    def _search(self, penalty: float, point: Point, step: Step) -> Point:
+        """The longest of 1, 1/2, 1/4, ... times the step that does not raise the objective beyond its rounding."""
+        length = torch.ones_like(point.value, dtype=torch.float32)
+        for _ in range(30):
+            moved = self.model.moved(penalty, point, step, length)
+            good = moved.value <= point.value * (1 + 1e-6)
+            if good.all():
+                return moved
+            length = torch.where(good, length, length / 2)
+        return point
+
+
+def _inner(a: Tensor, b: Tensor) -> Tensor:
+    return (a * b).sum((1, 2), keepdim=True)

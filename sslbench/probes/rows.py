@@ -1,0 +1,98 @@
+"""The two products with the features, in memory or streamed; everything that costs n times d happens here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from sslbench.errors import FeatureError
+from sslbench.probes.result import Work
+from sslbench.probes.source import Source
+
+
+class Rows:
+    """Features less their mean, as float32 on the device.
+
+    The intercept is free, so a shift changes no solution, and float32 loses less to rounding about the mean. Features
+    of at most `resident_bytes` as float32 are held as one centred copy; larger ones are read, converted and centred
+    anew, chunk by chunk, for every product. energy: the sum of squares of the centred features.
+
+    Raises FeatureError for NaN or infinite values.
+    """
+
+    def __init__(self, source: Source, device: torch.device, work: Work, *, resident_bytes: int) -> None:
+        self.n, self.d, self.device, self.work = source.n, source.d, device, work
+        self._source = source
+        total = torch.zeros(self.d, dtype=torch.float64, device=device)
+        for first, part in source.chunks(device):
+            sums = part.sum(0, dtype=torch.float64)
+            if not sums.isfinite().all():
+                bad = int((~part.isfinite().all(dim=1)).nonzero()[0])
+                raise FeatureError(f"features: expected finite values, got NaN or infinity in row {first + bad}")
+            total += sums
+        self._mean = (total / self.n).float()
+        self.mean = self._mean
+        self.energy = 0.0
+        self._data: Tensor | None = None
+        data = torch.empty(self.n, self.d, device=device) if 4 * self.n * self.d <= resident_bytes else None
+        for first, part in source.chunks(device):
+            centred = part - self._mean
+            self.energy += float(torch.linalg.vector_norm(centred, dtype=torch.float64)) ** 2
+            if data is not None:
+                data[first : first + len(part)] = centred
+        self._data = data
+        self._basis: Tensor | None = None
+
+    def _chunks(self) -> Iterator[tuple[slice, Tensor]]:
+        if self._data is not None:
+            yield slice(0, self.n), self._data
+            return
+        for first, part in self._source.chunks(self.device):
+            yield slice(first, first + len(part)), part - self._mean
+
+    def forward(self, weights: Tensor) -> Tensor:
+        """Weights (r, d) times the transposed features: (r, n). Class-major, because narrow products are faster so."""
+        out = torch.empty(len(weights), self.n, device=self.device)
+        for part, x in self._chunks():
+            out[:, part] = weights @ x.T
+        self.work.forward += 1
+        self.work.forward_columns += len(weights)
+        self.work.flops += 2.0 * self.n * self.d * len(weights)
+        return out
+
+    def adjoint(self, residual: Tensor) -> Tensor:
+        """Residuals (r, n) times the features: (r, d)."""
+        out = torch.zeros(len(residual), self.d, device=self.device)
+        for part, x in self._chunks():
+            out.addmm_(residual[:, part], x)
+        self.work.adjoint += 1
+        self.work.adjoint_columns += len(residual)
+        self.work.flops += 2.0 * self.n * self.d * len(residual)
+        return out
+
+    def sample(self, count: int) -> Tensor:
+        """About `count` rows (s, d), evenly spaced, since data often come sorted by class."""
+        step = max(1, self.n // count)
+        if self._data is not None:
+            return self._data[::step]
+        return self._source.take(slice(None, None, step), self.device) - self._mean
+
+    def to_row_space(self) -> None:
+        """Turn the features into coordinates of the space their rows span, if that is much smaller than d.
+
+        Exact: solutions lie in that space. With n <= d/2 the QR decomposition costs less than it saves.
+        """
+        if self._data is None or 2 * self.n > self.d:
+            return
+        q, r = torch.linalg.qr(self._data.T)
+        self._basis, self._data, self.d = q, r.T.contiguous(), self.n
+
+    def expand(self, weights: Tensor) -> Tensor:
+        """Weights (..., d') on these rows' coordinates as weights (..., d) on the features."""
+        return weights if self._basis is None else weights @ self._basis.T
+
+    def reduce(self, weights: Tensor) -> Tensor:
+        """The inverse of `expand` for weights in the rows' span."""
+        return weights if self._basis is None else weights @ self._basis

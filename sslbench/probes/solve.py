@@ -1,0 +1,88 @@
+"""What the public functions share: penalties in any order, a memory budget, results in the features' coordinates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sslbench.errors import DataError
+from sslbench.probes.loss import Loss
+from sslbench.probes.model import Model
+from sslbench.probes.path import PathSolver
+from sslbench.probes.result import Work
+from sslbench.probes.rows import Rows
+from sslbench.probes.source import Source
+
+_MOST_DIRECTIONS, _FEWEST_DIRECTIONS = 18, 9
+_CPU_MEMORY = 4 << 30
+
+
+@dataclass(frozen=True)
+class Start:
+    """A solution to begin from: coef (k, d), intercept (k,), of some penalty, perhaps on other samples."""
+
+    coef: Tensor
+    intercept: Tensor
+    penalty: float
+
+    def checked(self, rows: int, d: int) -> Start:
+        """Itself, if it fits (k, d) = (rows, d); intercepts of classes without samples made finite. Raises DataError."""
+        finite = self.intercept[self.intercept.isfinite()]
+        if self.coef.shape != (rows, d) or self.intercept.shape != (rows,) or not len(finite) or not self.penalty > 0:
+            raise DataError(
+                f"start: expected coef ({rows}, {d}), intercept ({rows},) and a positive penalty, got "
+                f"{tuple(self.coef.shape)}, {tuple(self.intercept.shape)} and {self.penalty}"
+            )
+        return Start(self.coef, self.intercept.clamp_min(float(finite.min())), self.penalty)
+
+
+@dataclass(frozen=True)
+class Solved:
+    """coef: float32 (L, R, d). intercept: float64 (L, R). objective, gap: float64 (L, G) on the CPU."""
+
+    coef: Tensor
+    intercept: Tensor
+    objective: Tensor
+    gap: Tensor
+    work: Work
+
+
+def read(source: Source, device: torch.device, memory: int | None) -> Rows:
+    """The features on the device, resident when they fit in half of the memory (bytes)."""
+    return Rows(source, device, Work(), resident_bytes=_budget(device, memory) // 2)
+
+
+def solve_path(
+    rows: Rows, loss: Loss, lambdas: Tensor, tol: float, *, memory: int | None = None, start: Start | None = None
+) -> Solved:
+    """Solve for every penalty."""
+    penalties: Sequence[float] = sorted(set(lambdas.tolist()), reverse=True)
+    rows.to_row_space()
+    row_bytes = 4 * loss.groups * loss.rows * (rows.n + rows.d)
+    directions = min(_MOST_DIRECTIONS, max(_FEWEST_DIRECTIONS, _budget(rows.device, memory) // 2 // row_bytes))
+    solver = PathSolver(Model(rows, loss, directions), tol)
+    mean = rows.mean.double()
+    if start is not None:
+        intercept = start.intercept.to(mean) + start.coef.to(mean) @ mean
+        weights = rows.reduce(start.coef.to(rows.device, torch.float32))
+        solver.start(weights, intercept.float().view(loss.groups, loss.rows), start.penalty)
+    solutions = dict(zip(penalties, solver.solve(penalties), strict=True))
+    ordered = [solutions[penalty] for penalty in lambdas.tolist()]
+    coef = rows.expand(torch.stack([solution.weights for solution in ordered]))
+    centred = torch.stack([solution.intercept.reshape(-1) for solution in ordered]).double()
+    return Solved(
+        coef,
+        centred - coef.double() @ mean,
+        torch.stack([solution.value for solution in ordered]).cpu(),
+        torch.stack([solution.gap for solution in ordered]).cpu(),
+        rows.work,
+    )
+
+
+def _budget(device: torch.device, memory: int | None) -> int:
+    if memory is not None:
+        return memory
+    return int(torch.cuda.mem_get_info(device)[0]) if device.type == "cuda" else _CPU_MEMORY
