@@ -12,7 +12,8 @@ from sslbench.names import unknown
 
 @dataclass(frozen=True)
 class Switch:
-    """choices: the first is the default, what the published numbers most likely rest on.
+    """choices: the first is the default. published: those that the published figures may be held against, by default the
+    default alone, which is then what these figures most likely rest on.
 
     protocols: the ones it concerns; empty stands for all. scope: the datasets it concerns, `all`, the `study`'s own, or
     those that have it in their declaration (`declared`).
@@ -22,11 +23,16 @@ class Switch:
     summary: str
     protocols: tuple[str, ...] = ()
     scope: Literal["all", "study", "declared"] = "declared"
+    published: tuple[str, ...] = ()
 
     @property
     def default(self) -> str:
         """The choice when none is made."""
         return self.choices[0]
+
+    def comparable(self, choice: str) -> bool:
+        """Whether published figures may be held against a score with this choice."""
+        return choice in (self.published or self.choices[:1])
 
 
 SWITCHES: Mapping[str, Switch] = {
@@ -36,6 +42,7 @@ SWITCHES: Mapping[str, Switch] = {
         "iterations, warm-started along the path, as the study did it",
         protocols=("linear",),
         scope="all",
+        published=("path", "sklearn"),
     ),
     "caltech101-list": Switch(
         ("2021", "unique"),

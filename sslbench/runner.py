@@ -181,11 +181,12 @@ class PreparedCase:
         cuda = self._runner.store.device.startswith("cuda")
         if cuda:
             torch.cuda.reset_peak_memory_stats(self._runner.store.device)
-        if any(split.targets.ndim != 1 for split in self.dataset.splits.values()):
+        protocol = self._spec.build(self.case.task.variant, self.compat)
+        takes_several = isinstance(protocol, SplitProtocol) and protocol.multi_label
+        if self.dataset.multi_label and not takes_several:
             raise DataError(
                 f"{self.case.task.id}: this protocol takes one class an image, but {self.dataset.name} is multi-label"
             )
-        protocol = self._spec.build(self.case.task.variant, self.compat)
         version = str(self._spec.version)
         if isinstance(protocol, EpisodicProtocol):
             pool, targets = self.features.pooled()
@@ -255,22 +256,29 @@ def _run_splits(protocol: SplitProtocol, features: CaseFeatures) -> Outcome:
     opened = time.perf_counter()
     decision = predictor.decide(test.x)
     scores = {dataset.metric: metric(decision, test.targets)}
-    scores |= {name: METRICS[name](decision, test.targets) for name in ("top1", "mean_per_class")}
-    items = hashlib.sha256(f"{dataset.splits['test'].images.fingerprint}|".encode())
-    items.update(np.ascontiguousarray(test.targets, dtype="<i8").tobytes())
-    # The paired test of mean per-class accuracy resamples within classes, so it needs them.
-    classes = {"targets": base64.b64encode(test.targets.astype("<u2").tobytes()).decode()}
-    extra = classes if dataset.metric == "mean_per_class" else {}
-    paired = pack_paired("correct", correct(decision, test.targets), items.hexdigest()[:16], **extra)
+    if not dataset.multi_label:
+        scores |= {name: METRICS[name](decision, test.targets) for name in ("top1", "mean_per_class")}
     return Outcome(
         scores=scores,
         main=dataset.metric,
         hyperparameters=dict(predictor.hyperparameters),
-        paired=paired,
+        paired=_paired(dataset, decision, test.targets),
         samples={"decision": decision.astype(np.float32), "targets": test.targets},
         fit_seconds=fitted - start,
         score_seconds=time.perf_counter() - opened,
     )
+
+
+def _paired(dataset: Dataset, decision: npt.NDArray[Any], targets: npt.NDArray[Any]) -> dict[str, Any]:
+    """Which test images were right; nothing for multi-label targets, where average precision has no such images."""
+    if dataset.multi_label:
+        return {}
+    items = hashlib.sha256(f"{dataset.splits['test'].images.fingerprint}|".encode())
+    items.update(np.ascontiguousarray(targets, dtype="<i8").tobytes())
+    # The paired test of mean per-class accuracy resamples within classes, so it needs them.
+    classes = {"targets": base64.b64encode(targets.astype("<u2").tobytes()).decode()}
+    extra = classes if dataset.metric == "mean_per_class" else {}
+    return pack_paired("correct", correct(decision, targets), items.hexdigest()[:16], **extra)
 
 
 def _run_episodes(protocol: EpisodicProtocol, episodes: Episodes, pool: Pool) -> Outcome:

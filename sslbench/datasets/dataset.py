@@ -71,6 +71,11 @@ class Dataset:
     details: Mapping[str, Any] = field(default_factory=dict)
 
     @property
+    def multi_label(self) -> bool:
+        """Whether an image can show several classes."""
+        return any(split.targets.ndim == 2 for split in self.splits.values())
+
+    @property
     def fingerprint(self) -> str:
         """Digest of the classes and, for each split, of the images and the targets."""
         digest = hashlib.sha256(json.dumps(list(self.classes)).encode())

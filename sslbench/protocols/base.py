@@ -36,7 +36,12 @@ class Predictor(ABC):
 
 
 class SplitProtocol(ABC):
-    """Fit on train and validation; the runner opens the test split afterwards."""
+    """Fit on train and validation; the runner opens the test split afterwards.
+
+    multi_label: whether targets (N, K) are taken too.
+    """
+
+    multi_label = False
 
     @abstractmethod
     def fit(self, train: Labelled, val: Labelled, *, num_classes: int, metric: Metric) -> Predictor:

@@ -67,7 +67,11 @@ def list_protocols(kind: str | None = None) -> list[str]:
 
 register_protocol(
     ProtocolSpec(
-        "linear", 1, "sslbench.protocols.linear:Linear", "logistic regression on frozen features, L2 by validation"
+        "linear",
+        2,
+        "sslbench.protocols.linear:Linear",
+        "logistic regression on frozen features, L2 by validation",
+        switches=("linear-solver", "voc2007-penalty"),
     )
 )
 register_protocol(

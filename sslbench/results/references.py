@@ -79,12 +79,12 @@ def _own(case: str, task: Mapping[str, Any], score: Score) -> dict[str, Any] | N
 def _published(
     backbone: str, task: Mapping[str, Any], score: Score, hyperparameters: Mapping[str, Any]
 ) -> dict[str, Any] | None:
-    """The published figure, which counts for the study's own networks, whole data and default compat switches only.
+    """The published figure, which counts for the study's own networks, whole data and comparable compat choices only.
 
     A name with options (`byol?padding=same`) is another backbone.
     """
     figure = published(backbone, task["protocol"], task["dataset"], task["variant"])
-    changed = any(SWITCHES[name].default != choice for name, choice in task.get("compat", {}).items())
+    changed = not all(SWITCHES[name].comparable(choice) for name, choice in task.get("compat", {}).items())
     if figure is None or changed or not task.get("details", {}).get("complete", True):
         return None
     allowance, why = ALLOWANCES[task["protocol"]]

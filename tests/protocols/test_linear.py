@@ -1,4 +1,4 @@
-"""The linear probe against a plain loop over C, its two-class case, and what it refuses."""
+"""The linear probe by either solver: against a plain loop over C, two classes, several labels, and what it refuses."""
 
 from __future__ import annotations
 
@@ -13,11 +13,17 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
 from sslbench.errors import DataError
-from sslbench.metrics.classification import top1
-from sslbench.protocols import linear
+from sslbench.metrics import top1, voc_map11
+from sslbench.protocols import linear, linear_sklearn
 from sslbench.protocols.base import Labelled, SplitProtocol
 from sslbench.protocols.knn import NearestNeighbours
 from sslbench.protocols.linear import Linear
+
+SOLVERS = ("path", "sklearn")
+
+
+def probe(solver: str, **choices: str) -> Linear:
+    return Linear(compat={"linear-solver": solver, **choices})
 
 
 def clusters(classes: int, per_class: int, seed: int, spread: float = 1.5, dim: int = 6) -> Labelled:
@@ -51,39 +57,44 @@ def study_loop(train: Labelled, val: Labelled) -> tuple[float, float, LogisticRe
 @pytest.mark.parametrize("seed", [1, 2])
 def test_equals_the_loop_over_c(seed: int) -> None:
     train, val, test = (clusters(4, size, 10 * seed + size) for size in (20, 8, 15))
-    predictor = Linear().fit(train, val, num_classes=4, metric=top1)
+    predictor = probe("sklearn").fit(train, val, num_classes=4, metric=top1)
     best_c, best_score, model = study_loop(train, val)
     assert predictor.hyperparameters["C"] == pytest.approx(best_c, rel=1e-12)
     assert predictor.hyperparameters["val_score"] == pytest.approx(best_score)
     np.testing.assert_allclose(predictor.decide(test.x), model.decision_function(test.x.double().numpy()), atol=1e-10)
 
 
-def test_a_tie_goes_to_the_weakest_penalty() -> None:
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_a_tie_goes_to_the_weakest_penalty(solver: str) -> None:
     # Clusters so far apart that every C is right on all of val.
     train, val = clusters(3, 10, 1, spread=0.01), clusters(3, 5, 2, spread=0.01)
-    predictor = Linear().fit(train, val, num_classes=3, metric=top1)
+    predictor = probe(solver).fit(train, val, num_classes=3, metric=top1)
     assert predictor.hyperparameters["val_score"] == 100.0
     assert predictor.hyperparameters["C"] == pytest.approx(1e6, rel=1e-6)
 
 
-def test_the_refit_uses_validation_images(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("solver", "atol"), [("path", 0.02), ("sklearn", 1e-4)])
+def test_the_refit_uses_validation_images(solver: str, atol: float, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(linear, "PENALTIES", np.array([1.0]))
-    monkeypatch.setattr(linear, "TOLERANCE", 1e-10)
-    monkeypatch.setattr(linear, "MAX_ITERATIONS", 5000)
+    monkeypatch.setattr(linear_sklearn, "TOLERANCE", 1e-10)
+    monkeypatch.setattr(linear_sklearn, "MAX_ITERATIONS", 5000)
     train, val, test = (clusters(3, size, size) for size in (15, 10, 7))
-    predictor = Linear().fit(train, val, num_classes=3, metric=top1)
+    predictor = probe(solver).fit(train, val, num_classes=3, metric=top1)
     both = LogisticRegression(C=1.0, tol=1e-10, max_iter=5000).fit(
         torch.cat([train.x, val.x]).double().numpy(), np.concatenate([train.targets, val.targets])
     )
     expected = both.decision_function(test.x.double().numpy())
-    np.testing.assert_allclose(predictor.decide(test.x), expected, atol=1e-4)
+    # A softmax is blind to what is added to all its rows.
+    decisions = predictor.decide(test.x)
+    decisions += (expected - decisions).mean(axis=1, keepdims=True)
+    np.testing.assert_allclose(decisions, expected, atol=atol)
     train_only = LogisticRegression(C=1.0, tol=1e-10, max_iter=5000).fit(train.x.double().numpy(), train.targets)
-    assert np.abs(predictor.decide(test.x) - train_only.decision_function(test.x.double().numpy())).max() > 0.01
+    assert np.abs(predictor.decide(test.x) - train_only.decision_function(test.x.double().numpy())).max() > 0.05
 
 
 def test_two_classes_equal_binary_regression_at_twice_c() -> None:
     train, val, test = (clusters(2, size, size, spread=2.0) for size in (25, 12, 9))
-    predictor = Linear().fit(train, val, num_classes=2, metric=top1)
+    predictor = probe("sklearn").fit(train, val, num_classes=2, metric=top1)
     model = LogisticRegression(max_iter=100, tol=1e-4, warm_start=True)
     x, x_val, best, best_c = train.x.double().numpy(), val.x.double().numpy(), -1.0, 0.0
     with warnings.catch_warnings():
@@ -102,11 +113,14 @@ def test_two_classes_equal_binary_regression_at_twice_c() -> None:
     np.testing.assert_allclose(decisions[:, 1] - decisions[:, 0], margin, atol=1e-10)
 
 
+@pytest.mark.parametrize(("solver", "atol"), [("path", 0.02), ("sklearn", 1e-3)])
 @pytest.mark.parametrize("c", [0.03, 1.0])
-def test_two_classes_equal_the_two_row_softmax_at_c(c: float, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_classes_equal_the_two_row_softmax_at_c(
+    c: float, solver: str, atol: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(linear, "PENALTIES", np.array([1 / c]))
-    monkeypatch.setattr(linear, "TOLERANCE", 1e-10)
-    monkeypatch.setattr(linear, "MAX_ITERATIONS", 5000)
+    monkeypatch.setattr(linear_sklearn, "TOLERANCE", 1e-10)
+    monkeypatch.setattr(linear_sklearn, "MAX_ITERATIONS", 5000)
     train, val, test = (clusters(2, size, size, spread=2.0) for size in (25, 12, 9))
     x = torch.cat([train.x, val.x]).double().numpy()
     y = np.concatenate([train.targets, val.targets])
@@ -121,10 +135,71 @@ def test_two_classes_equal_the_two_row_softmax_at_c(c: float, monkeypatch: pytes
         return float(c * loss.sum() + 0.5 * np.square(flat.reshape(2, -1)[:, :-1]).sum())
 
     solution = minimize(objective, np.zeros(2 * (x.shape[1] + 1)), method="BFGS", options={"gtol": 1e-7}).x
-    predictor = Linear().fit(train, val, num_classes=2, metric=top1)
+    predictor = probe(solver).fit(train, val, num_classes=2, metric=top1)
     expected = softmax_rows(solution, test.x.double().numpy())
     decisions = predictor.decide(test.x)
-    np.testing.assert_allclose(decisions[:, 1] - decisions[:, 0], expected[:, 1] - expected[:, 0], atol=1e-3)
+    np.testing.assert_allclose(decisions[:, 1] - decisions[:, 0], expected[:, 1] - expected[:, 0], atol=atol)
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_the_record_tells_how_well_it_was_solved(solver: str) -> None:
+    train, val = clusters(3, 12, 1), clusters(3, 6, 2)
+    told = probe(solver).fit(train, val, num_classes=3, metric=top1).hyperparameters
+    assert told["solver"] == solver
+    if solver == "path":
+        assert told["unconverged"] == 0
+        assert 0 < told["gap"] <= 1e-4
+    else:
+        assert 0 <= told["unconverged"] <= 45
+        assert isinstance(told["refit_converged"], bool)
+
+
+def several(per_class: int, seed: int, absent: int = 0) -> Labelled:
+    """Three labels that do not exclude each other. absent: what stands for a doubtful absence, 0 or -1."""
+    data = clusters(4, per_class, seed)
+    targets = np.stack([data.targets % 2 == 1, data.targets >= 2, data.targets != 0], axis=1).astype(np.int8)
+    targets[::7][targets[::7] == 0] = absent
+    return Labelled(data.x, targets)
+
+
+@pytest.mark.parametrize(("solver", "atol"), [("path", 0.02), ("sklearn", 1e-3)])
+@pytest.mark.parametrize(("choice", "factor"), [("binary-softmax", 2.0), ("binary", 1.0)])
+@pytest.mark.parametrize("absent", [0, -1])
+def test_several_labels_are_one_binary_problem_each(
+    solver: str, atol: float, choice: str, factor: float, absent: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(linear, "PENALTIES", np.array([1.0]))
+    monkeypatch.setattr(linear_sklearn, "TOLERANCE", 1e-10)
+    monkeypatch.setattr(linear_sklearn, "MAX_ITERATIONS", 5000)
+    train, val, test = several(20, 1, absent), several(8, 2, absent), several(15, 3)
+    predictor = probe(solver, **{"voc2007-penalty": choice}).fit(train, val, num_classes=3, metric=voc_map11)
+    got = predictor.decide(test.x)
+    assert got.shape == (60, 3)
+    x, y = torch.cat([train.x, val.x]).double().numpy(), np.concatenate([train.targets, val.targets])
+    for label in range(3):
+        judged = y[:, label] >= 0
+        assert judged.all() == (absent == 0)
+        model = LogisticRegression(C=factor, tol=1e-10, max_iter=5000).fit(x[judged], y[judged, label])
+        expected = model.decision_function(test.x.double().numpy())
+        np.testing.assert_allclose(got[:, label], expected, atol=atol)
+
+
+def test_one_c_for_all_labels_by_the_mean_over_them() -> None:
+    train, val = several(20, 1), several(8, 2)
+    predictor = probe("path").fit(train, val, num_classes=3, metric=voc_map11)
+    x, x_val = train.x.double().numpy(), val.x.double().numpy()
+    scores = []
+    for weight in linear.PENALTIES:
+        models = [LogisticRegression(C=2 / weight, tol=1e-6, max_iter=3000).fit(x, t) for t in train.targets.T]
+        scores.append(voc_map11(np.stack([m.decision_function(x_val) for m in models], 1), val.targets).value)
+    assert predictor.hyperparameters["val_score"] == pytest.approx(max(scores), abs=0.5)
+
+
+def test_a_label_without_negative_images_is_named() -> None:
+    train, val = several(10, 1), several(5, 2)
+    train.targets[:, 1] = 1
+    with pytest.raises(DataError, match=r"no positive or no negative image of class \[1\]"):
+        Linear().fit(train, val, num_classes=3, metric=voc_map11)
 
 
 def test_a_class_without_training_images_is_named() -> None:

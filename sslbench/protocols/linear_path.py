@@ -1,0 +1,59 @@
+"""The linear probe's penalties solved together, each to a certified optimum."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from sslbench.probes import ProbePath, Start, binary_path, softmax_path
+from sslbench.protocols.base import Labelled, Predictor
+from sslbench.protocols.linear import Decisions, LinearSolver
+
+
+class PathSolver(LinearSolver):
+    """`softmax_path` or `binary_path`; the refit starts from the chosen solution.
+
+    `hyperparameters["gap"]` is the largest certified relative gap over the path and the refit, and
+    `hyperparameters["unconverged"]` counts penalties whose gap is above the tolerance.
+    """
+
+    def scan(self, train: Labelled, x: Tensor) -> Iterator[Decisions]:
+        """Decision values (N, K) on x, for each penalty in order."""
+        self._path = self._solve(train, self.penalties)
+        for values in self._path.decision(x):
+            yield values.double().cpu().numpy()
+
+    def refit(self, both: Labelled, index: int) -> Predictor:
+        """The probe at penalties[index] on train + val."""
+        path = self._path
+        start = Start(path.coef[index], path.intercept[index], self.penalties[index])
+        last = self._solve(both, [self.penalties[index]], start)
+        solved = [path, last]
+        return PathPredictor(
+            last,
+            {
+                "gap": max(float(part.gap.max()) for part in solved),
+                "unconverged": sum(int((~part.converged).sum()) for part in solved),
+            },
+        )
+
+    def _solve(self, data: Labelled, penalties: Sequence[float], start: Start | None = None) -> ProbePath:
+        if data.targets.ndim == 2:
+            return binary_path(data.x, data.targets, penalties, binary_softmax=self.two_rows, start=start)
+        return softmax_path(data.x, data.targets, penalties, num_classes=self.num_classes, start=start)
+
+
+class PathPredictor(Predictor):
+    """The last of a path's probes."""
+
+    def __init__(self, path: ProbePath, hyperparameters: Mapping[str, Any]) -> None:
+        self.path = path
+        self.hyperparameters = hyperparameters
+
+    def decide(self, x: Tensor) -> Decisions:
+        """Decision values (N, K)."""
+        *_, values = self.path.decision(x)
+        return np.asarray(values.double().cpu().numpy())
