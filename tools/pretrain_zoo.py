@@ -46,12 +46,11 @@ def main() -> int:
     options = parser().parse_args()
     torch.set_num_threads(options.threads)
     recipe = RECIPES[options.name]
-    budget = Budget(**{field.name: getattr(options, field.name) for field in dataclasses.fields(Budget)})
     try:
+        budget = Budget(**{field.name: getattr(options, field.name) for field in dataclasses.fields(Budget)})
+        device = resolve_device(options.device)
         splits = photographs.load(options.data)
-        training = Training(
-            recipe, budget, splits["train"], options.work / options.name, resolve_device(options.device)
-        )
+        training = Training(options.name, budget, splits["train"], options.work / options.name, device)
         log = training.run(lambda network: judge(network, splits), lambda line: print(line, flush=True))
         content = export.half(training.objective.backbone)
         found = export.in_domain(recipe, budget.seed, content, splits)
@@ -63,7 +62,7 @@ def main() -> int:
         data = f"{options.data.name}, {len(splits['train'].images)} train and {len(splits['val'].images)} val pictures"
         if options.data.is_file():
             data += f", sha256 {hashlib.sha256(options.data.read_bytes()).hexdigest()}"
-        for path in export.write(options.name, recipe, budget, data, log, found, content, options.out):
+        for path in export.write(options.name, recipe, budget, data, log, found, content, device, options.out):
             print(path)
     except SslbenchError as error:
         print(f"pretrain_zoo: {error}", file=sys.stderr)

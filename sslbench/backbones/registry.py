@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 CONTROLS = ("random-init", "pixels", "colour-histogram")
 ENTRY_POINT_GROUP = "sslbench.backbones"
+_RESERVED = (f"{SCHEME}:", "random-init:")
 
 _FACTORIES: dict[str, Callable[[], Any]] = {}
 
@@ -30,12 +31,16 @@ def register_backbone(name: str, factory: Callable[[], Any] | None = None) -> Ca
 
     factory: called without arguments on first use; returns an nn.Module or a Backbone. Packages can instead declare
     an entry point in the group `sslbench.backbones` that names the factory.
-    Raises BackboneError when the name is taken.
+    Raises BackboneError when the name is taken or begins with `zoo:` or `random-init:`, which never reach a factory.
     """
     if factory is None:
         return lambda decorated: register_backbone(name, decorated)
     if name in (*CONTROLS, *zoo_names(), *CHECKPOINTS) or _FACTORIES.get(name, factory) is not factory:
         raise BackboneError(f"the backbone {name!r} is already registered; choose another name")
+    if name.startswith(_RESERVED):
+        raise BackboneError(
+            f"{name!r}: names that begin with {' or '.join(_RESERVED)} are sslbench's; choose another name"
+        )
     _FACTORIES[name] = factory
     return factory
 
@@ -81,8 +86,10 @@ def expand_backbones(patterns: Iterable[str]) -> list[str]:
 
 
 def _expand(pattern: str) -> list[str]:
-    scheme, colon, _ = pattern.partition(":")
     bare = pattern.partition("?")[0]
+    scheme, colon, rest = bare.partition(":")
+    if scheme == "random-init" and rest.startswith(f"{SCHEME}:"):
+        read_card(rest)
     if colon and scheme in ("hub", "file", "python", "random-init"):
         return [pattern]
     if bare in CONTROLS or bare in CHECKPOINTS or bare in _named():
@@ -92,7 +99,7 @@ def _expand(pattern: str) -> list[str]:
         if not names:
             raise UnknownNameError(f"the glob {pattern!r} matches no backbone; known: {', '.join(list_backbones())}")
         return names
-    if scheme == SCHEME:
+    if colon and scheme == SCHEME:
         read_card(bare)
     else:
         _check_timm(bare)
@@ -142,7 +149,7 @@ def _load(name: str, checkpoint: str | None, cache_dir: Path) -> Backbone:
         backbone = controls.statistic(name, controls.Pixels())
     elif bare == "colour-histogram":
         backbone = controls.statistic(name, controls.ColourHistogram())
-    elif scheme == SCHEME:
+    elif colon and scheme == SCHEME:
         backbone = zoo.load_zoo(name, bare, options)
     elif bare in _named():
         backbone = python_source.wrap(name, _named()[bare](), options, recipe=f"registered:{bare}")

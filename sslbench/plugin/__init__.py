@@ -28,7 +28,7 @@ MARKERS = {
     "detection": "object detection",
     "dense": "dense prediction: segmentation, surface normals",
     "analysis": "analyses of features: calibration, inversion, attention",
-    "slow": "takes more than about a minute; for nightly runs",
+    "slow": "left out of a quick run, for its own time or that of its pictures; for nightly runs",
     "gpu": "needs a usable GPU; skipped with a reason where there is none",
     "download": "needs the network or data that must be fetched",
 }

@@ -14,6 +14,21 @@ from sslbench.results.statistics import PairedComparison, mcnemar, paired_bootst
 def compare_records(new: Record, base: Record) -> PairedComparison:
     """Compare the main scores item by item; the difference is new - base in percentage points.
 
+    Raises RecordError as `check_pair` does.
+    """
+    check_pair(new, base)
+    outcomes, base_outcomes = unpack_paired(new.paired), unpack_paired(base.paired)
+    if new.paired["kind"] == "episodes":
+        return paired_t(outcomes / new.paired["per_episode"], base_outcomes / base.paired["per_episode"])
+    if new.main_score != "mean_per_class":
+        return mcnemar(outcomes, base_outcomes)
+    targets = np.frombuffer(base64.b64decode(new.paired["targets"]), dtype="<u2")
+    return paired_bootstrap(outcomes, base_outcomes, targets)
+
+
+def check_pair(new: Record, base: Record) -> None:
+    """Whether two records can be compared; new must hold what the test of its score takes.
+
     Raises:
         RecordError: the records are not of the same task, score or test items, or hold no outcomes of single items.
     """
@@ -27,16 +42,8 @@ def compare_records(new: Record, base: Record) -> PairedComparison:
         raise RecordError(f"{pair}: {new.main_score} has no outcomes of single items (kind {kind!r})")
     _same(pair, "digest of the test items", new.paired["items"], base.paired["items"])
     _same(pair, "number of test items", new.paired["n"], base.paired["n"])
-
-    outcomes, base_outcomes = unpack_paired(new.paired), unpack_paired(base.paired)
-    if kind == "episodes":
-        return paired_t(outcomes / new.paired["per_episode"], base_outcomes / base.paired["per_episode"])
-    if new.main_score != "mean_per_class":
-        return mcnemar(outcomes, base_outcomes)
-    if "targets" not in new.paired:
+    if kind == "correct" and new.main_score == "mean_per_class" and "targets" not in new.paired:
         raise RecordError(f"{pair}: {new.case!r} holds no class targets; run the case again")
-    targets = np.frombuffer(base64.b64decode(new.paired["targets"]), dtype="<u2")
-    return paired_bootstrap(outcomes, base_outcomes, targets)
 
 
 def _same(pair: str, ingredient: str, new: object, base: object) -> None:

@@ -8,7 +8,7 @@ from itertools import combinations
 
 from sslbench.errors import RecordError
 from sslbench.metrics.score import Z95
-from sslbench.results.pairing import compare_records
+from sslbench.results.pairing import check_pair, compare_records
 from sslbench.results.record import Record
 from sslbench.results.statistics import holm
 
@@ -115,11 +115,12 @@ def ranking(records: Iterable[Record], level: float = LEVEL) -> list[Rank]:
 
 
 def _pairable(column: Sequence[Record]) -> bool:
-    same = {
-        (str(r.task["version"]), r.task["fingerprint"], r.main_score, r.paired["kind"], r.paired["items"])
-        for r in column
-    }
-    return len(same) == 1
+    try:
+        for record in column:
+            check_pair(record, column[0])
+    except RecordError:
+        return False
+    return True
 
 
 def span(best: int, worst: int) -> str:

@@ -156,3 +156,24 @@ def test_listing_imports_no_torch() -> None:
     code = "import sys, sslbench.backbones as b; b.list_backbones(); print({'torch', 'timm'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize("name", ["zoo:mine", "random-init:mine"])
+def test_a_name_that_no_factory_would_be_asked_for_is_refused(name: str) -> None:
+    with pytest.raises(BackboneError, match=rf"'{name}': names that begin with zoo: or random-init: are sslbench's"):
+        register_backbone(name, Mean)
+    assert name not in list_backbones()
+
+
+def test_a_backbone_named_zoo_is_not_the_zoo() -> None:
+    with pytest.raises(UnknownNameError, match="unknown backbone 'zoo'"):
+        expand_backbones(["zoo"])
+    register_backbone("zoo", Mean)
+    assert expand_backbones(["zoo"]) == ["zoo"]
+    assert load_backbone("zoo").embed(torch.ones(1, 3, 8, 8)).shape == (1, 3)
+
+
+def test_the_initial_weights_of_an_unknown_backbone_of_the_zoo_are_refused_when_names_expand() -> None:
+    assert expand_backbones(["random-init:zoo:mae?seed=1"]) == ["random-init:zoo:mae?seed=1"]
+    with pytest.raises(UnknownNameError, match=r"unknown zoo backbone 'zoo:mea'; nearest: zoo:mae"):
+        expand_backbones(["random-init:zoo:mea?seed=1"])

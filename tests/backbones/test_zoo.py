@@ -41,6 +41,33 @@ def test_a_shipped_backbone_is_small_sound_and_described(name: str) -> None:
     assert trained > untrained
 
 
+# The first four features of `pattern()` and the length of all, by the committed weights with torch 2.14.1, timm 1.0.31
+# and an AVX2 CPU: so that a change of another version or machine shows before it moves a score.
+GOLDEN = {
+    "mae": (0.28633, -0.79498, -1.40876, 0.21553, 6.05052),
+    "moco-v2": (0.12732, 0.91935, 0.42278, 0.15630, 7.54697),
+    "simclr": (0.08079, 0.47402, 0.49877, 0.03212, 8.04960),
+    "simclr-nocolour": (1.74818, 0.12198, 0.00000, 0.10476, 8.10851),
+    "supervised": (0.81648, 0.06870, 0.00000, 3.05978, 15.94044),
+    "swav": (0.30138, 0.00000, 0.59421, 0.14340, 7.12363),
+    "vicreg": (0.00000, 0.38387, 0.71357, 0.00849, 5.83419),
+}
+
+
+def pattern() -> torch.Tensor:
+    """(1, 3, 64, 64), independent of any random generator: waves of another length in each channel, and a chessboard."""
+    rows, columns = torch.arange(64.0).view(1, 1, 64, 1), torch.arange(64.0).view(1, 1, 1, 64)
+    waves = torch.sin(0.1 * rows * torch.arange(1.0, 4.0).view(1, 3, 1, 1)) + torch.cos(0.23 * columns)
+    return waves + (rows // 8 + columns // 8) % 2 - 0.5
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_features_are_those_of_the_committed_weights(name: str) -> None:
+    features = load_backbone(f"zoo:{name}").embed(pattern())[0]
+    found = torch.cat([features[:4], features.norm()[None]])
+    torch.testing.assert_close(found, torch.tensor(GOLDEN[name]), rtol=1e-3, atol=5e-4)
+
+
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_one_and_two_threads_agree(name: str) -> None:
     backbone = load_backbone(f"zoo:{name}")

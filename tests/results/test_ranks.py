@@ -105,6 +105,33 @@ def test_a_ranking_over_the_shared_tasks(make_record):
     assert markdown.endswith("Mean over the 2 tasks that all have; ranks that the data do not separate are shared.\n")
 
 
+def column(make_record, task, **fields):
+    """Two backbones on one task, the second record as `fields` say."""
+    fields = {"correct": outcomes(200), **fields}
+    return [make_record("a", task, correct=outcomes(300)), make_record("b", task, **fields)]
+
+
+def test_records_that_cannot_be_compared_leave_their_task_out(make_record):
+    ours = [make_record(name, correct=outcomes(right)) for name, right in (("a", 300), ("b", 200))]
+    old_kind = column(make_record, "linear/kind")
+    for record in old_kind:
+        record.paired["kind"] = "regression"
+    without_kind = column(make_record, "linear/none")
+    del without_kind[1].paired["kind"]
+    shorter = column(make_record, "linear/n", correct=outcomes(200, n=300))
+    per_class = {"main_score": "mean_per_class", "targets": [0, 1] * 200}
+    for untold in (0, 1):
+        without_targets = [
+            make_record(name, f"linear/targets{untold}", correct=outcomes(right), **per_class)
+            for name, right in (("a", 300), ("b", 200))
+        ]
+        del without_targets[untold].paired["targets"]
+        ours += without_targets
+    ranks = ranking([*ours, *old_kind, *without_kind, *shorter])
+    assert [(r.backbone, r.best, r.worst, r.tasks) for r in ranks] == [("a", 1, 1, 1), ("b", 2, 2, 1)]
+    assert ranking(old_kind) == []
+
+
 def test_no_ranking_without_two_backbones_on_one_task(make_record):
     assert ranking([]) == []
     assert ranking([make_record("a", correct=outcomes(1))]) == []

@@ -56,3 +56,24 @@ def test_a_class_that_train_lacks(tmp_path: Path) -> None:
     make(tmp_path / "a.zip", (64, 64), ["train/a/1.png", "val/b/1.png"])
     with pytest.raises(DataError, match="val has classes that train lacks: b"):
         photographs.load(tmp_path / "a.zip")
+
+
+@pytest.mark.parametrize("kept", [0, 20, 120])
+def test_a_picture_that_cannot_be_decoded_is_named(kept: int, archive: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(archive) as file:
+        file.extractall(tmp_path)
+    path = tmp_path / "train" / "n1" / "016.png"
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(DataError, match=r"train/n1/016\.png cannot be decoded \(.+\); replace or remove it"):
+        photographs.load(tmp_path)
+
+
+def test_a_damaged_member_of_an_archive_is_named(archive: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(archive) as file:
+        info = file.getinfo("train/n1/016.png")
+    content = bytearray(archive.read_bytes())
+    # Behind the local header of 30 bytes and the name, in the middle of the stored picture.
+    content[info.header_offset + 30 + len(info.filename) + info.compress_size // 2] ^= 1
+    (tmp_path / "damaged.zip").write_bytes(content)
+    with pytest.raises(DataError, match=r"train/n1/016\.png cannot be read \(.+\); fetch the archive again"):
+        photographs.load(tmp_path / "damaged.zip")

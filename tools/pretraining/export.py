@@ -18,7 +18,10 @@ from pretraining.judge import effective_rank, features
 from pretraining.photographs import SIZE, Photographs
 from pretraining.recipes import Budget, Recipe
 from sslbench import __version__
-from sslbench.backbones.preprocessing import IMAGENET_MEAN, IMAGENET_STD
+from sslbench.backbones.checkpoint import load_weights
+from sslbench.backbones.options import Options
+from sslbench.backbones.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
+from sslbench.backbones.zoo import Card, build_card
 from sslbench.datasets.splits import stratified
 from sslbench.environment import cpu_model
 from sslbench.errors import SslbenchError
@@ -58,12 +61,24 @@ def half(network: nn.Module) -> bytes:
 
 
 def rebuild(recipe: Recipe, content: bytes) -> nn.Module:
-    """The network as a user of the zoo gets it: float32 from the float16 file."""
-    network = timm.create_model(recipe.objective.arch, num_classes=0, **recipe.objective.arch_options)
-    tensors: dict[str, Tensor] = {name: tensor.float() for name, tensor in load(content).items()}
-    counters = {name: value for name, value in network.state_dict().items() if name.endswith("num_batches_tracked")}
-    network.load_state_dict({**counters, **tensors})
+    """The network as a user of the zoo gets it, by the same steps: float32 from the float16 file."""
+    objective, name = recipe.objective, "the exported file"
+    preprocessing = Preprocessing(input_size=(SIZE, SIZE), resize=SIZE, mean=IMAGENET_MEAN, std=IMAGENET_STD)
+    card = Card(name, objective.arch, objective.arch_options, preprocessing, _sha256(content), {})
+    network = build_card(name, card, Options(name, {}), {}).network.module
+    load_weights(network, load(content), prefix="", drop=[], where=name)
     return network.to(memory_format=torch.channels_last)
+
+
+def hardware(device: str) -> str:
+    """What a training on `device` ran on, for the card."""
+    if device.startswith("cuda"):
+        return torch.cuda.get_device_name(device)
+    return f"{cpu_model()}, {torch.get_num_threads()} threads"
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def probe(network: nn.Module, splits: dict[str, Photographs]) -> tuple[Score, Tensor]:
@@ -107,9 +122,9 @@ def check(log: list[dict[str, Any]], found: InDomain) -> None:
 
 def write(
     name: str, recipe: Recipe, budget: Budget, data: str, log: list[dict[str, Any]], found: InDomain, content: bytes,
-    folder: Path,
+    device: str, folder: Path,
 ) -> list[Path]:  # fmt: skip
-    """Write `NAME.safetensors` and `NAME.json`; returns their paths."""
+    """Write `NAME.safetensors` and `NAME.json`; returns their paths. device: where the training ran."""
     objective = recipe.objective
     doc = objective.__doc__ or ""
     card = {
@@ -119,7 +134,7 @@ def write(
         "size": SIZE,
         "mean": IMAGENET_MEAN,
         "std": IMAGENET_STD,
-        "sha256": hashlib.sha256(content).hexdigest(),
+        "sha256": _sha256(content),
         "objective": name,
         "source": recipe.paper,
         "recipe": " ".join(doc.split()),
@@ -132,9 +147,7 @@ def write(
             "seconds": sum(line["seconds"] for line in log),
             "views_per_second": sum(line["views_per_second"] for line in log) / len(log),
             "losses": [round(line["loss"], 4) for line in log],
-            "hardware": f"{cpu_model()}, {torch.get_num_threads()} threads"
-            if not torch.cuda.is_available()
-            else torch.cuda.get_device_name(),
+            "hardware": hardware(device),
             "torch": torch.__version__,
             "timm": timm.__version__,
             "sslbench": __version__,

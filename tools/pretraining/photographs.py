@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -30,7 +31,7 @@ class Photographs:
 def load(path: Path) -> dict[str, Photographs]:
     """The splits `train` and `val`, in the order of class and file names.
 
-    Raises DataError for a missing path, a split without images, and pictures that are not 64x64.
+    Raises DataError for a missing path, a split without images, and pictures that are not 64x64 or cannot be decoded.
     """
     if not path.exists():
         raise DataError(f"there is no file or folder {path.absolute()}; expected train/CLASS/ and val/CLASS/ in it")
@@ -46,13 +47,22 @@ def load(path: Path) -> dict[str, Photographs]:
             raise DataError(f"{path}: {split} has classes that train lacks: {', '.join(strange[:5])}")
         images = np.empty((len(places), SIZE, SIZE, 3), dtype=np.uint8)
         for row, (place, content) in enumerate(_contents(path, places)):
-            with Image.open(io.BytesIO(content)) as image:
-                if image.size != (SIZE, SIZE):
-                    raise DataError(f"{path}: {place} has {image.size} pixels; expected {(SIZE, SIZE)}")
-                images[row] = np.asarray(to_rgb(image))
+            images[row] = _decode(content, f"{path}: {place}")
         targets = torch.tensor([classes.index(place.parts[1]) for place in places])
         splits[split] = Photographs(torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(), targets)
     return splits
+
+
+def _decode(content: bytes, where: str) -> np.ndarray:
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            size = image.size
+            pixels = np.asarray(to_rgb(image)) if size == (SIZE, SIZE) else None
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise DataError(f"{where} cannot be decoded ({error}); replace or remove it") from error
+    if pixels is None:
+        raise DataError(f"{where} has {size} pixels; expected {(SIZE, SIZE)}")
+    return pixels
 
 
 def _members(path: Path) -> list[PurePosixPath]:
@@ -73,4 +83,9 @@ def _contents(path: Path, places: list[PurePosixPath]) -> Iterator[tuple[PurePos
         yield from ((place, (path / place).read_bytes()) for place in places)
         return
     with zipfile.ZipFile(path) as archive:
-        yield from ((place, archive.read(place.as_posix())) for place in places)
+        for place in places:
+            try:
+                content = archive.read(place.as_posix())
+            except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+                raise DataError(f"{path}: {place} cannot be read ({error}); fetch the archive again") from error
+            yield place, content

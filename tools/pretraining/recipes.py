@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from pretraining import objectives
 from pretraining.augment import Views
 from pretraining.objectives import Objective
+from sslbench.errors import SslbenchError
 
 # Crops of 48 pixels cover 0.76 of a 64-pixel side on average, so that things look as large as in the whole picture at
 # 64 pixels that the network is judged on (Touvron et al. 2019), and a step costs half of one at 64.
@@ -27,7 +29,10 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Budget:
-    """What every backbone may spend: passes over the pictures, two views of each picture in a pass."""
+    """What every backbone may spend: passes over the pictures, two views of each picture in a pass.
+
+    Raises SslbenchError for values that nothing can be trained with.
+    """
 
     epochs: int = 24
     batch: int = 128
@@ -35,6 +40,19 @@ class Budget:
     weight_decay: float = 0.01
     warmup: float = 1 / 24
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        rules = {
+            "epochs": (self.epochs >= 1, "at least 1"),
+            "batch": (self.batch >= 2, "at least 2"),
+            "learning_rate": (0 < self.learning_rate < math.inf, "a positive number"),
+            "weight_decay": (0 <= self.weight_decay < math.inf, "not a negative number"),
+            "warmup": (0 <= self.warmup < 1, "a fraction of the training below 1"),
+            "seed": (self.seed >= 0, "not a negative number"),
+        }
+        for name, (holds, expected) in rules.items():
+            if not holds:
+                raise SslbenchError(f"{name} is {getattr(self, name)}; expected {expected}")
 
 
 RECIPES: dict[str, Recipe] = {

@@ -14,10 +14,11 @@ import timm.layers
 import torch
 from torch import Tensor
 
+from pretraining import state
 from pretraining.judge import Judgement
 from pretraining.objectives import Objective
 from pretraining.photographs import Photographs
-from pretraining.recipes import Budget, Recipe
+from pretraining.recipes import RECIPES, Budget
 from sslbench.errors import SslbenchError
 from sslbench.files import write_atomic
 
@@ -28,20 +29,21 @@ JUDGE_EVERY = 4
 class Training:
     """One backbone's training below `folder`: `state.pt` after each epoch, `log.jsonl` with a line each."""
 
-    def __init__(self, recipe: Recipe, budget: Budget, data: Photographs, folder: Path, device: str) -> None:
-        self.recipe, self.budget, self.folder, self.device = recipe, budget, folder, device
+    def __init__(self, name: str, budget: Budget, data: Photographs, folder: Path, device: str) -> None:
+        self.recipe, self.budget, self.folder, self.device = RECIPES[name], budget, folder, device
         self.data = Photographs(data.images.to(device), data.targets.to(device))
         self.steps = len(data.images) // budget.batch
         if not self.steps:
             raise SslbenchError(f"{len(data.images)} pictures do not fill a batch of {budget.batch}")
         # On a CPU the fused attention of small heads is slower: 268 against 338 views/s for the masked autoencoder.
         timm.layers.set_fused_attn(not device.startswith("cpu"))
+        self.begun_with = state.begun_with(name, self.recipe, budget, data)
         torch.manual_seed(budget.seed)
         classes = int(data.targets.max()) + 1
-        self.objective: Objective = recipe.objective(classes).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.objective: Objective = self.recipe.objective(classes).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         trained = [parameter for parameter in self.objective.parameters() if parameter.requires_grad]
         self.optimiser = torch.optim.AdamW(
-            trained, budget.learning_rate, betas=recipe.betas, weight_decay=budget.weight_decay
+            trained, budget.learning_rate, betas=self.recipe.betas, weight_decay=budget.weight_decay
         )
         self.log: list[dict[str, Any]] = []
         self._resume()
@@ -57,34 +59,17 @@ class Training:
     def _resume(self) -> None:
         if not self._state_file.is_file():
             return
-        state = torch.load(self._state_file, map_location=self.device, weights_only=True)
-        if state["budget"] != asdict(self.budget):
-            raise SslbenchError(
-                f"{self._state_file} was trained with {state['budget']}, not {asdict(self.budget)}; go on with its "
-                "options, or remove it to start again"
-            )
         tensors = self._tensors()
-        if tensors.keys() != state["tensors"].keys():
-            raise SslbenchError(f"{self._state_file} belongs to another objective; remove it to start again")
+        found = state.read(self._state_file, self.begun_with, tensors)
         with torch.no_grad():
             for name, tensor in tensors.items():
-                tensor.copy_(state["tensors"][name])
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.log = state["log"]
+                tensor.copy_(found["tensors"][name])
+        self.optimiser.load_state_dict(found["optimiser"])
+        self.log = found["log"]
 
     def _save(self) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        temporary = self._state_file.with_suffix(".tmp")
-        torch.save(
-            {
-                "budget": asdict(self.budget),
-                "tensors": self._tensors(),
-                "optimiser": self.optimiser.state_dict(),
-                "log": self.log,
-            },
-            temporary,
-        )
-        temporary.replace(self._state_file)
+        parts = {"begun_with": self.begun_with, "tensors": self._tensors(), "log": self.log}
+        state.write(self._state_file, {**parts, "optimiser": self.optimiser.state_dict()})
         lines = "".join(json.dumps(line) + "\n" for line in self.log)
         write_atomic(self.folder / "log.jsonl", lines.encode())
 
