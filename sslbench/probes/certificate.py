@@ -39,12 +39,12 @@ def own_dual(model: Model, penalty: float, point: Point) -> tuple[Dual, Tensor, 
 
     Costs one product with the features.
     """
-    residual, moved = _balanced(model.loss, point.residual)
+    residual, moved = balanced(model.loss, point.residual)
     weighted = model.loss.weigh(residual)
     imbalance = weighted.sum(2, dtype=torch.float64)
     products = model.rows.adjoint(weighted.reshape(-1, model.rows.n)).view(model.loss.groups, -1)
     gradient = penalty * model.weights(point).view_as(products) - products
-    bound = gradient.double().square().sum(1) / (2 * penalty) + moved + _charge(imbalance, point)
+    bound = gradient.double().square().sum(1) / (2 * penalty) + moved + charge(imbalance, point.intercept)
     return Dual(residual, products, imbalance), bound, gradient.view(-1, model.rows.d)
 
 
@@ -66,7 +66,7 @@ def combined_bound(model: Model, penalty: float, point: Point, duals: list[Dual]
     products = torch.bmm(share.double().transpose(1, 2), basis)[:, 0] / excess[:, None]
     imbalance = sum((share[:, j].double() * dual.imbalance for j, dual in enumerate(duals)), torch.zeros(()))
     entropy = model.loss.entropy(residual / excess[:, None, None].float())
-    return point.value - entropy + products.square().sum(1) / (2 * penalty) + _charge(imbalance, point)
+    return point.value - entropy + products.square().sum(1) / (2 * penalty) + charge(imbalance, point.intercept)
 
 
 def relative(bound: Tensor, value: Tensor) -> Tensor:
@@ -75,7 +75,7 @@ def relative(bound: Tensor, value: Tensor) -> Tensor:
     return torch.where(least > 0, bound.clamp_min(0) / least.clamp_min(1e-300), torch.inf) + ROUNDING
 
 
-def _balanced(loss: Loss, residual: Tensor) -> tuple[Tensor, Tensor]:
+def balanced(loss: Loss, residual: Tensor) -> tuple[Tensor, Tensor]:
     """Residuals whose weighted sums over the samples vanish, and the bound's increase, float64 (G,).
 
     Newton's method in the intercepts, linearised in the probabilities, which stay positive since the steps are small.
@@ -92,8 +92,8 @@ def _balanced(loss: Loss, residual: Tensor) -> tuple[Tensor, Tensor]:
     return residual, increase.abs()
 
 
-def _charge(imbalance: Tensor, point: Point) -> Tensor:
+def charge(imbalance: Tensor, intercept: Tensor) -> Tensor:
     """What an imbalance can add to the bound: it multiplies the intercepts, up to the constant that changes nothing."""
-    intercept = point.intercept.double()
+    intercept = intercept.double()
     centred = intercept - intercept.mean(1, keepdim=True) if intercept.shape[1] > 1 else intercept
     return imbalance.abs().sum(1) * centred.abs().amax(1)

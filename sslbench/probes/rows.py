@@ -45,6 +45,16 @@ class Rows:
         self._data = data
         self._basis: Tensor | None = None
 
+    @property
+    def resident(self) -> bool:
+        """Whether the centred features are in memory."""
+        return self._data is not None
+
+    def resident_features(self) -> Tensor:
+        """The centred features (n, d) in memory."""
+        assert self._data is not None
+        return self._data
+
     def _chunks(self) -> Iterator[tuple[slice, Tensor]]:
         if self._data is not None:
             yield slice(0, self.n), self._data

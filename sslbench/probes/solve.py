@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from sslbench.errors import DataError
+from sslbench.probes.dense import DenseSolver, is_small
 from sslbench.probes.loss import Loss
 from sslbench.probes.model import Model
 from sslbench.probes.path import PathSolver
@@ -61,9 +62,10 @@ def solve_path(
     """Solve for every penalty."""
     penalties: Sequence[float] = sorted(set(lambdas.tolist()), reverse=True)
     rows.to_row_space()
+    solver: PathSolver | DenseSolver
     row_bytes = 4 * loss.groups * loss.rows * (rows.n + rows.d)
     directions = min(_MOST_DIRECTIONS, max(_FEWEST_DIRECTIONS, _budget(rows.device, memory) // 2 // row_bytes))
-    solver = PathSolver(Model(rows, loss, directions), tol)
+    solver = DenseSolver(rows, loss, tol) if is_small(rows, loss) else PathSolver(Model(rows, loss, directions), tol)
     mean = rows.mean.double()
     if start is not None:
         intercept = start.intercept.to(mean) + start.coef.to(mean) @ mean
