@@ -7,15 +7,18 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from tqdm import tqdm
 
 from sslbench.datasets import ImageSource
-from sslbench.errors import DataError, FeatureError
+from sslbench.errors import DataError
 from sslbench.features.allocator import keep_large_blocks, return_large_blocks
 from sslbench.features.cache import Arrays
+from sslbench.features.collect import Collected
 from sslbench.features.execution import Execution, choose_execution
+from sslbench.features.inputs import read_batches
+from sslbench.features.loading import input_name
+from sslbench.features.pictures import Pictures
 
 if TYPE_CHECKING:
     from sslbench.backbones import Backbone
@@ -50,6 +53,8 @@ def feature_recipe(
     }
     if extraction == "fast":
         recipe["execution"] = EXECUTION
+    if (name := input_name(source, backbone.preprocessing, extraction)) != "pil":
+        recipe["input"] = name
     return recipe if stored == "float32" else {**recipe, "stored": stored}
 
 
@@ -63,11 +68,13 @@ def extract_features(
     batch_size: int | None = None,
     stored: str = "float32",
     extraction: str = "fast",
+    pictures: Pictures | None = None,
 ) -> Arrays:
     """Embed a source.
 
     dtype: `float32`, or `bfloat16`/`float16` for autocast. batch_size: default 64 on the CPU and 256 elsewhere.
-    stored: `float32` or `float16`, what is returned. extraction: `fast`, or `exact` to run the network as it is.
+    stored: `float32` or `float16`, what is returned. extraction: `fast`, or `exact` for the network as it is on PIL's
+    pixels. pictures: where decoded files are kept for the next backbone.
     Returns `x` (M, D), `rows` int64 (M,), the row of each feature in the source (M is smaller than the source where
     unreadable images were skipped), and `execution`, the name of what ran, as uint8 ASCII. Raises FeatureError for NaN or
     infinite features or such as float16 cannot hold, DataError for an unknown dtype or when no image is left.
@@ -84,8 +91,7 @@ def extract_features(
     context = (
         torch.autocast(torch.device(device).type, dtype=autocast) if autocast is not None else contextlib.nullcontext()
     )
-    x: npt.NDArray[Any] = np.empty((0, 0), dtype=stored)
-    rows: list[int] = []
+    collected = Collected(backbone.name, source, stored)
     progress = tqdm(
         total=len(source), desc=f"{backbone.name} on {source.fingerprint}", unit="img", leave=False,
         disable=not sys.stderr.isatty(),
@@ -94,35 +100,20 @@ def extract_features(
         if extraction == "fast":
             execution = choose_execution(backbone, images=len(source), batch=batch_size, device=device, dtype=autocast)
         else:
-            execution = Execution("plain", backbone, "exact extraction asked for")
-        for start in range(0, len(source), batch_size):
-            images = source.read(start, min(start + batch_size, len(source)))
-            kept = [i for i in range(len(images)) if images[i] is not None]
-            progress.update(len(images))
-            if not kept:
-                continue
-            chosen = images if len(kept) == len(images) else [images[i] for i in kept]
-            pixels = torch.from_numpy(np.array(backbone.preprocessing.pixels(chosen))).to(device, non_blocking=True)
-            tensor = backbone.preprocessing.normalise(pixels).contiguous(memory_format=torch.channels_last)
-            embedded = execution.embed(tensor).to(STORED[stored])
-            finite = torch.isfinite(embedded).all(dim=1)
-            if not bool(finite.all()):
-                bad = start + kept[int((~finite).nonzero()[0])]
-                raise FeatureError(
-                    f"{backbone.name} gave NaN or infinite features for image {bad} of {source.fingerprint}; check the "
-                    "checkpoint and preprocessing, or compute and store in float32"
-                )
-            if not rows:
-                # Once the width is known: parts to be concatenated would stand in memory twice.
-                x = np.empty((len(source), embedded.shape[1]), dtype=stored)
-            x[len(rows) : len(rows) + len(kept)] = embedded.cpu().numpy()
-            rows.extend(start + i for i in kept)
+            backbone.network.module.to(memory_format=torch.channels_last)
+            execution = Execution("plain", backbone, "exact extraction was asked for")
+        loaded = read_batches(source, backbone.preprocessing, batch_size, extraction, pictures, pin=device != "cpu")
+        # Closed at once when something fails here, so that threads and half-written files do not outlive the error.
+        with contextlib.closing(loaded):
+            for batch in loaded:
+                progress.update(batch.stop - batch.start)
+                rows = batch.rows
+                if not rows:
+                    continue
+                pixels = batch.readable.to(device, non_blocking=True)
+                tensor = backbone.preprocessing.normalise(pixels).contiguous(memory_format=torch.channels_last)
+                collected.add(rows, execution.embed(tensor).to(STORED[stored]))
     if device == "cpu":
         return_large_blocks()
-    if not rows:
-        raise DataError(f"{source.fingerprint}: no readable image is left to embed")
-    return {
-        "x": x[: len(rows)],
-        "rows": np.array(rows, dtype=np.int64),
-        "execution": np.frombuffer(execution.name.encode(), dtype=np.uint8),
-    }
+    x, kept = collected.finish()
+    return {"x": x, "rows": kept, "execution": np.frombuffer(execution.name.encode(), dtype=np.uint8)}

@@ -16,6 +16,7 @@ from sslbench.datasets import ImageSource
 from sslbench.features.cache import FeatureCache
 from sslbench.features.device import resolve_device
 from sslbench.features.extract import extract_features, feature_recipe
+from sslbench.features.pictures import Pictures
 
 if TYPE_CHECKING:
     from sslbench.backbones import Backbone
@@ -47,6 +48,7 @@ class FeatureStore:
         self.settings = settings
         self.capacity = capacity
         self.cache = FeatureCache(settings.cache_dir)
+        self.pictures = Pictures(self.cache.pictures, int(settings.decoded_gib * 2**30))
         self.device = resolve_device(settings.device)
         self._held: OrderedDict[str, Features] = OrderedDict()
 
@@ -70,6 +72,7 @@ class FeatureStore:
                 batch_size=self.settings.batch_size,
                 stored=self.settings.stored,
                 extraction=self.settings.extraction,
+                pictures=self.pictures,
             )
             seconds = time.perf_counter() - start
             return arrays

@@ -53,6 +53,9 @@ _OPTIONS = (
         default="fast",
     ),
     _Option(
+        "--sslbench-decoded", "GiB of decoded pictures kept for further backbones; 0 for none", "GIB", default="16"
+    ),
+    _Option(
         "--sslbench-bad-images", "fail on an unreadable image, or skip and count it", choices=BAD_IMAGES, default="fail"
     ),
     _Option(
@@ -130,6 +133,7 @@ def read_options(config: pytest.Config) -> PluginOptions:
             dtype=values["dtype"],
             stored=values["stored"],
             extraction=values["extraction"],
+            decoded_gib=_number("--sslbench-decoded", values["decoded"]),
             bad_images=values["bad_images"],
             check_data=values["check_data"],
             compat=_compat(values["compat"]),
