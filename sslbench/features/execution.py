@@ -33,6 +33,11 @@ class Execution:
     reason: str = ""
     batch: int | None = None
 
+    @property
+    def label(self) -> str:
+        """Name and reason, for the record."""
+        return f"{self.name} ({self.reason})" if self.reason else self.name
+
     def embed(self, images: Tensor) -> Tensor:
         """(B, D) from normalised images (B, 3, H, W)."""
         if self.batch is None or len(images) == self.batch:
@@ -44,11 +49,12 @@ class Execution:
 
 @dataclass(frozen=True)
 class _Built:
-    """What was made of a network, and the state of its weights then."""
+    """What was made of a network, the state of its weights then, and what the probes said, by input size and device."""
 
     stamp: tuple[object, ...]
     folded: Network | None
     reason: str
+    moved: dict[tuple[object, ...], str]
     compiled: dict[tuple[object, ...], Network]
 
 
@@ -69,10 +75,13 @@ def choose_execution(
         return Execution("plain", backbone, built.reason)
     sample = _pictures(backbone, PROBE, device)
     folded = replace(backbone, network=built.folded)
-    if moved := _difference(folded, backbone, sample[:2], dtype):
+    key = (backbone.preprocessing.input_size, device, dtype)
+    if key not in built.moved:
+        built.moved[key] = _difference(folded, backbone, sample[:2], dtype)
+    if moved := built.moved[key]:
         return Execution("plain", backbone, f"folding BatchNorm changed features: {moved}")
-    key = (batch, backbone.preprocessing.input_size, device, dtype)
-    compiled = built.compiled.get(key)
+    whole = (batch, *key)
+    compiled = built.compiled.get(whole)
     if compiled is None:
         if reason := _against_compiling(folded, sample, images, device, dtype):
             return Execution("folded", folded, reason)
@@ -83,7 +92,7 @@ def choose_execution(
             return Execution(
                 "folded", folded, f"not compiled: {type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
             )
-        built.compiled[key] = compiled
+        built.compiled[whole] = compiled
     execution = Execution("compiled", replace(backbone, network=compiled), batch=batch)
     if moved := _difference(execution, backbone, sample[:2], dtype):
         return Execution("folded", folded, f"compiling changed features: {moved}")
@@ -99,17 +108,17 @@ def _build(network: Network) -> _Built:
         folded, reason = fold(network)
         if folded is not None:
             folded.module.to(memory_format=torch.channels_last).requires_grad_(False)
-        built = _BUILT[network] = _Built(stamp, folded, reason, {})
+        built = _BUILT[network] = _Built(stamp, folded, reason, {}, {})
     return built
 
 
 def _against_compiling(folded: Backbone, sample: Tensor, images: int, device: str, dtype: torch.dtype | None) -> str:
     if device != "cpu":
         return "not compiled: only for the CPU"
-    if images < SHORT_RUN:
-        return "not compiled: the run is too short"
     if reason := obstacle(dtype):
         return f"not compiled: {reason}"
+    if images < SHORT_RUN:
+        return "not compiled: the run is too short"
     return "" if pays(folded.network, sample, images) else "not compiled: the run is too short"
 
 

@@ -76,7 +76,8 @@ def extract_features(
     stored: `float32` or `float16`, what is returned. extraction: `fast`, or `exact` for the network as it is on PIL's
     pixels. pictures: where decoded files are kept for the next backbone.
     Returns `x` (M, D), `rows` int64 (M,), the row of each feature in the source (M is smaller than the source where
-    unreadable images were skipped), and `execution`, the name of what ran, as uint8 ASCII. Raises FeatureError for NaN or
+    unreadable images were skipped), and `execution`, what ran and why nothing faster, as uint8
+    text. Raises FeatureError for NaN or
     infinite features or such as float16 cannot hold, DataError for an unknown dtype or when no image is left.
     """
     if dtype not in DTYPES:
@@ -116,4 +117,4 @@ def extract_features(
     if device == "cpu":
         return_large_blocks()
     x, kept = collected.finish()
-    return {"x": x, "rows": kept, "execution": np.frombuffer(execution.name.encode(), dtype=np.uint8)}
+    return {"x": x, "rows": kept, "execution": np.frombuffer(execution.label.encode(), dtype=np.uint8)}

@@ -29,7 +29,7 @@ class Features:
     """Embeddings of one image source.
 
     x: float32 or float16 (M, D) on the device. rows: int64 (M,), the source row of each. seconds: spent extracting, 0 when the
-    features came from the cache. execution: how the network was run when they were extracted.
+    features came from the cache. execution: how the network was run then, and why not faster.
     """
 
     x: torch.Tensor
