@@ -43,6 +43,9 @@ class Settings:
     device: `auto`, `cpu`, `cuda` or `cuda:N`. dtype: `float32`, or `bfloat16`/`float16` for autocast extraction.
     batch_size: pictures embedded at once; None lets the device decide.
     stored: `float32` or `float16`, the type that features are kept in on disk and in memory.
+    extraction: `fast` folds BatchNorm and decodes JPEG within two grey levels of PIL; `exact` runs the network as it is on
+    PIL's pixels (docs/extraction.md).
+    decoded_gib: GiB of decoded pictures that the cache may hold for further backbones; 0 keeps none.
     bad_images: `fail` on an unreadable image, or `skip` it and count it in the record.
     check_data: `strict` refuses a dataset whose counts are not the published ones; `loose` runs on what is there, and
     the record says so and has no published reference. compat: choices for `sslbench.compat.SWITCHES`, where not the
@@ -56,6 +59,8 @@ class Settings:
     dtype: str = "float32"
     batch_size: int | None = None
     stored: str = "float32"
+    extraction: str = "fast"
+    decoded_gib: float = 16.0
     bad_images: str = "fail"
     check_data: str = "strict"
     compat: Mapping[str, str] = field(default_factory=dict)

@@ -67,12 +67,14 @@ class CaseFeatures:
         self.extract_seconds = 0.0
         self.extracted_images = 0
         self.skipped: dict[str, int] = {}
+        self.executions: set[str] = set()
         self._store = store
 
     def split(self, name: str) -> Labelled:
         """One split: x float32 (N, D) on the device, and its targets."""
         split = self.dataset.splits[name]
         features = self._store.get(self.backbone, split.images)
+        self.executions.add(features.execution)
         if features.seconds:
             self.extract_seconds += features.seconds
             self.extracted_images += len(split.images)
@@ -157,7 +159,7 @@ class PreparedCase:
         splits = sorted(self.dataset.splits.items())
         ingredients = {
             "features": {
-                name: feature_recipe(self.backbone, split.images, settings.dtype, settings.stored)
+                name: feature_recipe(self.backbone, split.images, settings.dtype, settings.stored, settings.extraction)
                 for name, split in splits
             },
             "task": [self.case.task.id, self._spec.version, self.dataset.fingerprint, self.dataset.metric],
@@ -216,7 +218,12 @@ class PreparedCase:
         record = Record(
             case=self.case.name,
             key=self.key,
-            backbone={**self.backbone.to_json(), "dtype": runner.settings.dtype, "stored": runner.settings.stored},
+            backbone={
+                **self.backbone.to_json(),
+                "dtype": runner.settings.dtype,
+                "stored": runner.settings.stored,
+                "extraction": {"name": runner.settings.extraction, "execution": sorted(features.executions)},
+            },
             task=described,
             scores={name: score.to_json() for name, score in outcome.scores.items()},
             main_score=outcome.main,

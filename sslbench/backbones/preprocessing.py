@@ -50,30 +50,51 @@ class Preprocessing:
         """As plain JSON data, for cache keys and records."""
         return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
 
-    def geometry(self, image: Image) -> Image:
-        """Resize and centre-crop one RGB picture.
+    def _resized(self, width: int, height: int) -> tuple[int, int]:
+        """(width, height) before the crop. The longer side is `int(resize * long / short)`, as in torchvision."""
+        if self.resize is None:
+            return self.input_size[1], self.input_size[0]
+        if isinstance(self.resize, tuple):
+            return self.resize[1], self.resize[0]
+        if width <= height:
+            return self.resize, int(self.resize * height / width)
+        return int(self.resize * width / height), self.resize
 
-        The longer side is `int(resize * long / short)` and crop offsets are `int(round(...))`, as torchvision does.
-        """
+    def _corner(self, width: int, height: int) -> tuple[int, int]:
+        """(left, top) of the crop, `int(round(...))` as in torchvision."""
+        return round((width - self.input_size[1]) / 2.0), round((height - self.input_size[0]) / 2.0)
+
+    def geometry(self, image: Image) -> Image:
+        """Resize and centre-crop one RGB picture."""
         from PIL.Image import Resampling
 
         height, width = self.input_size
-        filter_ = Resampling(_INTERPOLATIONS[self.interpolation])
-        if self.resize is None:
-            return image if image.size == (width, height) else image.resize((width, height), filter_)
-        short = min(image.size)
-        if isinstance(self.resize, tuple):
-            image = image.resize(self.resize[::-1], filter_)
-        elif short != self.resize:
-            scale = self.resize
-            size = (scale, int(scale * image.height / short)) if image.width == short else (
-                int(scale * image.width / short), scale
-            )  # fmt: skip
-            image = image.resize(size, filter_)
+        # PIL returns a copy when the size is that already.
+        image = image.resize(self._resized(*image.size), Resampling(_INTERPOLATIONS[self.interpolation]))
         if image.size == (width, height):
             return image
-        left, top = round((image.width - width) / 2.0), round((image.height - height) / 2.0)
+        left, top = self._corner(*image.size)
         return image.crop((left, top, left + width, top + height))
+
+    @property
+    def on_tensors(self) -> bool:
+        """Whether `tensor_geometry` comes within 2 levels of `geometry`.
+
+        Not where the picture is stretched: recent Pillow may then begin with the other direction, and clipping between the
+        two moves single pixels by 20 levels.
+        """
+        return self.interpolation in ("bilinear", "bicubic") and isinstance(self.resize, int)
+
+    def tensor_geometry(self, picture: torch.Tensor) -> torch.Tensor:
+        """The same on uint8 (3, h, w), for a geometry that is `on_tensors`: the weights are rounded otherwise."""
+        from torchvision.transforms.v2 import InterpolationMode
+        from torchvision.transforms.v2.functional import resize
+
+        width, height = self._resized(picture.shape[2], picture.shape[1])
+        if picture.shape[1:] != (height, width):
+            picture = resize(picture, [height, width], InterpolationMode(self.interpolation), antialias=True)
+        left, top = self._corner(width, height)
+        return picture[:, top : top + self.input_size[0], left : left + self.input_size[1]]
 
     def pixels(self, images: npt.NDArray[np.uint8] | Sequence[Image]) -> npt.NDArray[np.uint8]:
         """uint8 (B, H, W, 3) at input_size from a uint8 array (B, h, w, 3) or RGB PIL pictures."""

@@ -7,6 +7,7 @@ import importlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,12 +28,15 @@ class ImageSource:
 
     Datasets that label the same images differently share the source, and with it the cached features.
     read(start, stop) gives uint8 (B, H, W, 3), or a list of RGB PIL images with None for one that was unreadable and
-    skipped under the `skip` policy.
+    skipped under the `skip` policy. parallel: several threads may call it at once, a picture at a time. paths: the file of
+    each picture, where `read` does nothing with it but decode and convert to RGB.
     """
 
     fingerprint: str
     size: int
     read: Callable[[int, int], Any]
+    parallel: bool = False
+    paths: Sequence[str | Path] = ()
 
     def __len__(self) -> int:
         return self.size

@@ -109,4 +109,5 @@ def _split(name: str, rows: Rows, root: Path, bad_images: str) -> Split:
         return [read_or_skip(path, bad_images) for path in paths[start:stop]]
 
     targets: npt.NDArray[np.int64] = np.array([label for _, label in rows], dtype=np.int64)
-    return Split(name, ImageSource(f"folder:{digest.hexdigest()}", len(rows), read), targets)
+    source = ImageSource(f"folder:{digest.hexdigest()}", len(rows), read, parallel=True, paths=paths)
+    return Split(name, source, targets)

@@ -86,7 +86,8 @@ class FileRows:
         def read(start: int, stop: int) -> list[Any]:
             return [read_or_skip(Path(path), bad_images, prepare) for path in paths[start:stop]]
 
-        return ImageSource(f"{dataset}:{digest.hexdigest()}", len(paths), read)
+        fingerprint = f"{dataset}:{digest.hexdigest()}"
+        return ImageSource(fingerprint, len(paths), read, parallel=True, paths=() if prepare else paths)
 
 
 def file_rows(

@@ -65,6 +65,7 @@ class FeatureCache:
 
     def __init__(self, root: Path) -> None:
         self.root = root / "features"
+        self.pictures = self.root / "pictures"
 
     def check_writable(self) -> None:
         """Raise CacheError before anything is computed when the directory cannot be written."""
@@ -137,15 +138,18 @@ class FeatureCache:
             yield CacheEntry(path, label, stat.st_size, stat.st_mtime, recipe)
 
     def prune(self, *, everything: bool = False, older_than_days: float | None = None) -> list[Path]:
-        """Remove damaged files and interrupted writers' leftovers; on request old features, or all. Returns them.
+        """Remove damaged files and interrupted writers' leftovers; on request old features and pictures, or all. Returns them.
 
         A leftover younger than an hour may belong to a writer at work and stays.
         """
         now = time.time()
         doomed = [path for path in self.leftovers() if everything or now - path.stat().st_mtime > 3600]
-        for path in self.files():
+        for path in [*self.files(), *sorted(self.pictures.glob("*.npy"))]:
             if everything or (older_than_days is not None and now - path.stat().st_mtime > older_than_days * 86400):
                 doomed.append(path)
+                continue
+            if path.parent == self.pictures:
+                # Checked picture by picture when they are read.
                 continue
             try:
                 read(path)

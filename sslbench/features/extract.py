@@ -7,13 +7,18 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from tqdm import tqdm
 
 from sslbench.datasets import ImageSource
-from sslbench.errors import DataError, FeatureError
+from sslbench.errors import DataError
+from sslbench.features.allocator import keep_large_blocks, return_large_blocks
 from sslbench.features.cache import Arrays
+from sslbench.features.collect import Collected
+from sslbench.features.execution import Execution, choose_execution
+from sslbench.features.inputs import read_batches
+from sslbench.features.loading import input_name
+from sslbench.features.pictures import Pictures
 
 if TYPE_CHECKING:
     from sslbench.backbones import Backbone
@@ -26,8 +31,18 @@ STORED = {"float32": torch.float32, "float16": torch.float16}
 DTYPES = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
-def feature_recipe(backbone: Backbone, source: ImageSource, dtype: str, stored: str = "float32") -> dict[str, Any]:
-    """Everything that can change a feature; the cache key is its digest."""
+# What `fast` extraction may do to a feature, part of its cache keys: rounding in another order.
+EXECUTION = "folded-1"
+
+
+def feature_recipe(
+    backbone: Backbone, source: ImageSource, dtype: str, stored: str = "float32", extraction: str = "fast"
+) -> dict[str, Any]:
+    """Everything that can change a feature; the cache key is its digest.
+
+    Whether a network could be folded or was compiled is not part of it, as little as the processor is: the features agree
+    but for rounding, and another machine's cache stays good.
+    """
     recipe = {
         "backbone": backbone.digest,
         "pooling": backbone.pooling,
@@ -36,6 +51,10 @@ def feature_recipe(backbone: Backbone, source: ImageSource, dtype: str, stored: 
         "images": source.fingerprint,
         "version": EXTRACTION_VERSION,
     }
+    if extraction == "fast":
+        recipe["execution"] = EXECUTION
+    if (name := input_name(source, backbone.preprocessing, extraction)) != "pil":
+        recipe["input"] = name
     return recipe if stored == "float32" else {**recipe, "stored": stored}
 
 
@@ -48,14 +67,18 @@ def extract_features(
     dtype: str = "float32",
     batch_size: int | None = None,
     stored: str = "float32",
+    extraction: str = "fast",
+    pictures: Pictures | None = None,
 ) -> Arrays:
     """Embed a source.
 
     dtype: `float32`, or `bfloat16`/`float16` for autocast. batch_size: default 64 on the CPU and 256 elsewhere.
-    stored: `float32` or `float16`, what is returned.
-    Returns `x` (M, D) and `rows` int64 (M,), the row of each feature in the source: M is smaller than the source where
-    unreadable images were skipped. Raises FeatureError for NaN or infinite features or such as float16 cannot hold,
-    DataError for an unknown dtype or when no image is left.
+    stored: `float32` or `float16`, what is returned. extraction: `fast`, or `exact` for the network as it is on PIL's
+    pixels. pictures: where decoded files are kept for the next backbone.
+    Returns `x` (M, D), `rows` int64 (M,), the row of each feature in the source (M is smaller than the source where
+    unreadable images were skipped), and `execution`, what ran and why nothing faster, as uint8
+    text. Raises FeatureError for NaN or
+    infinite features or such as float16 cannot hold, DataError for an unknown dtype or when no image is left.
     """
     if dtype not in DTYPES:
         raise DataError(f"unknown dtype {dtype!r}; expected {', '.join(DTYPES)}")
@@ -64,39 +87,34 @@ def extract_features(
     autocast = DTYPES[dtype]
     batch_size = batch_size or (CPU_BATCH if device == "cpu" else DEVICE_BATCH)
     backbone.to(device)
-    backbone.network.module.to(memory_format=torch.channels_last)
+    if device == "cpu":
+        keep_large_blocks()
     context = (
         torch.autocast(torch.device(device).type, dtype=autocast) if autocast is not None else contextlib.nullcontext()
     )
-    x: npt.NDArray[Any] = np.empty((0, 0), dtype=stored)
-    rows: list[int] = []
+    collected = Collected(backbone.name, source, stored)
     progress = tqdm(
         total=len(source), desc=f"{backbone.name} on {source.fingerprint}", unit="img", leave=False,
         disable=not sys.stderr.isatty(),
     )  # fmt: skip
     with progress, context:
-        for start in range(0, len(source), batch_size):
-            images = source.read(start, min(start + batch_size, len(source)))
-            kept = [i for i in range(len(images)) if images[i] is not None]
-            progress.update(len(images))
-            if not kept:
-                continue
-            chosen = images if len(kept) == len(images) else [images[i] for i in kept]
-            pixels = torch.from_numpy(np.array(backbone.preprocessing.pixels(chosen))).to(device, non_blocking=True)
-            tensor = backbone.preprocessing.normalise(pixels).contiguous(memory_format=torch.channels_last)
-            embedded = backbone.embed(tensor).to(STORED[stored])
-            finite = torch.isfinite(embedded).all(dim=1)
-            if not bool(finite.all()):
-                bad = start + kept[int((~finite).nonzero()[0])]
-                raise FeatureError(
-                    f"{backbone.name} gave NaN or infinite features for image {bad} of {source.fingerprint}; check the "
-                    "checkpoint and preprocessing, or compute and store in float32"
-                )
-            if not rows:
-                # Once the width is known: parts to be concatenated would stand in memory twice.
-                x = np.empty((len(source), embedded.shape[1]), dtype=stored)
-            x[len(rows) : len(rows) + len(kept)] = embedded.cpu().numpy()
-            rows.extend(start + i for i in kept)
-    if not rows:
-        raise DataError(f"{source.fingerprint}: no readable image is left to embed")
-    return {"x": x[: len(rows)], "rows": np.array(rows, dtype=np.int64)}
+        if extraction == "fast":
+            execution = choose_execution(backbone, images=len(source), batch=batch_size, device=device, dtype=autocast)
+        else:
+            backbone.network.module.to(memory_format=torch.channels_last)
+            execution = Execution("plain", backbone, "exact extraction was asked for")
+        loaded = read_batches(source, backbone.preprocessing, batch_size, extraction, pictures, pin=device != "cpu")
+        # Closed at once when something fails here, so that threads and half-written files do not outlive the error.
+        with contextlib.closing(loaded):
+            for batch in loaded:
+                progress.update(batch.stop - batch.start)
+                rows = batch.rows
+                if not rows:
+                    continue
+                pixels = batch.readable.to(device, non_blocking=True)
+                tensor = backbone.preprocessing.normalise(pixels).contiguous(memory_format=torch.channels_last)
+                collected.add(rows, execution.embed(tensor).to(STORED[stored]))
+    if device == "cpu":
+        return_large_blocks()
+    x, kept = collected.finish()
+    return {"x": x, "rows": kept, "execution": np.frombuffer(execution.label.encode(), dtype=np.uint8)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +16,7 @@ from sslbench.datasets import ImageSource
 from sslbench.features.cache import FeatureCache
 from sslbench.features.device import resolve_device
 from sslbench.features.extract import extract_features, feature_recipe
+from sslbench.features.pictures import Pictures
 
 if TYPE_CHECKING:
     from sslbench.backbones import Backbone
@@ -28,12 +29,13 @@ class Features:
     """Embeddings of one image source.
 
     x: float32 or float16 (M, D) on the device. rows: int64 (M,), the source row of each. seconds: spent extracting, 0 when the
-    features came from the cache.
+    features came from the cache. execution: how the network was run then, and why not faster.
     """
 
     x: torch.Tensor
     rows: npt.NDArray[np.int64]
     seconds: float
+    execution: str
 
 
 class FeatureStore:
@@ -46,12 +48,13 @@ class FeatureStore:
         self.settings = settings
         self.capacity = capacity
         self.cache = FeatureCache(settings.cache_dir)
+        self.pictures = Pictures(self.cache.pictures, int(settings.decoded_gib * 2**30))
         self.device = resolve_device(settings.device)
         self._held: OrderedDict[str, Features] = OrderedDict()
 
     def get(self, backbone: Backbone, source: ImageSource) -> Features:
         """The features of a source by a backbone."""
-        recipe = feature_recipe(backbone, source, self.settings.dtype, self.settings.stored)
+        recipe = feature_recipe(backbone, source, self.settings.dtype, self.settings.stored, self.settings.extraction)
         key = self.cache.path(recipe).stem
         if key in self._held:
             self._held.move_to_end(key)
@@ -68,14 +71,18 @@ class FeatureStore:
                 dtype=self.settings.dtype,
                 batch_size=self.settings.batch_size,
                 stored=self.settings.stored,
+                extraction=self.settings.extraction,
+                pictures=self.pictures,
             )
             seconds = time.perf_counter() - start
             return arrays
 
         arrays, _ = self.cache.get(recipe, compute, backbone.name)
-        features = Features(torch.from_numpy(arrays["x"]).to(self.device), arrays["rows"], seconds)
+        # Files of earlier versions do not say; their networks ran as they are.
+        execution = arrays["execution"].tobytes().decode() if "execution" in arrays else "plain"
+        features = Features(torch.from_numpy(arrays["x"]).to(self.device), arrays["rows"], seconds, execution)
         # The seconds belong to the case that extracted; a later case that finds the features in memory spent none.
-        self._held[key] = Features(features.x, features.rows, 0.0)
+        self._held[key] = replace(features, seconds=0.0)
         while len(self._held) > 1 and sum(held.x.nbytes for held in self._held.values()) > self.capacity:
             self._held.popitem(last=False)
         return features

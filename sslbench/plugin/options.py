@@ -19,6 +19,7 @@ BAD_IMAGES = ("fail", "skip")
 CHECK_DATA = ("strict", "loose")
 DTYPES = ("float32", "bfloat16", "float16")
 STORED = ("float32", "float16")
+EXTRACTION = ("fast", "exact")
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,15 @@ _OPTIONS = (
     _Option("--sslbench-device", "auto, cpu, cuda or cuda:N", "DEVICE", default="auto"),
     _Option("--sslbench-dtype", "precision of extraction; part of the cache key", choices=DTYPES, default="float32"),
     _Option("--sslbench-stored", "type that features are kept in", choices=STORED, default="float32"),
+    _Option(
+        "--sslbench-extraction",
+        "folded networks and JPEG within two grey levels of PIL, or networks as they are and PIL's own pixels",
+        choices=EXTRACTION,
+        default="fast",
+    ),
+    _Option(
+        "--sslbench-decoded", "GiB of decoded pictures kept for further backbones; 0 for none", "GIB", default="16"
+    ),
     _Option(
         "--sslbench-bad-images", "fail on an unreadable image, or skip and count it", choices=BAD_IMAGES, default="fail"
     ),
@@ -122,6 +132,8 @@ def read_options(config: pytest.Config) -> PluginOptions:
             device=values["device"],
             dtype=values["dtype"],
             stored=values["stored"],
+            extraction=values["extraction"],
+            decoded_gib=_number("--sslbench-decoded", values["decoded"]),
             bad_images=values["bad_images"],
             check_data=values["check_data"],
             compat=_compat(values["compat"]),

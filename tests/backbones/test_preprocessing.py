@@ -169,3 +169,35 @@ def test_to_json_tells_every_setting() -> None:
     texts = {str(sorted(preprocessing.to_json().items())) for preprocessing in [base, *others]}
     assert len(texts) == 8
     assert json.loads(json.dumps(others[3].to_json())) == others[3].to_json()
+
+
+def natural(width: int, height: int) -> Image.Image:
+    """Edges and gradients with a little noise."""
+    rng = np.random.default_rng(width * 1000 + height)
+    coarse = Image.fromarray(rng.integers(0, 256, size=(6, 8, 3), dtype=np.uint8)).resize((width, height))
+    noise = rng.normal(0, 4, size=(height, width, 3))
+    return Image.fromarray(np.clip(np.asarray(coarse) + noise, 0, 255).astype(np.uint8))
+
+
+@pytest.mark.parametrize("make", [picture, natural])
+@pytest.mark.parametrize("size", [*SIZES, (1200, 900), (640, 48)])
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+@pytest.mark.parametrize(("resize", "crop"), [(224, 224), (256, 224), (73, 64)])
+def test_tensors_are_within_two_levels_of_pil(
+    make: object, size: tuple[int, int], interpolation: str, resize: int, crop: int
+) -> None:
+    preprocessing = Preprocessing((crop, crop), resize, interpolation)
+    image = make(*size)
+    expected = np.asarray(preprocessing.geometry(image)).astype(int)
+    tensor = torch.from_numpy(np.array(image)).permute(2, 0, 1)
+    got = preprocessing.tensor_geometry(tensor).permute(1, 2, 0).numpy().astype(int)
+    assert got.shape == expected.shape
+    difference = np.abs(got - expected)
+    assert difference.max() <= 2
+    assert difference.mean() < 0.05
+
+
+def test_other_interpolations_and_stretching_are_left_to_pil() -> None:
+    assert [Preprocessing(resize=resize).on_tensors for resize in (224, None, (257, 257))] == [True, False, False]
+    assert [Preprocessing(interpolation=name).on_tensors for name in ("bilinear", "bicubic")] == [True, True]
+    assert [Preprocessing(interpolation=name).on_tensors for name in ("nearest", "lanczos")] == [False, False]

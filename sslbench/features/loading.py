@@ -1,0 +1,96 @@
+"""How rows of a source become pixels at a network's input size."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from sslbench.backbones.preprocessing import Preprocessing
+from sslbench.datasets import ImageSource
+from sslbench.datasets.jpeg import decode_colour_jpeg, decoder
+
+# Part of the cache keys of features and pictures that are decoded this way: libjpeg-turbo through torchvision, resized
+# by its second transforms on uint8.
+FAST_INPUT = "decode_jpeg-v2"
+
+Pixels = npt.NDArray[np.uint8]
+
+
+class Loader(Protocol):
+    """Fills a batch; `load` is called from threads, with `grain` rows a call or, for None, the whole batch."""
+
+    @property
+    def grain(self) -> int | None:
+        """Rows a call."""
+
+    @property
+    def parallel(self) -> bool:
+        """Whether several threads may call."""
+
+    def load(self, start: int, stop: int, out: Pixels) -> list[bool]:
+        """Write rows start to stop into uint8 (stop - start, H, W, 3); whether each could be read."""
+
+
+def input_name(source: ImageSource, preprocessing: Preprocessing, extraction: str) -> str:
+    """`FAST_INPUT` where some pictures may be decoded that way, else `pil`."""
+    fast = extraction == "fast" and source.paths and preprocessing.on_tensors and decoder() is not None
+    return FAST_INPUT if fast else "pil"
+
+
+def loader_of(source: ImageSource, preprocessing: Preprocessing, extraction: str) -> Loader:
+    """The loader of a source."""
+    if source.parallel:
+        return FileLoader(source, preprocessing, fast=input_name(source, preprocessing, extraction) == FAST_INPUT)
+    return BatchLoader(source, preprocessing)
+
+
+class BatchLoader:
+    """A source that is read by one thread, a batch at a time."""
+
+    grain = None
+    parallel = False
+
+    def __init__(self, source: ImageSource, preprocessing: Preprocessing) -> None:
+        self._source, self._preprocessing = source, preprocessing
+
+    def load(self, start: int, stop: int, out: Pixels) -> list[bool]:
+        """Through PIL where the pictures have another size."""
+        images: Any = self._source.read(start, stop)
+        present = [image is not None for image in images]
+        if all(present):
+            out[:] = self._preprocessing.pixels(images)
+        elif any(present):
+            out[present] = self._preprocessing.pixels([image for image in images if image is not None])
+        return present
+
+
+class FileLoader:
+    """A source whose pictures are independent of each other: files.
+
+    fast: colour JPEG does without PIL.
+    """
+
+    grain = 1
+    parallel = True
+
+    def __init__(self, source: ImageSource, preprocessing: Preprocessing, *, fast: bool) -> None:
+        self._source, self._preprocessing, self._fast = source, preprocessing, fast
+
+    def load(self, start: int, stop: int, out: Pixels) -> list[bool]:
+        """What the fast way does not take goes through PIL, with its errors."""
+        return [self._one(row, out[row - start]) for row in range(start, stop)]
+
+    def _one(self, row: int, out: Pixels) -> bool:
+        if self._fast:
+            picture = decode_colour_jpeg(Path(self._source.paths[row]))
+            if picture is not None:
+                out[:] = self._preprocessing.tensor_geometry(picture).permute(1, 2, 0).numpy()
+                return True
+        (image,) = self._source.read(row, row + 1)
+        if image is None:
+            return False
+        out[:] = np.asarray(self._preprocessing.geometry(image))
+        return True

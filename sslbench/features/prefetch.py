@@ -1,0 +1,75 @@
+"""Batches decoded by threads while the network works on the one before."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Generator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+
+import torch
+from torch import Tensor
+
+from sslbench.features.loading import Loader
+
+AHEAD = 2
+MOST_WORKERS = 16
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows start to stop of a source.
+
+    present: whether each could be read. pixels: uint8 (stop - start, H, W, 3), undefined where it could not.
+    """
+
+    start: int
+    stop: int
+    present: list[bool]
+    pixels: Tensor
+
+    @property
+    def rows(self) -> list[int]:
+        """The rows that could be read."""
+        return [self.start + place for place, present in enumerate(self.present) if present]
+
+    @property
+    def readable(self) -> Tensor:
+        """The pixels of those rows."""
+        return self.pixels if all(self.present) else self.pixels[torch.tensor(self.present)]
+
+
+def batches(
+    loader: Loader, count: int, batch_size: int, size: tuple[int, int], *, pin: bool = False
+) -> Generator[Batch, None, None]:
+    """Every batch in order, at most AHEAD of them decoded or being decoded beyond the one in use.
+
+    size: (H, W). pin: into memory from which a GPU copies by itself. An error in a thread is raised here, that of the
+    first row in order; then, and when the iterator is closed, what is not begun is dropped.
+    """
+    # The runner has given torch this process's share of the cores.
+    workers = min(MOST_WORKERS, torch.get_num_threads()) if loader.parallel else 1
+    starts = iter(range(0, count, batch_size))
+    waiting: deque[tuple[int, Tensor, list[Future[list[bool]]]]] = deque()
+    with ThreadPoolExecutor(workers, thread_name_prefix="sslbench-load") as pool:
+
+        def begin(start: int) -> None:
+            stop = min(start + batch_size, count)
+            pixels = torch.empty((stop - start, *size, 3), dtype=torch.uint8, pin_memory=pin)
+            out, grain = pixels.numpy(), loader.grain or stop - start
+            cuts = [(first, min(first + grain, stop)) for first in range(start, stop, grain)]
+            jobs = [pool.submit(loader.load, first, last, out[first - start : last - start]) for first, last in cuts]
+            waiting.append((start, pixels, jobs))
+
+        try:
+            for start in islice(starts, AHEAD + 1):
+                begin(start)
+            while waiting:
+                start, pixels, jobs = waiting.popleft()
+                present = [flag for job in jobs for flag in job.result()]
+                yield Batch(start, start + len(pixels), present, pixels)
+                for following in islice(starts, 1):
+                    begin(following)
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)

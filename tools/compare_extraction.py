@@ -1,0 +1,179 @@
+"""Extraction beside the loop that one would write: images a second, ratios, and the machine's own limits.
+
+    python tools/compare_extraction.py [--images 64] [--repeats 5] [--arch resnet50] [--size 224]
+
+Pictures and weights are random, made on the spot. The plain loop runs in a process of its own, because the allocator's
+settings belong to a process; both are asked in turn, so that what else the machine does meets both.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch.utils.flop_counter import FlopCounterMode
+
+from sslbench.backbones import Backbone, load_backbone
+from sslbench.datasets import ImageSource
+from sslbench.datasets.images import read_image
+from sslbench.datasets.jpeg import decode_colour_jpeg
+from sslbench.environment import cpu_model
+from sslbench.features.collect import Collected
+from sslbench.features.execution import choose_execution
+from sslbench.features.extract import CPU_BATCH, extract_features
+from sslbench.features.pictures import Pictures
+
+GEMM_SIZE = 2048
+
+
+def make_pictures(folder: Path, count: int) -> list[Path]:
+    """JPEG of 500 x 375 at quality 90 with the 1/f spectrum of photographs, 128 kB each."""
+    rng, paths = np.random.default_rng(0), []
+    frequency = np.hypot(np.fft.fftfreq(375)[:, None], np.fft.rfftfreq(500)[None])
+    frequency[0, 0] = 1
+    for number in range(count):
+        noise = np.fft.rfft2(rng.standard_normal((3, 375, 500))) / frequency
+        channels = np.fft.irfft2(noise, s=(375, 500))
+        picture = 120 + 55 * (channels - channels.mean()) / channels.std()
+        paths.append(folder / f"{number}.jpg")
+        Image.fromarray(np.clip(picture, 0, 255).astype(np.uint8).transpose(1, 2, 0)).save(paths[-1], quality=90)
+    return paths
+
+
+def source_of(paths: list[Path]) -> ImageSource:
+    """The files as a source."""
+    name = f"generated:{len(paths)}"
+    return ImageSource(
+        name, len(paths), lambda start, stop: [read_image(p) for p in paths[start:stop]], parallel=True, paths=paths
+    )
+
+
+@torch.inference_mode()
+def plain_loop(backbone: Backbone, source: ImageSource) -> np.ndarray:
+    """What one would write: read with PIL, transform, forward, collect."""
+    parts = []
+    for start in range(0, len(source), CPU_BATCH):
+        images = backbone.preprocess(source.read(start, min(start + CPU_BATCH, len(source))))
+        parts.append(backbone.embed(images).numpy())
+    return np.concatenate(parts)
+
+
+def rate(count: int, work: Callable[[], object]) -> float:
+    """Images a second."""
+    start = time.perf_counter()
+    work()
+    return count / (time.perf_counter() - start)
+
+
+def plain_process(pipe: Connection, name: str, paths: list[Path]) -> None:
+    """Answers each question with the plain loop's rate and features."""
+    backbone, source, got = load_backbone(name), source_of(paths), [np.empty(0)]
+
+    def run() -> None:
+        got[0] = plain_loop(backbone, source)
+
+    run()
+    while pipe.recv():
+        pipe.send((rate(len(paths), run), got[0]))
+
+
+def our_rates(backbone: Backbone, source: ImageSource, pictures: Pictures) -> dict[str, float]:
+    """The rates of one round; the first one fills `pictures`."""
+    count = len(source)
+    with torch.inference_mode():
+        execution = choose_execution(backbone, images=count, batch=CPU_BATCH, device="cpu", dtype=None)
+        first = source.read(0, min(CPU_BATCH, count))
+        ready = backbone.preprocess(first).contiguous(memory_format=torch.channels_last)
+        bare = rate(len(first), lambda: Collected("", source, "float32").add([], execution.embed(ready)))
+    matrix = torch.rand(GEMM_SIZE, GEMM_SIZE)
+    return {
+        "ours, exact": rate(count, lambda: extract_features(backbone, source, extraction="exact")),
+        "ours": rate(count, lambda: extract_features(backbone, source)),
+        "ours, pictures kept": rate(count, lambda: extract_features(backbone, source, pictures=pictures)),
+        f"bare forward ({execution.name})": bare,
+        "GEMM, GFLOP/s": 2 * GEMM_SIZE**3 / 1e9 * rate(1, lambda: matrix @ matrix),
+    }
+
+
+def decode_rates(backbone: Backbone, paths: list[Path]) -> tuple[float, float, np.ndarray]:
+    """Pictures a second on one core through PIL and without it, and the difference of their pixels."""
+    exact, fast = [], []
+
+    def by_pil() -> None:
+        exact[:] = [np.asarray(backbone.preprocessing.geometry(read_image(path))) for path in paths]
+
+    def by_tensors() -> None:
+        decoded = [decode_colour_jpeg(path) for path in paths]
+        fast[:] = [backbone.preprocessing.tensor_geometry(picture) for picture in decoded if picture is not None]
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    rates = rate(len(paths), by_pil), rate(len(paths), by_tensors)
+    torch.set_num_threads(threads)
+    pixels = torch.stack(fast).permute(0, 2, 3, 1).numpy().astype(int)
+    return *rates, np.abs(pixels - np.stack(exact))
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=int, default=64)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--arch", default="resnet50")
+    parser.add_argument("--size", type=int, default=224)
+    options = parser.parse_args()
+    name = f"random-init:{options.arch}?size={options.size}"
+    found: dict[str, list[float]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        paths = make_pictures(Path(folder), options.images)
+        ours, theirs = multiprocessing.Pipe()
+        process = multiprocessing.get_context("spawn").Process(
+            target=plain_process, args=(theirs, name, paths), daemon=True
+        )
+        process.start()
+        backbone, source = load_backbone(name), source_of(paths)
+        features = extract_features(backbone, source, pictures=(pictures := Pictures(Path(folder) / "kept", 1 << 32)))
+        for _ in range(options.repeats):
+            ours.send(True)
+            plain, expected = ours.recv()
+            by_pil, by_tensors, apart = decode_rates(backbone, paths)
+            measured = {"plain loop": plain, **our_rates(backbone, source, pictures)}
+            measured |= {"decode a core, PIL": by_pil, "decode a core": by_tensors}
+            for what, value in measured.items():
+                found.setdefault(what, []).append(value)
+        ours.send(False)
+        process.join()
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        backbone.network.embed(torch.zeros(1, 3, options.size, options.size))
+    operations = counter.get_total_flops() / 1e9
+    print(f"{name}, {options.images} pictures, {options.repeats} rounds; {cpu_model()}, {torch.get_num_threads()} threads, "
+          f"torch {torch.__version__}\n")  # fmt: skip
+    print("| images/s | median | lowest | highest | x plain, median of rounds |\n|---|---:|---:|---:|---:|")
+    for what, values in found.items():
+        ratio = statistics.median(value / plain for value, plain in zip(values, found["plain loop"], strict=True))
+        shown = f"{ratio:.2f}" if what.startswith("ours") or what.startswith("bare") else ""
+        print(f"| {what} | {statistics.median(values):.1f} | {min(values):.1f} | {max(values):.1f} | {shown} |")
+    limit = statistics.median(found["GEMM, GFLOP/s"]) / operations
+    print(f"| limit at the GEMM rate ({operations:.1f} GFLOP an image) | {limit:.1f} | | | |\n")
+    decode = statistics.median(
+        fast / pil for fast, pil in zip(found["decode a core"], found["decode a core, PIL"], strict=True)
+    )
+    print(
+        f"decode: {decode:.2f} x PIL, pixels at most {apart.max()} of 255 levels apart, {apart.mean():.4f} on average"
+    )
+    error = np.abs(features["x"] - expected)
+    print(f"features: at most {error.max() / np.abs(expected).max():.2g} of the largest apart, "
+          f"relative norm {np.linalg.norm(error) / np.linalg.norm(expected):.2g}")  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
