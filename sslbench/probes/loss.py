@@ -66,4 +66,5 @@ def regular(hessian: Tensor, null: float) -> Tensor:
     rows = hessian.shape[1]
     scale = hessian.diagonal(dim1=1, dim2=2).mean(1)[:, None, None].clamp_min(1e-300)
     eye = torch.eye(rows, dtype=hessian.dtype, device=hessian.device)
-    return hessian + scale * (null / rows + 1e-12 * eye)
+    filled: Tensor = hessian + scale * (null / rows + 1e-12 * eye)
+    return filled
