@@ -10,16 +10,14 @@ from sslbench.probes.model import Model, Point, Step
 _SWEEPS = 8
 _CG_STEPS = 30
 _BLOCK_BYTES = 2 << 20
-# The head's Hessian is built where conjugate gradients fail, up to this many coordinates and multiplications.
-_DENSE_COORDINATES, _DENSE_WORK = 1500, 4e9
 
 
 class Newton:
     """Alternates Newton steps in the directions' coefficients and in the head's weights; intercepts belong to both.
 
     The directions' Hessian is small and dense. It is kept while it predicts the decrease, extended by a row when a
-    direction is added, and computed anew for a new penalty. The head's is applied: conjugate gradients with its diagonal as
-    preconditioner. Where those fail, as between all but separable classes, it is built if it is small.
+    direction is added, and computed anew for a new penalty. The head's is applied, not built: conjugate gradients with its
+    diagonal as preconditioner.
     """
 
     def __init__(self, model: Model) -> None:
@@ -124,32 +122,9 @@ class Newton:
             following = _inner(rest, conditioned)
             towards = conditioned + following / alignment.clamp_min(1e-30) * towards
             alignment = following
-        else:
-            size = loss.rows * (model.head.size + 1)
-            if size <= _DENSE_COORDINATES and loss.groups * model.rows.n * size**2 <= _DENSE_WORK:
-                change = self._dense_head_change(penalty, point.residual, slope / scale)
         change *= scale
         head, intercept = change[..., :-1], change[..., -1]
         return self._search(penalty, point, Step(None, head, intercept, model.head_logits(head, intercept)))
-
-    def _dense_head_change(self, penalty: float, residual: Tensor, slope: Tensor) -> Tensor:
-        """Newton's change (G, r, h + 1) of head and intercepts, by a float64 solve, for a slope of the same shape."""
-        model, loss, (groups, r, n) = self.model, self.model.loss, residual.shape
-        features = torch.cat([model.head.features, torch.ones(1, n, device=residual.device)])
-        h = len(features)
-        one_by_one = torch.eye(r, device=residual.device)[None, :, :, None].expand(groups, -1, -1, n)
-        curved = loss.weigh(loss.curve(residual, loss.relative(one_by_one)))
-        hessian = torch.empty(groups, r, h, r, h, dtype=torch.float64, device=residual.device)
-        for group in range(groups):
-            for row in range(r):
-                hessian[group, row] = ((features * curved[group, row, :, None]) @ features.T).transpose(0, 1)
-        hessian[:, :, -1, :, -1] = loss.intercept_hessian(residual)
-        hessian = hessian.view(groups, r * h, r * h)
-        ridge = torch.full((r, h), penalty, dtype=torch.float64, device=residual.device)
-        ridge[:, -1] = 0
-        hessian.diagonal(dim1=1, dim2=2).add_(ridge.view(-1)).mul_(1 + 1e-7)  # what float32 may have left indefinite
-        change: Tensor = torch.linalg.solve(hessian, slope.double().view(groups, -1))
-        return -change.view_as(slope).float()
 
     def _search(self, penalty: float, point: Point, step: Step) -> Point:
         """The longest of 1, 1/2, 1/4, ... times the step that does not raise the objective beyond its rounding."""

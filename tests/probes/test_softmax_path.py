@@ -82,7 +82,7 @@ def test_validation_accuracy_is_that_of_the_optimum(problem: Callable[[], Proble
     assert max(ours) == pytest.approx(max(theirs), abs=max(0.002, 1.01 / (~train).sum()))
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(8))
 def test_random_problems(seed: int) -> None:
     rng = np.random.default_rng(100 + seed)
     n, d, k = int(rng.integers(5, 300)), int(rng.integers(1, 200)), int(rng.integers(2, 9))
@@ -149,12 +149,12 @@ def test_bfloat16() -> None:
 
 
 def test_threads_change_nothing_beyond_the_tolerance() -> None:
-    x, y = gaussian(n=200, d=100)
+    x, y = gaussian(n=120, d=70)
     before, objective = torch.get_num_threads(), []
     try:
         for threads in (1, 2, 2):
             torch.set_num_threads(threads)
-            objective.append(softmax_path(x, y, LAMBDAS[10::4]).objective)
+            objective.append(softmax_path(x, y, LAMBDAS[12::5]).objective)
     finally:
         torch.set_num_threads(before)
     torch.testing.assert_close(objective[0], objective[1], rtol=1e-4, atol=0)

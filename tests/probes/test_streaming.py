@@ -18,7 +18,7 @@ from .problems import LAMBDAS, gaussian
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32])
 def test_memory_map_equals_memory(tmp_path: Path, dtype: type) -> None:
-    x, y = gaussian(n=500, d=80)
+    x, y = gaussian(n=300, d=70)
     x = x.astype(dtype)
     x.tofile(tmp_path / "x")
     mapped = np.memmap(tmp_path / "x", dtype=dtype, mode="r", shape=x.shape)
