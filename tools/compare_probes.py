@@ -1,6 +1,6 @@
 """Time the probe path beside scikit-learn's on features made up to the size and habits of a real transfer task.
 
-    python tools/compare_probes.py pets --repeats 3 --baseline tuned,installed
+python tools/compare_probes.py pets --repeats 3 --baseline tuned,installed
 """
 
 from __future__ import annotations
@@ -78,3 +78,83 @@ def problem(size: Size, *, seed: int = 0, signal: float = 2.0, rank: int = 384) 
     x = (np.maximum((latent @ mixing + offset).astype(np.float32) + noise, 0) * scale).astype(np.float32)
     n = size.samples
     return Problem(x[:n], y[:n], x[n:], y[n:])
+
+
+def gemm_rate(width: int = 1024) -> float:
+    """Float32 multiply-adds as operations a second (2 n^3 for each square product), the best of five."""
+    a, b = torch.randn(width, width), torch.randn(width, width)
+    return 2.0 * width**3 / min(seconds(lambda: a @ b) for _ in range(5))
+
+
+def seconds(run: Callable[[], object]) -> float:
+    """Wall time of a call."""
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
+
+
+def solve(data: Problem) -> tuple[ProbePath, list[float]]:
+    """The path, and the validation accuracy of each penalty."""
+    fit = binary_path if data.y.ndim == 2 else softmax_path
+    path = fit(data.x, data.y, PENALTIES)
+    return path, [_accuracy(values.numpy(), data.y_val) for values in path.decision(data.x_val)]
+
+
+def baseline(data: Problem) -> list[float]:
+    """The study's way: scikit-learn's L-BFGS from weak to strong, each penalty from the last one's solution."""
+    scores = []
+    labels = data.y.T if data.y.ndim == 2 else data.y[None]
+    models = [LogisticRegression(solver="lbfgs", max_iter=100, tol=1e-4, warm_start=True) for _ in labels]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for penalty in PENALTIES:
+            for model, y in zip(models, labels, strict=True):
+                model.set_params(C=1 / penalty).fit(data.x, y)
+            decisions = [model.decision_function(data.x_val) for model in models]
+            values = np.stack(decisions, axis=1) if data.y.ndim == 2 else decisions[0]
+            scores.append(_accuracy(values, data.y_val))
+    return scores
+
+
+def _accuracy(values: npt.NDArray[np.float32], y: npt.NDArray[np.int64]) -> float:
+    return float(((values > 0) == y).mean() if y.ndim == 2 else (values.argmax(axis=1) == y).mean())
+
+
+def main() -> None:
+    """Print a row for each repeat: both solvers in turn, so that a busy machine slows both."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("size", choices=SIZES)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--signal", type=float, default=0.5, help="strength of the classes; more separates them better")
+    parser.add_argument(
+        "--baseline", default="tuned", help="tuned (one OpenMP thread), installed, both with a comma, or none"
+    )
+    arguments = parser.parse_args()
+    size = SIZES[arguments.size]
+    data = problem(size, signal=arguments.signal)
+    print(f"{arguments.size}: {size}, {torch.get_num_threads()} threads, {len(PENALTIES)} penalties")
+    for _ in range(arguments.repeats):
+        rate, start = gemm_rate(), time.perf_counter()
+        path, scores = solve(data)
+        took, work = time.perf_counter() - start, path.work
+        print(
+            f"path {took:.2f} s; products {work.forward} X W ({work.forward_columns} columns), "
+            f"{work.adjoint} R X ({work.adjoint_columns} columns), {work.flops / 1e9:.0f} GFLOP; "
+            f"GEMM {rate / 1e9:.0f} GFLOP/s, {work.flops / took / rate:.0%} of it reached; "
+            f"worst gap {float(path.gap.max()):.1e}; best validation accuracy {max(scores):.4f}",
+            flush=True,
+        )
+        for name in filter(lambda name: name != "none", arguments.baseline.split(",")):
+            start = time.perf_counter()
+            with threadpool_limits(1 if name == "tuned" else None, user_api="openmp"):
+                theirs = baseline(data)
+            slower = time.perf_counter() - start
+            ratio = f"{slower / took:.1f} times as long"
+            print(
+                f"  scikit-learn, {name}: {slower:.2f} s, {ratio}; best validation accuracy {max(theirs):.4f}",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()

@@ -70,7 +70,7 @@ def combined_bound(model: Model, penalty: float, point: Point, duals: list[Dual]
 
 
 def relative(bound: Tensor, value: Tensor) -> Tensor:
-    """The bound as an upper estimate of (F - F*) / F*, float64 (G,), since F* >= F - bound; infinite when that is not positive."""
+    """The bound as an upper estimate of (F - F*) / F*, float64 (G,): F* >= F - bound, and if that is not positive, infinity."""
     least = value - bound
     return torch.where(least > 0, bound.clamp_min(0) / least.clamp_min(1e-300), torch.inf) + ROUNDING
 

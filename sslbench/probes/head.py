@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
 
 from sslbench.probes.rows import Rows
 
@@ -19,8 +18,8 @@ class Head:
     features vary most: there the curvature is hundreds of times the penalty. Solving there exactly, for every class,
     costs SIZE/d of a product with the features and leaves a problem of modest condition.
 
-    vectors: (h, d). features: (h, n), and their squares. tail: mean squared length of a row outside of the head, divided by the d - h
-    dimensions left. Found by subspace iteration on a sample of rows (Halko, Martinsson and Tropp, "Finding structure
+    vectors: (h, d). features: (h, n), and their squares. tail: mean squared length of a row outside of the head, divided
+    by the d - h dimensions left. Found by subspace iteration on a sample of rows (Halko, Martinsson and Tropp, "Finding structure
     with randomness", SIAM Review 53 (2011), algorithm 4.4) with a fixed seed.
     """
 

@@ -70,7 +70,7 @@ def checked_targets(y: Array, weights: Tensor | None, n: int) -> tuple[Tensor, T
     if weights is not None:
         if weights.ndim == 2 and weights.shape != values.shape:
             raise DataError(f"sample_weight: expected shape ({n},) or {values.shape}, got {tuple(weights.shape)}")
-        counted *= weights.T
+        counted *= weights.T if weights.ndim == 2 else weights
     for name, of_kind in (("positive", positive), ("negative", ~positive)):
         without = (~(of_kind & (counted > 0)).any(dim=1)).nonzero()[:8, 0]
         if len(without):

@@ -57,13 +57,14 @@ class Loss(Protocol):
 
 def entropy(others: Tensor, mass: Tensor) -> Tensor:
     """Entropy (..., n) of samples with probabilities (..., r, n) off the target, which add to mass (..., n)."""
-    off = torch.special.xlogy(others, others).sum(-2)
+    off: Tensor = torch.special.xlogy(others, others).sum(-2)
     return -off - (1 - mass) * torch.log1p(-mass.clamp_max(1 - 2**-24))
 
 
 def regular(hessian: Tensor, null: float) -> Tensor:
     """A Hessian (G, r, r) with `null` times its mean diagonal in the constant direction, and a touch of it everywhere."""
     rows = hessian.shape[1]
-    scale = hessian.diagonal(dim1=1, dim2=2).mean(1)[:, None, None].clamp_min(1e-300)
     eye = torch.eye(rows, dtype=hessian.dtype, device=hessian.device)
-    return hessian + scale * (null / rows + 1e-12 * eye)
+    scale = hessian.diagonal(dim1=1, dim2=2).mean(1)[:, None, None].clamp_min(1e-300)
+    filled: Tensor = hessian + scale * (null / rows + 1e-12 * eye)
+    return filled

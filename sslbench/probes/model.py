@@ -78,7 +78,7 @@ class Model:
 
     def weights(self, point: Point) -> Tensor:
         """Weights (G r, d) of a point."""
-        weights = point.head.reshape(-1, self.head.size) @ self.head.vectors
+        weights: Tensor = point.head.reshape(-1, self.head.size) @ self.head.vectors
         return weights + self.directions.combine_weights(point.along) if self.directions.count else weights
 
     def _evaluate(self, penalty: float, along: Tensor, head: Tensor, intercept: Tensor, logits: Tensor) -> Point:

@@ -11,6 +11,8 @@ from sslbench.errors import FeatureError
 from sslbench.probes.result import Work
 from sslbench.probes.source import Source
 
+_NARROW, _BLOCK_ROWS = 48, 500
+
 
 class Rows:
     """Features less their mean, as float32 on the device.
@@ -66,7 +68,13 @@ class Rows:
         """Weights (r, d) times the transposed features: (r, n). Class-major, because narrow products are faster so."""
         out = torch.empty(len(weights), self.n, device=self.device)
         for part, x in self._chunks():
-            out[:, part] = weights @ x.T
+            whole = _whole_blocks(len(weights), x)
+            if whole:
+                blocks = x[:whole].view(-1, _BLOCK_ROWS, self.d)
+                product = torch.bmm(weights.expand(len(blocks), -1, -1), blocks.transpose(1, 2))
+                out[:, part][:, :whole] = product.transpose(0, 1).reshape(len(weights), -1)
+            if whole < len(x):
+                torch.mm(weights, x[whole:].T, out=out[:, part][:, whole:])
         self.work.forward += 1
         self.work.forward_columns += len(weights)
         self.work.flops += 2.0 * self.n * self.d * len(weights)
@@ -76,7 +84,11 @@ class Rows:
         """Residuals (r, n) times the features: (r, d)."""
         out = torch.zeros(len(residual), self.d, device=self.device)
         for part, x in self._chunks():
-            out.addmm_(residual[:, part], x)
+            some, whole = residual[:, part], _whole_blocks(len(residual), x)
+            if whole:
+                blocks = x[:whole].view(-1, _BLOCK_ROWS, self.d)
+                out += torch.bmm(some[:, :whole].reshape(len(some), -1, _BLOCK_ROWS).transpose(0, 1), blocks).sum(0)
+            out.addmm_(some[:, whole:], x[whole:])
         self.work.adjoint += 1
         self.work.adjoint_columns += len(residual)
         self.work.flops += 2.0 * self.n * self.d * len(residual)
@@ -106,3 +118,14 @@ class Rows:
     def reduce(self, weights: Tensor) -> Tensor:
         """The inverse of `expand` for weights in the rows' span."""
         return weights if self._basis is None else weights @ self._basis
+
+
+def _whole_blocks(width: int, x: Tensor) -> int:
+    """How many of the rows x (n, d) to multiply block by block, in one batch, by as narrow a matrix as `width`.
+
+    Measured with 40,000 x 2,048 features on two cores: 10 rows of weights take 64 ms as a batch of blocks and 170 ms as one
+    matrix product, 30 rows 94 and 220 ms; the products of residuals 72 instead of 117 ms, and 115 instead of 128.
+    """
+    if x.device.type != "cpu" or width > _NARROW or len(x) < 4 * _BLOCK_ROWS:
+        return 0
+    return len(x) // _BLOCK_ROWS * _BLOCK_ROWS

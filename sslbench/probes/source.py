@@ -14,7 +14,7 @@ from sslbench.errors import DataError
 
 Features = Tensor | npt.NDArray[Any]
 
-CHUNK_BYTES = 64 << 20
+CHUNK_BYTES = 16 << 20
 
 
 class Source:

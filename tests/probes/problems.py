@@ -37,7 +37,7 @@ def imbalanced() -> Problem:
 
 
 def wide() -> Problem:
-    return gaussian(seed=3, n=120, d=400)
+    return gaussian(seed=3, n=70, d=180)
 
 
 def far_from_origin() -> Problem:

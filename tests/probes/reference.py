@@ -8,7 +8,12 @@ from torch import Tensor
 
 
 def objective(
-    x: np.ndarray | Tensor, y: np.ndarray | Tensor, coef: Tensor, intercept: Tensor, penalty: float, weights: object = None
+    x: np.ndarray | Tensor,
+    y: np.ndarray | Tensor,
+    coef: Tensor,
+    intercept: Tensor,
+    penalty: float,
+    weights: object = None,
 ) -> Tensor:
     """Sum of weighted log-losses plus penalty / 2 ||coef||^2, float64 (differentiable in coef and intercept)."""
     logits = torch.as_tensor(x).double() @ coef.double().T + intercept.double()
@@ -19,7 +24,12 @@ def objective(
 
 
 def binary_objective(
-    x: np.ndarray | Tensor, positive: np.ndarray | Tensor, coef: Tensor, intercept: Tensor, penalty: float, weights: object = None
+    x: np.ndarray | Tensor,
+    positive: np.ndarray | Tensor,
+    coef: Tensor,
+    intercept: Tensor,
+    penalty: float,
+    weights: object = None,
 ) -> Tensor:
     """The same for one binary problem: coef (d,), intercept ()."""
     logits = torch.as_tensor(x).double() @ coef.double() + intercept.double()

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from .problems import gaussian
 
 from sslbench.errors import DataError, FeatureError
 from sslbench.probes import Start, binary_path, softmax_path
+
+from .problems import gaussian
 
 X, Y = gaussian(n=40, d=5)
 MULTI = (np.arange(80).reshape(40, 2) % 3 == 0).astype(int)
