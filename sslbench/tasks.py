@@ -154,7 +154,7 @@ register_suite(
             "knn/digits", "knn/world-colour", "knn/world-count", "knn/world-shape", "knn/world-texture",
             "fewshot/world-objects/*",
         ),
-        backbones=("zoo:*", "random-init", "random-init:zoo:mae", "pixels", "colour-histogram"),
+        backbones=("zoo:*", "random-init:zoo:simclr", "random-init:zoo:mae", "pixels", "colour-histogram"),
         summary="offline, on data and backbones that come with the installation; minutes on two CPU cores",
         # Its pictures are no other task's, so that leaving it out spares a quarter of the extraction.
         slow=("*/world-count",),

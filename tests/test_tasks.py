@@ -163,7 +163,13 @@ def test_an_unknown_protocol_of_a_folder_is_refused() -> None:
 def test_suites() -> None:
     assert list_suites() == sorted(list_suites())
     assert SUITE in list_suites("emb*")
-    assert suite(SUITE).backbones == ("zoo:*", "random-init", "random-init:zoo:mae", "pixels", "colour-histogram")
+    assert suite(SUITE).backbones == (
+        "zoo:*",
+        "random-init:zoo:simclr",
+        "random-init:zoo:mae",
+        "pixels",
+        "colour-histogram",
+    )
     with pytest.raises(UnknownNameError, match="unknown suite 'embeded'; nearest: embedded"):
         expand_tasks(None, "embeded")
 

@@ -40,7 +40,7 @@ def _list(arguments: argparse.Namespace) -> int:
         lines = tasks.list_tasks(pattern)
     else:
         chosen = [tasks.suite(name) for name in tasks.list_suites(pattern)]
-        lines = [f"{s.name:10} {len(tasks.list_tasks(suite_name=s.name)):4} tasks  {s.summary}" for s in chosen]
+        lines = [f"{s.name:12} {len(tasks.list_tasks(suite_name=s.name)):4} tasks  {s.summary}" for s in chosen]
     if not lines:
         raise UnknownNameError(f"no {arguments.what} match {pattern!r}")
     print("\n".join(lines))

@@ -1,7 +1,7 @@
 """Small problems: Newton's method on all weights at once, in float64.
 
-Where the classes separate, the optimum at weak penalties is far away and ill-conditioned, and few directions or float32 do not reach it.
-With rows times dimensions in the hundreds the whole Hessian can be factored instead.
+Where the classes separate, the optimum at weak penalties is far away and ill-conditioned; few directions in float32 do not
+reach it. With rows times dimensions in the hundreds the whole Hessian can be factored instead.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class DenseSolver:
     """
 
     def __init__(self, rows: Rows, loss: Loss, tol: float) -> None:
-        self.loss, self.tol = loss, tol
+        self.loss, self.tol, self._work = loss, tol, rows.work
         x = rows.resident_features().double()
         self._x = torch.cat([x, x.new_ones(rows.n, 1)], 1)
         self._penalised = torch.ones(rows.d + 1, dtype=torch.float64, device=x.device)
@@ -59,7 +59,7 @@ class DenseSolver:
         self._theta[..., -1] = loss.prior
         self._factor: Tensor | None = None
 
-    def start(self, weights: Tensor, intercept: Tensor, penalty: float) -> None:  # noqa: ARG002
+    def start(self, weights: Tensor, intercept: Tensor, penalty: float) -> None:
         """Begin at weights (G r, d) and intercepts (G, r); of which penalty does not matter here."""
         theta = torch.cat([weights.view(*intercept.shape, -1), intercept[..., None]], 2)
         self._theta = theta.to(self._theta)
@@ -94,26 +94,39 @@ class DenseSolver:
         return state, self._gap(state, penalty)
 
     def _state(self, theta: Tensor, penalty: float) -> _State:
-        return self._at(theta, self.loss.relative(theta @ self._x.T), penalty)
+        return self._at(theta, self._forward(theta), penalty)
 
     def _at(self, theta: Tensor, logits: Tensor, penalty: float) -> _State:
         loss, residual = self.loss.evaluate(logits)
         return _State(theta, logits, residual, loss + penalty / 2 * theta[..., :-1].square().sum((1, 2)))
 
+    def _forward(self, theta: Tensor) -> Tensor:
+        self._work.forward += 1
+        self._count(theta)
+        return self.loss.relative(theta @ self._x.T)
+
+    def _adjoint(self, weighted: Tensor) -> Tensor:
+        self._work.adjoint += 1
+        self._count(weighted)
+        return weighted @ self._x
+
+    def _count(self, factor: Tensor) -> None:
+        self._work.flops += 2.0 * factor.shape[0] * factor.shape[1] * self._x.numel()
+
     def _gap(self, state: _State, penalty: float) -> Tensor:
         residual, moved = balanced(self.loss, state.residual)
         weighted = self.loss.weigh(residual)
-        gradient = penalty * state.theta[..., :-1] - weighted @ self._x[:, :-1]
+        gradient = penalty * state.theta[..., :-1] - self._adjoint(weighted)[..., :-1]
         bound = gradient.square().sum((1, 2)) / (2 * penalty) + moved
         return relative(bound + charge(weighted.sum(2), state.theta[..., -1]), state.value)
 
     def _gradient(self, state: _State, penalty: float) -> Tensor:
-        return penalty * state.theta * self._penalised - self.loss.weigh(state.residual) @ self._x
+        return penalty * state.theta * self._penalised - self._adjoint(self.loss.weigh(state.residual))
 
     def _curve(self, state: _State, towards: Tensor, penalty: float) -> Tensor:
-        logits = self.loss.relative(towards @ self._x.T)
+        logits = self._forward(towards)
         curved = self.loss.weigh(self.loss.curve(state.residual, logits[:, None])[:, 0])
-        return curved @ self._x + penalty * towards * self._penalised
+        return self._adjoint(curved) + penalty * towards * self._penalised
 
     def _step(self, state: _State, penalty: float) -> Tensor:
         """Conjugate gradients until the residual is a twentieth, in the preconditioner's norm."""
@@ -141,7 +154,9 @@ class DenseSolver:
         """Factor the Hessian at a point, built from what it makes of one unit logit after the other."""
         groups, rows, n = state.residual.shape
         width = self._x.shape[1]
-        units = torch.eye(rows, dtype=torch.float64, device=self._x.device)[None, ..., None].expand(groups, rows, rows, n)
+        units = torch.eye(rows, dtype=torch.float64, device=self._x.device)[None, ..., None].expand(
+            groups, rows, rows, n
+        )
         curved = self.loss.weigh(self.loss.curve(state.residual, self.loss.relative(units)))
         hessian = torch.stack(
             [
@@ -155,6 +170,7 @@ class DenseSolver:
         touch = 1e-9 * diagonal.mean(1, keepdim=True).clamp_min(1e-300)
         diagonal += penalty * self._penalised.repeat(rows) + touch
         self._factor = torch.linalg.cholesky(hessian)
+        self._work.flops += 2.0 * hessian.numel() * n
 
     def _precondition(self, rest: Tensor) -> Tensor:
         assert self._factor is not None
@@ -162,7 +178,7 @@ class DenseSolver:
 
     def _search(self, state: _State, step: Tensor, penalty: float) -> _State:
         """The longest of 1, 1/2, 1/4, ... times the step, group by group, that lowers the objective; the state if none."""
-        along = self.loss.relative(step @ self._x.T)
+        along = self._forward(step)
         length = torch.ones_like(state.value)[:, None, None]
         for _ in range(40):
             moved = self._at(state.theta + length * step, state.logits + length * along, penalty)

@@ -14,6 +14,8 @@ from .problems import LAMBDAS
 
 ORACLE = 2e-6
 
+pytestmark = pytest.mark.usefixtures("solver")
+
 
 def problem(seed: int = 0, n: int = 150, d: int = 70, r: int = 4) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)

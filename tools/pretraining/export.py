@@ -92,7 +92,7 @@ def probe(network: nn.Module, splits: dict[str, Photographs]) -> tuple[Score, Te
     keep, select = stratified(targets, (0.8, 0.2), 0)
     classes = int(targets.max()) + 1
     parts = [Labelled(x[rows], targets[rows]) for rows in (np.asarray(keep), np.asarray(select))]
-    predictor = Linear().fit(parts[0], parts[1], num_classes=classes, metric=top1)
+    predictor = Linear(compat={"linear-solver": "sklearn"}).fit(parts[0], parts[1], num_classes=classes, metric=top1)
     return top1(predictor.decide(held_out), val.targets.numpy()), held_out
 
 
