@@ -66,7 +66,8 @@ class DenseSolver:
 
     def solve(self, penalties: Sequence[float]) -> list[Solution]:
         """One solution for each of the penalties, which must descend strictly."""
-        solutions, solved = [], []
+        solutions: list[Solution] = []
+        solved: list[tuple[float, Tensor]] = []
         for penalty in penalties:
             state = self._state(self._theta, penalty)
             if len(solved) == 2:
@@ -136,7 +137,9 @@ class DenseSolver:
         step, conditioned = torch.zeros_like(rest), self._precondition(rest)
         towards, alignment = conditioned, _inner(rest, conditioned)
         enough = alignment / 400
-        for count in range(_CG_STEPS):
+        count = 0
+        while count < _CG_STEPS:
+            count += 1
             image = self._curve(state, towards, penalty)
             length = alignment / _inner(towards, image).clamp_min(1e-300)
             step, rest = step + length * towards, rest - length * image
@@ -146,7 +149,7 @@ class DenseSolver:
                 break
             towards = conditioned + following / alignment.clamp_min(1e-300) * towards
             alignment = following
-        if count >= _STALE_AFTER:
+        if count > _STALE_AFTER:
             self._factor = None
         return step
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from sslbench.errors import DataError
-from sslbench.probes.source import Features
+from sslbench.probes.source import Features, matrices
 
 Array = Tensor | npt.NDArray[Any]
 Penalties = Sequence[float] | npt.NDArray[Any] | Tensor
@@ -24,7 +24,8 @@ def checked_device(device: str | torch.device | None, x: Features) -> torch.devi
     """The device to solve on: the given one, else that of the features."""
     if device is not None:
         return torch.device(device)
-    return x.device if isinstance(x, Tensor) else torch.device("cpu")
+    first = matrices(x)[0]
+    return first.device if isinstance(first, Tensor) else torch.device("cpu")
 
 
 def checked_penalties(lambdas: Penalties) -> Tensor:

@@ -99,7 +99,7 @@ class Rows:
         step = max(1, self.n // count)
         if self._data is not None:
             return self._data[::step]
-        return self._source.take(slice(None, None, step), self.device) - self._mean
+        return self._source.every(step, self.device) - self._mean
 
     def to_row_space(self) -> None:
         """Turn the features into coordinates of the space their rows span, if that is much smaller than d.

@@ -39,7 +39,8 @@ def softmax_path(
     rows, which equals scikit-learn's single row at 2 C.
 
     Args:
-        x: (n, d) of any float dtype, torch or numpy; a memory map is streamed when it does not fit in memory.
+        x: (n, d) of any float dtype, torch or numpy; a memory map is streamed when it does not fit in memory. A list of
+            matrices stands for them one below the other.
         y: integers (n,) in [0, num_classes).
         lambdas: L positive numbers in any order; the path is solved from strong to weak and is fastest when neighbours
             are within a factor of ten.

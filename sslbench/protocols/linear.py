@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from torch import Tensor
 
 from sslbench.compat import parse_compat
@@ -39,7 +38,7 @@ class LinearSolver(ABC):
         """Decision values (N, K) on x, for each penalty in order."""
 
     @abstractmethod
-    def refit(self, both: Labelled, index: int) -> Predictor:
+    def refit(self, train: Labelled, val: Labelled, index: int) -> Predictor:
         """The probe at penalties[index] on train + val, after a scan; `hyperparameters` tell how well both were solved."""
 
 
@@ -66,8 +65,7 @@ class Linear(SplitProtocol):
             score = metric(decision, val.targets).value
             if score > best_score:
                 best, best_score = index, score
-        both = Labelled(torch.cat([train.x, val.x]), np.concatenate([train.targets, val.targets]))
-        predictor = solver.refit(both, best)
+        predictor = solver.refit(train, val, best)
         chosen = {"C": float(1 / PENALTIES[best]), "val_score": best_score, "solver": self.compat["linear-solver"]}
         predictor.hyperparameters = {**chosen, **predictor.hyperparameters}
         return predictor

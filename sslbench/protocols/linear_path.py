@@ -12,6 +12,9 @@ from sslbench.probes import ProbePath, Start, binary_path, softmax_path
 from sslbench.protocols.base import Labelled, Predictor
 from sslbench.protocols.linear import Decisions, LinearSolver
 
+# On the CPU, where features are memory-mapped and a copy of large ones is not worth its memory.
+_CPU_MEMORY = 1 << 30
+
 
 class PathSolver(LinearSolver):
     """`softmax_path` or `binary_path`; the refit starts from the chosen solution.
@@ -22,15 +25,15 @@ class PathSolver(LinearSolver):
 
     def scan(self, train: Labelled, x: Tensor) -> Iterator[Decisions]:
         """Decision values (N, K) on x, for each penalty in order."""
-        self._path = self._solve(train, self.penalties)
+        self._path = self._solve([train], self.penalties)
         for values in self._path.decision(x):
             yield values.double().cpu().numpy()
 
-    def refit(self, both: Labelled, index: int) -> Predictor:
+    def refit(self, train: Labelled, val: Labelled, index: int) -> Predictor:
         """The probe at penalties[index] on train + val."""
         path = self._path
         start = Start(path.coef[index], path.intercept[index], self.penalties[index])
-        last = self._solve(both, [self.penalties[index]], start)
+        last = self._solve([train, val], [self.penalties[index]], start)
         solved = [path, last]
         return PathPredictor(
             last,
@@ -40,10 +43,12 @@ class PathSolver(LinearSolver):
             },
         )
 
-    def _solve(self, data: Labelled, penalties: Sequence[float], start: Start | None = None) -> ProbePath:
-        if data.targets.ndim == 2:
-            return binary_path(data.x, data.targets, penalties, binary_softmax=self.two_rows, start=start)
-        return softmax_path(data.x, data.targets, penalties, num_classes=self.num_classes, start=start)
+    def _solve(self, parts: Sequence[Labelled], penalties: Sequence[float], start: Start | None = None) -> ProbePath:
+        x, targets = [part.x for part in parts], np.concatenate([part.targets for part in parts])
+        memory = _CPU_MEMORY if x[0].device.type == "cpu" else None
+        if targets.ndim == 2:
+            return binary_path(x, targets, penalties, binary_softmax=self.two_rows, start=start, memory=memory)
+        return softmax_path(x, targets, penalties, num_classes=self.num_classes, start=start, memory=memory)
 
 
 class PathPredictor(Predictor):

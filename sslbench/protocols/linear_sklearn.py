@@ -52,9 +52,12 @@ class SklearnSolver(LinearSolver):
             self._unconverged += not converged
             yield probe.decide(held_out)
 
-    def refit(self, both: Labelled, index: int) -> Predictor:
+    def refit(self, train: Labelled, val: Labelled, index: int) -> Predictor:
         """The probe at penalties[index] on train + val."""
-        probe, converged = self._fit(_float64(both.x), both.targets, self.penalties[index])
+        x, targets = (
+            np.concatenate(pair) for pair in zip(*((_float64(p.x), p.targets) for p in (train, val)), strict=True)
+        )
+        probe, converged = self._fit(x, targets, self.penalties[index])
         return _SklearnPredictor(probe, {"unconverged": self._unconverged, "refit_converged": converged})
 
     def _fit(self, x: npt.NDArray[np.float64], targets: npt.NDArray[Any], penalty: float) -> tuple[_Probe, bool]:

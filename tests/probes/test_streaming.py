@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from sslbench.errors import DataError
 from sslbench.probes import binary_path, softmax_path
 from sslbench.probes.result import Work
 from sslbench.probes.rows import Rows
@@ -46,3 +47,20 @@ def test_products(resident: int, n: int, width: int) -> None:
     np.testing.assert_allclose(forward, weights @ centred.T, atol=1e-4)
     np.testing.assert_allclose(adjoint, residual @ centred, atol=2e-3)
     assert rows.energy == pytest.approx((centred**2).sum(), rel=1e-5)
+
+
+@pytest.mark.parametrize("memory", [100_000, None])
+def test_matrices_one_below_the_other(memory: int | None) -> None:
+    x, y = gaussian(n=300, d=70)
+    parts = [x[:110], torch.from_numpy(x[110:117]), x[117:]]
+    joined, whole = softmax_path(parts, y, LAMBDAS[10:], memory=memory), softmax_path(x, y, LAMBDAS[10:], memory=memory)
+    torch.testing.assert_close(joined.coef, whole.coef, rtol=1e-3, atol=1e-3)
+    both = zip(whole.decision(parts), whole.decision(x), strict=True)
+    assert all(torch.allclose(a, b, atol=1e-4) for a, b in both)
+    assert torch.equal(Source(parts).every(7, torch.device("cpu")), torch.from_numpy(x[::7]))
+
+
+def test_matrices_of_different_width_are_refused() -> None:
+    x, y = gaussian(n=300, d=70)
+    with pytest.raises(DataError, match=r"equal width, got \[70, 60\] columns"):
+        softmax_path([x[:200], x[200:, :60]], y, LAMBDAS)

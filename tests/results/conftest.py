@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from sslbench.protocols import list_protocols, protocol_spec
 from sslbench.results.record import Record, case_name, pack_paired
 
 MakeRecord = Callable[..., Record]
@@ -27,7 +28,7 @@ def build(
     targets: list[int] | None = None,
     episodes: list[int] | None = None,
     items: str = "test-items",
-    version: int = 1,
+    version: int | None = None,
     fingerprint: str = "data-1",
     verdict: str = "no-reference",
     reference: dict[str, Any] | None = None,
@@ -45,6 +46,8 @@ def build(
     if episodes is not None:
         paired = pack_paired("episodes", np.array(episodes), items, per_episode=10)
     protocol, dataset = task.split("/")
+    if version is None:
+        version = protocol_spec(protocol).version if protocol in list_protocols() else 1
     score = {
         "value": value,
         "stderr": stderr,

@@ -43,7 +43,7 @@ def test_episodes_are_compared_by_the_t_test(make_record):
     ("change", "told"),
     [
         ({"task": "linear/pets"}, "task id differs"),
-        ({"version": 2}, "task version differs .new 2, base 1.; rerun the baseline"),
+        ({"version": 7}, "task version differs .new 7, base 2.; rerun the baseline"),
         ({"fingerprint": "data-2"}, "task fingerprint differs"),
         ({"items": "other-items"}, "digest of the test items differs"),
         ({"main_score": "mean_per_class"}, "main score differs"),
@@ -68,7 +68,7 @@ def test_other_unpairable_records(make_record):
 def test_differences_are_every_ingredient_and_nothing_else(make_record):
     new = make_record(
         "moco",
-        version=2,
+        version=7,
         hyperparameters={"l2": 0.2, "solver": {"name": "lbfgs", "steps": 3}},
         environment={"torch": "2.10"},
         timings={"extract": 99.0},
@@ -76,7 +76,7 @@ def test_differences_are_every_ingredient_and_nothing_else(make_record):
     assert differences(new, make_record("swav")) == [
         ("backbone.digest", "weights of moco", "weights of swav"),
         ("backbone.name", "moco", "swav"),
-        ("task.version", "2", "1"),
+        ("task.version", "7", "2"),
         ("hyperparameters.l2", "0.2", "0.1"),
         ("hyperparameters.solver.name", "lbfgs", "(absent)"),
         ("hyperparameters.solver.steps", "3", "(absent)"),

@@ -155,7 +155,7 @@ def test_the_published_interval_of_episodes_enters_the_tolerance():
         ("swav?padding=same", {}),
         ("resnet50.tv_in1k", {}),
         ("swav", {"details": {"complete": False}}),
-        ("swav", {"compat": {"linear-solver": "sklearn"}}),
+        ("swav", {"compat": {"linear-solver": "path", "caltech101-list": "unique"}}),
         ("swav", {"protocol": "knn"}),
     ],
 )
