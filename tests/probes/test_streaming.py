@@ -54,7 +54,7 @@ def test_matrices_one_below_the_other(memory: int | None) -> None:
     x, y = gaussian(n=300, d=70)
     parts = [x[:110], torch.from_numpy(x[110:117]), x[117:]]
     joined, whole = softmax_path(parts, y, LAMBDAS[10:], memory=memory), softmax_path(x, y, LAMBDAS[10:], memory=memory)
-    torch.testing.assert_close(joined.coef, whole.coef, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(joined.objective, whole.objective, rtol=2e-4, atol=0)
     both = zip(whole.decision(parts), whole.decision(x), strict=True)
     assert all(torch.allclose(a, b, atol=1e-4) for a, b in both)
     assert torch.equal(Source(parts).every(7, torch.device("cpu")), torch.from_numpy(x[::7]))
