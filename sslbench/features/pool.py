@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
+from torch.nn.functional import embedding_bag
 
 
 class Pool:
@@ -31,13 +32,35 @@ class Pool:
         """Where the rows are."""
         return self.parts[0].device
 
-    def rows(self, index: Tensor) -> Tensor:
-        """float32 (*index.shape, D) for an int64 index of any shape on the same device."""
+    def rows(self, index: Tensor, out: Tensor | None = None) -> Tensor:
+        """float32 (*index.shape, D) for an int64 index of any shape on the same device.
+
+        out: contiguous float32 (M, D) with M >= index.numel() to use the memory of; fresh memory costs more than the copy.
+        """
         flat = index.reshape(-1)
-        if len(self.parts) == 1:
-            return self.parts[0][flat].float().view(*index.shape, self.width)
-        gathered = torch.empty(len(flat), self.width, device=self.device)
+        gathered = torch.empty(len(flat), self.width, device=self.device) if out is None else out[: len(flat)]
+        for part, start, inside in self._shares(flat):
+            if len(inside) == len(flat) and part.dtype == torch.float32:
+                torch.index_select(part, 0, flat - start, out=gathered)
+            else:
+                gathered[inside] = part[flat[inside] - start].float()
+        return gathered.view(*index.shape, self.width)
+
+    def sums(self, index: Tensor) -> Tensor:
+        """float32 (B, D), for each line of an int64 index (B, M) the sum of its rows, which are not copied first."""
+        if any(part.dtype != torch.float32 for part in self.parts):
+            # Sums of halves would be rounded to halves.
+            return torch.cat([self.rows(lines).sum(1) for lines in torch.split(index, 16)])
+        total = torch.zeros(len(index), self.width, device=self.device)
+        for part, start, inside in self._shares(index.reshape(-1)):
+            counts = torch.bincount(inside // index.shape[1], minlength=len(index))
+            offsets = counts.cumsum(0) - counts
+            total += embedding_bag(index.reshape(-1)[inside] - start, part, offsets, mode="sum")
+        return total
+
+    def _shares(self, flat: Tensor) -> Iterator[tuple[Tensor, int, Tensor]]:
+        """Each part with its first row and the positions (M,) in a flat index that address it."""
         for part, start in zip(self.parts, self._starts, strict=False):
             inside = ((flat >= start) & (flat < start + len(part))).nonzero().squeeze(1)
-            gathered[inside] = part[flat[inside] - start].float()
-        return gathered.view(*index.shape, self.width)
+            if len(inside):
+                yield part, start, inside

@@ -17,7 +17,8 @@ WAY = 5
 QUERY = 15
 EPISODES = 600
 DRAW_SEED = 0
-CHUNK_BYTES = 256 << 20
+# Queries held at a time, on the CPU what stays in its caches and on a GPU what keeps it busy.
+CHUNK_BYTES = (4 << 20, 256 << 20)
 
 
 class FewShot(EpisodicProtocol):
@@ -58,16 +59,18 @@ class FewShot(EpisodicProtocol):
     def predict(self, pool: Pool, episodes: Episodes) -> npt.NDArray[np.int8]:
         """The nearest centroid's slot for each of the 75 queries of each episode: (E, 75)."""
         rows = torch.from_numpy(episodes.rows).to(pool.device)
-        chunk = max(1, CHUNK_BYTES // (rows[0].numel() * pool.width * 4))
+        chunk = max(1, CHUNK_BYTES[pool.device.type == "cuda"] // (WAY * QUERY * pool.width * 4))
+        memory = torch.empty(min(chunk, len(rows)) * WAY * QUERY, pool.width, device=pool.device)
         nearest = []
         for part in torch.split(rows, chunk):
-            features = pool.rows(part)
-            centroids = features[:, :, : self.shot].mean(dim=2)
+            support, query = part[:, :, : self.shot], part[:, :, self.shot :].flatten(1, 2)
+            centroids = (pool.sums(support.flatten(0, 1)) / self.shot).view(-1, WAY, pool.width)
             # Distances do not depend on the origin; float32 does, when the features lie far from it.
             origin = centroids.mean(dim=1, keepdim=True)
-            centroids = centroids - origin
-            queries = features[:, :, self.shot :].flatten(1, 2) - origin
+            centroids -= origin
+            queries = pool.rows(query, out=memory).sub_(origin)
             # The norm of the query is the same for every centroid, so it cannot change the nearest one.
-            distance = centroids.square().sum(-1)[:, None] - 2 * queries @ centroids.transpose(1, 2)
+            norms = centroids.square().sum(-1)[:, None]
+            distance = torch.baddbmm(norms, queries, centroids.transpose(1, 2), alpha=-2)
             nearest.append(distance.argmin(dim=2).to(torch.int8))
         return torch.cat(nearest).cpu().numpy()

@@ -15,3 +15,11 @@ def test_rows_are_those_of_the_matrices_put_together(sizes: tuple[int, ...], dty
     found = pool.rows(index)
     assert found.dtype == torch.float32
     assert torch.equal(found, whole[index])
+    memory = torch.full((40, 4), torch.nan)
+    assert torch.equal(pool.rows(index, out=memory), whole[index])
+    assert torch.equal(memory[:30], whole[index].view(30, 4))
+    assert memory[30:].isnan().all()
+    lines = index.view(6, 5)
+    sums = pool.sums(lines)
+    assert sums.dtype == torch.float32
+    torch.testing.assert_close(sums, whole[lines].sum(1))

@@ -108,7 +108,7 @@ def test_chunking_changes_nothing(chunk_bytes: int, monkeypatch: pytest.MonkeyPa
     protocol, x = FewShot("5shot"), features(labels)
     episodes = protocol.draw(labels, CLASSES)
     whole = protocol.right_answers(Pool([x]), episodes)
-    monkeypatch.setattr(fewshot, "CHUNK_BYTES", chunk_bytes)
+    monkeypatch.setattr(fewshot, "CHUNK_BYTES", (chunk_bytes, chunk_bytes))
     np.testing.assert_array_equal(protocol.right_answers(Pool([x]), episodes), whole)
 
 
