@@ -39,11 +39,11 @@ class Pool:
         """
         flat = index.reshape(-1)
         gathered = torch.empty(len(flat), self.width, device=self.device) if out is None else out[: len(flat)]
+        if len(self.parts) == 1 and self.parts[0].dtype == torch.float32:
+            torch.index_select(self.parts[0], 0, flat, out=gathered)
+            return gathered.view(*index.shape, self.width)
         for part, start, inside in self._shares(flat):
-            if len(inside) == len(flat) and part.dtype == torch.float32:
-                torch.index_select(part, 0, flat - start, out=gathered)
-            else:
-                gathered[inside] = part[flat[inside] - start].float()
+            gathered[inside] = part[flat[inside] - start].float()
         return gathered.view(*index.shape, self.width)
 
     def sums(self, index: Tensor) -> Tensor:
@@ -51,6 +51,8 @@ class Pool:
         if any(part.dtype != torch.float32 for part in self.parts):
             # Sums of halves would be rounded to halves.
             return torch.cat([self.rows(lines).sum(1) for lines in torch.split(index, 16)])
+        if len(self.parts) == 1:
+            return embedding_bag(index, self.parts[0], mode="sum")
         total = torch.zeros(len(index), self.width, device=self.device)
         for part, start, inside in self._shares(index.reshape(-1)):
             counts = torch.bincount(inside // index.shape[1], minlength=len(index))

@@ -18,7 +18,7 @@ QUERY = 15
 EPISODES = 600
 DRAW_SEED = 0
 # Queries held at a time, on the CPU what stays in its caches and on a GPU what keeps it busy.
-CHUNK_BYTES = (4 << 20, 256 << 20)
+CHUNK_BYTES = (8 << 20, 256 << 20)
 
 
 class FewShot(EpisodicProtocol):
@@ -70,7 +70,8 @@ class FewShot(EpisodicProtocol):
             centroids -= origin
             queries = pool.rows(query, out=memory).sub_(origin)
             # The norm of the query is the same for every centroid, so it cannot change the nearest one.
-            norms = centroids.square().sum(-1)[:, None]
-            distance = torch.baddbmm(norms, queries, centroids.transpose(1, 2), alpha=-2)
+            # baddbmm, which would add the norms at once, took twice the time of bmm.
+            products = torch.bmm(queries, centroids.transpose(1, 2))
+            distance = centroids.square().sum(-1)[:, None] - 2 * products
             nearest.append(distance.argmin(dim=2).to(torch.int8))
         return torch.cat(nearest).cpu().numpy()
