@@ -60,7 +60,7 @@ def _compilers() -> list[str]:
 def has_fast(dtype: torch.dtype) -> bool:
     """Whether the processor multiplies in this type instead of converting."""
     asked = {torch.bfloat16: ("avx512_bf16", "amx_bf16"), torch.float16: ("avx512_fp16", "amx_fp16")}
-    # Torch before 2.8 does not tell; then nothing is compiled but float32.
+    # Torch before 2.8 does not tell; then nothing is compiled.
     found: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
     return any(found.get(name, False) for name in asked.get(dtype, ()))
 

@@ -62,7 +62,7 @@ class Pool:
 
     def _shares(self, flat: Tensor) -> Iterator[tuple[Tensor, int, Tensor]]:
         """Each part with its first row and the positions (M,) in a flat index that address it."""
-        for part, start in zip(self.parts, self._starts, strict=False):
+        for part, start in zip(self.parts, self._starts[:-1], strict=True):
             inside = ((flat >= start) & (flat < start + len(part))).nonzero().squeeze(1)
             if len(inside):
                 yield part, start, inside

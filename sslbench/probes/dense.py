@@ -29,7 +29,7 @@ _STALE_AFTER = 12
 def is_small(rows: Rows, loss: Loss) -> bool:
     """Whether the Hessian is worth factoring."""
     entries = loss.groups * (loss.rows * (rows.d + 1)) ** 2
-    return rows.resident and entries <= _ENTRIES and rows.n * entries <= _BUILD_FLOPS
+    return rows.resident is not None and entries <= _ENTRIES and rows.n * entries <= _BUILD_FLOPS
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,9 @@ class DenseSolver:
 
     def __init__(self, rows: Rows, loss: Loss, tol: float) -> None:
         self.loss, self.tol, self._work = loss, tol, rows.work
-        x = rows.resident_features().double()
+        if rows.resident is None:
+            raise ValueError("the whole Hessian is for features in memory")
+        x = rows.resident.double()
         self._x = torch.cat([x, x.new_ones(rows.n, 1)], 1)
         self._penalised = torch.ones(rows.d + 1, dtype=torch.float64, device=x.device)
         self._penalised[-1] = 0

@@ -48,13 +48,8 @@ class Rows:
         self._basis: Tensor | None = None
 
     @property
-    def resident(self) -> bool:
-        """Whether the centred features are in memory."""
-        return self._data is not None
-
-    def resident_features(self) -> Tensor:
-        """The centred features (n, d) in memory."""
-        assert self._data is not None
+    def resident(self) -> Tensor | None:
+        """The centred features (n, d), or None where they are streamed."""
         return self._data
 
     def _chunks(self) -> Iterator[tuple[slice, Tensor]]:

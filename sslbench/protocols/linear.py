@@ -2,44 +2,22 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from torch import Tensor
 
 from sslbench.compat import parse_compat
 from sslbench.errors import DataError
 from sslbench.protocols.base import Labelled, Metric, Predictor, SplitProtocol
-
-Decisions = npt.NDArray[np.float64]
+from sslbench.protocols.linear_path import PathSolver
+from sslbench.protocols.linear_sklearn import SklearnSolver
+from sslbench.protocols.linear_solver import LinearSolver
 
 # 45 log-spaced weights of the penalty, 1e-6 .. 1e5 (Ericsson et al. 2021, appendix A.2; float32 logspace as in
 # ssl-transfer linear.py), tried from the weakest, so that a tie goes to the larger C.
 PENALTIES = np.logspace(-6, 5, 45, dtype=np.float32).astype(np.float64)
-
-
-class LinearSolver(ABC):
-    """How the probes of one case are fitted. Targets (N,) get a softmax over the classes, (N, K) one sigmoid a class.
-
-    penalties: weights of the penalty, ascending. num_classes: K. two_rows: whether a binary problem's penalty is that of a
-    softmax with two rows, as the official code forces it, which equals plain binary logistic regression at 2C.
-    """
-
-    def __init__(self, penalties: Sequence[float], *, num_classes: int, two_rows: bool) -> None:
-        self.penalties = penalties
-        self.num_classes = num_classes
-        self.two_rows = two_rows
-
-    @abstractmethod
-    def scan(self, train: Labelled, x: Tensor) -> Iterator[Decisions]:
-        """Decision values (N, K) on x, for each penalty in order."""
-
-    @abstractmethod
-    def refit(self, train: Labelled, val: Labelled, index: int) -> Predictor:
-        """The probe at penalties[index] on train + val, after a scan; `hyperparameters` tell how well both were solved."""
 
 
 class Linear(SplitProtocol):
@@ -71,9 +49,6 @@ class Linear(SplitProtocol):
         return predictor
 
     def _solver(self, num_classes: int, *, multi_label: bool) -> LinearSolver:
-        from sslbench.protocols.linear_path import PathSolver
-        from sslbench.protocols.linear_sklearn import SklearnSolver
-
         solver = PathSolver if self.compat["linear-solver"] == "path" else SklearnSolver
         two_rows = self.compat["voc2007-penalty"] == "binary-softmax" if multi_label else num_classes == 2
         return solver(PENALTIES.tolist(), num_classes=num_classes, two_rows=two_rows)

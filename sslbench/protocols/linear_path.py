@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sslbench.probes import ProbePath, Start, binary_path, softmax_path
 from sslbench.protocols.base import Labelled, Predictor
-from sslbench.protocols.linear import Decisions, LinearSolver
+from sslbench.protocols.linear_solver import Decisions, LinearSolver
 
 # On the CPU, where features are memory-mapped and a copy of large ones is not worth its memory.
 _CPU_MEMORY = 1 << 30

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from torch import Tensor
 
 from sslbench.protocols.base import Labelled, Predictor
-from sslbench.protocols.linear import Decisions, LinearSolver
+from sslbench.protocols.linear_solver import Decisions, LinearSolver
 
 MAX_ITERATIONS = 100
 TOLERANCE = 1e-4

@@ -16,6 +16,16 @@ def digest(path: Path, algorithm: str) -> str:
         return hashlib.file_digest(file, algorithm).hexdigest()
 
 
+def digests(path: Path) -> dict[str, str]:
+    """SHA-256 and MD5 of a file by algorithm, in one pass. Raises OSError."""
+    both = {"sha256": hashlib.sha256(), "md5": hashlib.md5(usedforsecurity=False)}
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            for state in both.values():
+                state.update(chunk)
+    return {algorithm: state.hexdigest() for algorithm, state in both.items()}
+
+
 def pin_path(path: Path) -> Path:
     """Where the digest of a file is kept for which nobody publishes one; `sha256sum -c` reads it."""
     return path.with_name(f"{path.name}.sha256")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import lzma
 import shutil
 import struct
@@ -14,6 +13,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from sslbench.errors import ArchiveError
+from sslbench.sources.check import digests
 from sslbench.sources.limits import MAX_BYTES, MAX_FILES, MAX_RATIO, Budget
 from sslbench.sources.marker import Marker, read_marker
 from sslbench.sources.merge import merge
@@ -65,7 +65,7 @@ def _is_done(archive: Path, directory: Path) -> bool:
     marker = read_marker(directory, archive.name)
     if marker is None or marker.size != archive.stat().st_size:
         return False
-    return marker.is_of(archive) or marker.sha256 == _digests(archive)["sha256"]
+    return marker.is_of(archive) or marker.sha256 == digests(archive)["sha256"]
 
 
 def _unpack(archive: Path, directory: Path, budget: Budget) -> None:
@@ -79,7 +79,7 @@ def _unpack(archive: Path, directory: Path, budget: Budget) -> None:
         _extract(archive, temporary, budget)
         marker = Marker(
             archive=archive.name,
-            **_digests(archive),
+            **digests(archive),
             size=before.st_size,
             modified=before.st_mtime_ns,
             entries=tuple(sorted(path.name for path in temporary.iterdir())),
@@ -123,15 +123,6 @@ def _damaged(archive: Path, error: Exception) -> str:
         return f"{archive} is {describe_page(head)}; remove it and fetch it again"
     reason = f"{type(error).__name__}: {error}".splitlines()[0].rstrip(":")
     return f"{archive} is damaged, or neither a zip nor a tar ({reason}); remove it and fetch it again"
-
-
-def _digests(archive: Path) -> dict[str, str]:
-    sha256, md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
-    with archive.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            sha256.update(chunk)
-            md5.update(chunk)
-    return {"sha256": sha256.hexdigest(), "md5": md5.hexdigest()}
 
 
 def _remove(directory: Path) -> None:

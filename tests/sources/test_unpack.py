@@ -105,7 +105,7 @@ def test_a_second_call_reads_nothing(tmp_path, name, monkeypatch):
 
     monkeypatch.setattr(module, "_extract", forbidden)
     with monkeypatch.context() as patch:
-        patch.setattr(module, "_digests", forbidden)
+        patch.setattr(module, "digests", forbidden)
         unpack(archive, tmp_path / "out")
     # A copy with another time is known by its digest.
     archive.touch()
@@ -375,7 +375,7 @@ def test_an_interrupt_leaves_nothing_that_is_trusted(tmp_path, name, monkeypatch
     out = tmp_path / "out"
     if exists:
         out.mkdir()
-    place = {"extracting": (members, "write"), "digesting": (module, "_digests"), "moving": (Path, "replace")}[moment]
+    place = {"extracting": (members, "write"), "digesting": (module, "digests"), "moving": (Path, "replace")}[moment]
     original = getattr(*place)
     calls = 0
 

@@ -35,11 +35,13 @@ class Record(tuple[Any, ...]):
 
     def __new__(cls, *values: Any) -> Self:
         """Like a named tuple: from its values, not from one sequence."""
+        if cls.fields and len(values) != len(cls.fields):
+            raise ValueError(f"a record of {len(cls.fields)} fields with {len(values)} values")
         return super().__new__(cls, values)
 
     def as_dict(self) -> dict[str, Any]:
         """Values by field."""
-        return dict(zip(self.fields, self, strict=False))
+        return dict(zip(self.fields, self, strict=True)) if self.fields else {}
 
 
 class Array:

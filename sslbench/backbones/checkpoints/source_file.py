@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,9 +12,8 @@ from sslbench.backbones.checkpoints.declaration import CheckpointSpec
 from sslbench.backbones.checkpoints.supervised import SUPERVISED
 from sslbench.errors import BackboneError
 from sslbench.sources import Source
-
-# Data files of a bundle may start with any byte, so that "<" alone would not do.
-_PAGE = re.compile(rb"[\xef\xbb\xbf\s]*<(!doctype|html|head|\?xml)", re.IGNORECASE)
+from sslbench.sources.check import digests
+from sslbench.sources.page import HEAD, is_page
 
 
 @dataclass(frozen=True)
@@ -49,21 +47,21 @@ class SourceFile:
     def sha256(self) -> str:
         """Of the file; for a bundle, of the digests of its parts, so that its name does not matter."""
         if len(self.paths) == 1:
-            return self._digests[0][0]
-        return hashlib.sha256("\n".join(sha256 for sha256, _ in self._digests).encode()).hexdigest()
+            return self._digests[0]["sha256"]
+        return hashlib.sha256("\n".join(found["sha256"] for found in self._digests).encode()).hexdigest()
 
     @cached_property
-    def _digests(self) -> list[tuple[str, str]]:
-        return [_digests(path) for path in self.paths]
+    def _digests(self) -> list[dict[str, str]]:
+        return [digests(path) for path in self.paths]
 
     def check_kind(self) -> None:
         """Raise BackboneError for what is no checkpoint at first sight: nothing, a web page, torch's former tar files."""
         for path in self.paths:
             with path.open("rb") as file:
-                head = file.read(512)
+                head = file.read(HEAD)
             if not head:
                 raise BackboneError(f"{path} is empty; fetch it again")
-            if _PAGE.match(head):
+            if is_page(path.name, head):
                 raise BackboneError(
                     f"{path} is a web page, not a checkpoint: the host asked for a login or a click. Open the page it came "
                     "from in a browser, and save the file itself"
@@ -80,21 +78,21 @@ class SourceFile:
 
         Raises BackboneError for a digest that is not the published one.
         """
-        vouched = [self._vouched(spec, path, digests) for path, digests in zip(self.paths, self._digests, strict=True)]
+        vouched = [self._vouched(spec, path, found) for path, found in zip(self.paths, self._digests, strict=True)]
         return all(vouched)
 
-    def _vouched(self, spec: CheckpointSpec, path: Path, digests: tuple[str, str]) -> bool:
+    def _vouched(self, spec: CheckpointSpec, path: Path, found: dict[str, str]) -> bool:
         declared = (*spec.sources, *spec.alternatives)
         # A person may have given the file another name; then it may be any of them.
         declared = tuple(source for source in declared if source.filename == path.name) or declared
         if not all(source.sha256 or source.md5 for source in declared):
             return False
-        if any(_matches(source, digests) for source in declared):
+        if any(_matches(source, found) for source in declared):
             return True
         expected = " or ".join(f"{source.filename} with {' and '.join(_published(source))}" for source in declared)
         raise BackboneError(
-            f"{spec.name}: {path} has the wrong checksum: expected {expected}, got SHA-256 {digests[0]}, MD5 {digests[1]}. "
-            f"Fetch it again: sslbench fetch --backbone {spec.name}"
+            f"{spec.name}: {path} has the wrong checksum: expected {expected}, got SHA-256 {found['sha256']}, "
+            f"MD5 {found['md5']}. Fetch it again: sslbench fetch --backbone {spec.name}"
         )
 
 
@@ -103,16 +101,5 @@ def _published(source: Source) -> list[str]:
     return [f"{algorithm} {digest}{'' if len(digest) > 31 else '...'}" for algorithm, digest in known if digest]
 
 
-def _matches(source: Source, digests: tuple[str, str]) -> bool:
-    sha256, md5 = digests
-    return sha256.startswith(source.sha256.lower()) and md5.startswith(source.md5.lower())
-
-
-def _digests(path: Path) -> tuple[str, str]:
-    """SHA-256 and MD5 of a file, in one pass."""
-    sha256, md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            sha256.update(chunk)
-            md5.update(chunk)
-    return sha256.hexdigest(), md5.hexdigest()
+def _matches(source: Source, found: dict[str, str]) -> bool:
+    return found["sha256"].startswith(source.sha256.lower()) and found["md5"].startswith(source.md5.lower())
