@@ -156,7 +156,7 @@ register_suite(
         ),
         backbones=("zoo:*", "random-init:zoo:simclr", "random-init:zoo:mae", "pixels", "colour-histogram"),
         summary="offline, on data and backbones that come with the installation; minutes on two CPU cores",
-        # Its pictures are no other task's, so that leaving it out spares a quarter of the extraction.
+        # Its pictures are no other task's, so that leaving it out spares over a fifth of the extraction.
         slow=("*/world-count",),
     )
 )  # fmt: skip

@@ -1,7 +1,7 @@
 """Small problems: Newton's method on all weights at once, in float64.
 
 Where the classes separate, the optimum at weak penalties is far away and ill-conditioned; few directions in float32 do not
-reach it. With rows times dimensions in the hundreds the whole Hessian can be factored instead.
+reach it. With rows times dimensions up to two thousand the whole Hessian can be factored instead.
 """
 
 from __future__ import annotations
