@@ -58,6 +58,12 @@ class Model:
         """Inner products (G, r, h) of the head's features with residuals (G, r, n)."""
         return (residual.reshape(-1, self.rows.n) @ self.head.features.T).view(*residual.shape[:2], -1)
 
+    def head_curvature(self, residual: Tensor, head: Tensor, intercept: Tensor) -> tuple[Tensor, Tensor]:
+        """The Hessian of the loss at residuals (G, r, n) times head weights (G, r, h) and intercepts (G, r)."""
+        change = self.head_logits(head, intercept)[:, None]
+        curved = self.loss.weigh(self.loss.curve(residual, change)[:, 0])
+        return self.head_correlate(curved), curved.sum(2)
+
     def point(self, penalty: float, along: Tensor, head: Tensor, intercept: Tensor) -> Point:
         """The point with these coordinates, its logits computed anew."""
         logits = self.head_logits(head, intercept)
@@ -85,3 +91,4 @@ class Model:
         loss, residual = self.loss.evaluate(logits)
         square = along.double().square().sum(1) + head.double().square().sum((1, 2))
         return Point(along, head, intercept, logits, residual, loss + penalty / 2 * square)
+

@@ -26,6 +26,7 @@ class Newton:
         self._hessian = torch.zeros(loss.groups, 0, 0, device=device)
         self._cross = torch.zeros(loss.groups, 0, loss.rows, device=device)
         self._stale = True
+        self._inverse: Tensor | None = None
 
     def settle(self, penalty: float, point: Point, allowed: Tensor) -> Point:
         """Move until what these coordinates add to the certificate, ||gradient||^2 / (2 penalty), is allowed (G,)."""
@@ -43,8 +44,8 @@ class Newton:
         return point
 
     def refresh(self) -> None:
-        """The penalty has changed: compute the Hessian anew when it is needed next."""
-        self._stale = True
+        """The penalty has changed: compute the Hessian and the head's preconditioner anew when they are needed next."""
+        self._stale, self._inverse = True, None
 
     def extend(self, residual: Tensor) -> None:
         """A direction was appended: extend the Hessian by its row, with the curvature at residuals (G, r, n)."""
@@ -98,9 +99,9 @@ class Newton:
 
     def _head_step(self, penalty: float, point: Point, gradient: Tensor, limit: Tensor) -> Point:
         model, loss = self.model, self.model.loss
-        diagonal = loss.diagonal(point.residual)
-        by_head = (diagonal.reshape(-1, model.rows.n) @ model.head.squares.T).view_as(gradient)
-        inverse = 1 / torch.cat([by_head + penalty, diagonal.sum(2, keepdim=True).clamp_min(1e-30)], 2)
+        if self._inverse is None:
+            self._inverse = self._preconditioner(penalty, point.residual)
+        inverse = self._inverse
         slope = torch.cat([gradient, -loss.weigh(point.residual).sum(2, keepdim=True)], 2)
         # Scaled to length one, because float32 would lose the squares of tiny gradients.
         scale = torch.linalg.vector_norm(slope, dim=(1, 2), keepdim=True).clamp_min(1e-30)
@@ -108,11 +109,8 @@ class Newton:
         towards = inverse * rest
         alignment = _inner(rest, towards)
         for _ in range(_CG_STEPS):
-            logits = model.head_logits(towards[..., :-1], towards[..., -1])
-            curved = loss.weigh(loss.curve(point.residual, logits[:, None])[:, 0])
-            image = torch.cat(
-                [model.head_correlate(curved) + penalty * towards[..., :-1], curved.sum(2, keepdim=True)], 2
-            )
+            in_head, in_intercept = model.head_curvature(point.residual, towards[..., :-1], towards[..., -1])
+            image = torch.cat([in_head + penalty * towards[..., :-1], in_intercept[..., None]], 2)
             length = alignment / _inner(towards, image).clamp_min(1e-30)
             change, rest = change + length * towards, rest - length * image
             left = (rest[..., :-1] * scale).double().square().sum((1, 2))
@@ -125,6 +123,12 @@ class Newton:
         change *= scale
         head, intercept = change[..., :-1], change[..., -1]
         return self._search(penalty, point, Step(None, head, intercept, model.head_logits(head, intercept)))
+
+    def _preconditioner(self, penalty: float, residual: Tensor) -> Tensor:
+        """The inverse (G, r, h + 1) of the diagonal of the Hessian in head weights and intercepts, at residuals (G, r, n)."""
+        diagonal, head = self.model.loss.diagonal(residual), self.model.head
+        by_head = (diagonal.reshape(-1, self.model.rows.n) @ head.features.square().T).view(*diagonal.shape[:2], -1)
+        return 1 / torch.cat([by_head + penalty, diagonal.sum(2, keepdim=True).clamp_min(1e-30)], 2)
 
     def _search(self, penalty: float, point: Point, step: Step) -> Point:
         """The longest of 1, 1/2, 1/4, ... times the step that does not raise the objective beyond its rounding."""

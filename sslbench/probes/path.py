@@ -19,7 +19,7 @@ _STRIDE = 3.3
 # Further apart than this, penalties in between are passed through without being solved to the tolerance.
 _LEAP = 12.0
 _NODES = 4
-_INNER_SHARE = 0.2
+_INNER_SHARE = .2
 _PASSES = 150
 # Passes without progress before a penalty is given up: where directions are added, and where there are none to add.
 _PATIENCE, _PATIENCE_WITHOUT = 15, 3
@@ -94,7 +94,7 @@ class PathSolver:
         else:
             origin = self._predicted(penalty)
             curvature = self.model.loss.diagonal(origin.residual).sum(2).amax()
-            last = float(curvature * self.model.head.squares.mean(1).amax())
+            last = float(curvature) * self.model.head.largest
         steps = math.ceil(math.log10(last / penalty)) if last > _LEAP * penalty else 0
         for step in range(0 if not self._nodes else 1, steps):
             waypoint = last * (penalty / last) ** (step / steps)
@@ -162,11 +162,11 @@ class PathSolver:
         self._nodes = [replace(node, dual=None) for node in nodes[:-2]] + nodes[-2:]
 
     def _add_direction(self, penalty: float, point: Point, gradient: Tensor) -> tuple[Point, bool]:
-        """The gradient outside of the head, scaled by each row's curvature there, becomes a direction if it is a new one."""
-        curvature = self.model.loss.diagonal(point.residual).sum(2) * self.model.head.tail + penalty
+        """The gradient outside of the head, divided by the curvature there, becomes a direction if it is a new one."""
+        weight = self.model.loss.diagonal(point.residual).sum(2).view(-1, 1)
         if self.model.directions.count == self.model.directions.capacity:
             point = self._condense(point)
-        added = self._append(gradient / curvature.view(-1, 1))
+        added = self._append(self.model.head.tail.newton(gradient, weight, penalty))
         if added:
             self.newton.extend(point.residual)
             point = replace(point, along=pad(point.along, (0, 1)))

@@ -8,10 +8,9 @@ import torch
 from torch import Tensor
 
 from sslbench.errors import FeatureError
+from sslbench.probes import narrow
 from sslbench.probes.result import Work
 from sslbench.probes.source import Source
-
-_NARROW, _BLOCK_ROWS = 48, 500
 
 
 class Rows:
@@ -27,24 +26,19 @@ class Rows:
     def __init__(self, source: Source, device: torch.device, work: Work, *, resident_bytes: int) -> None:
         self.n, self.d, self.device, self.work = source.n, source.d, device, work
         self._source = source
+        data = torch.empty(self.n, self.d, device=device) if 4 * self.n * self.d <= resident_bytes else None
         total = torch.zeros(self.d, dtype=torch.float64, device=device)
         for first, part in source.chunks(device):
-            sums = part.sum(0, dtype=torch.float64)
-            if not sums.isfinite().all():
-                bad = int((~part.isfinite().all(dim=1)).nonzero()[0])
-                raise FeatureError(f"features: expected finite values, got NaN or infinity in row {first + bad}")
-            total += sums
+            total += _sums(part, first)
+            if data is not None:
+                data[first : first + len(part)] = part
         self._mean = (total / self.n).float()
         self.mean = self._mean
-        self.energy = 0.0
-        self._data: Tensor | None = None
-        data = torch.empty(self.n, self.d, device=device) if 4 * self.n * self.d <= resident_bytes else None
-        for first, part in source.chunks(device):
-            centred = part - self._mean
-            self.energy += float(torch.linalg.vector_norm(centred, dtype=torch.float64)) ** 2
-            if data is not None:
-                data[first : first + len(part)] = centred
-        self._data = data
+        energy = torch.zeros((), dtype=torch.float64, device=device)
+        self._data = None if data is None else data.sub_(self._mean)
+        for _, part in self._chunks():
+            energy += torch.linalg.vecdot(part, part).sum(dtype=torch.float64)
+        self.energy = float(energy)
         self._basis: Tensor | None = None
 
     @property
@@ -60,16 +54,10 @@ class Rows:
             yield slice(first, first + len(part)), part - self._mean
 
     def forward(self, weights: Tensor) -> Tensor:
-        """Weights (r, d) times the transposed features: (r, n). Class-major, because narrow products are faster so."""
+        """Weights (r, d) times the transposed features: (r, n)."""
         out = torch.empty(len(weights), self.n, device=self.device)
         for part, x in self._chunks():
-            whole = _whole_blocks(len(weights), x)
-            if whole:
-                blocks = x[:whole].view(-1, _BLOCK_ROWS, self.d)
-                product = torch.bmm(weights.expand(len(blocks), -1, -1), blocks.transpose(1, 2))
-                out[:, part][:, :whole] = product.transpose(0, 1).reshape(len(weights), -1)
-            if whole < len(x):
-                torch.mm(weights, x[whole:].T, out=out[:, part][:, whole:])
+            narrow.forward(weights, x, out[:, part])
         self.work.forward += 1
         self.work.forward_columns += len(weights)
         self.work.flops += 2.0 * self.n * self.d * len(weights)
@@ -79,11 +67,7 @@ class Rows:
         """Residuals (r, n) times the features: (r, d)."""
         out = torch.zeros(len(residual), self.d, device=self.device)
         for part, x in self._chunks():
-            some, whole = residual[:, part], _whole_blocks(len(residual), x)
-            if whole:
-                blocks = x[:whole].view(-1, _BLOCK_ROWS, self.d)
-                out += torch.bmm(some[:, :whole].reshape(len(some), -1, _BLOCK_ROWS).transpose(0, 1), blocks).sum(0)
-            out.addmm_(some[:, whole:], x[whole:])
+            narrow.add_adjoint(residual[:, part], x, out)
         self.work.adjoint += 1
         self.work.adjoint_columns += len(residual)
         self.work.flops += 2.0 * self.n * self.d * len(residual)
@@ -115,12 +99,13 @@ class Rows:
         return weights if self._basis is None else weights @ self._basis
 
 
-def _whole_blocks(width: int, x: Tensor) -> int:
-    """How many of the rows x (n, d) to multiply block by block, in one batch, by as narrow a matrix as `width`.
 
-    Measured with 40,000 x 2,048 features on two cores: 10 rows of weights take 64 ms as a batch of blocks and 170 ms as one
-    matrix product, 30 rows 94 and 220 ms; the products of residuals 72 instead of 117 ms, and 115 instead of 128.
-    """
-    if x.device.type != "cpu" or width > _NARROW or len(x) < 4 * _BLOCK_ROWS:
-        return 0
-    return len(x) // _BLOCK_ROWS * _BLOCK_ROWS
+def _sums(part: Tensor, first: int) -> Tensor:
+    """Column sums, float64 (d,), of rows from `first` on."""
+    sums = part.sum(0)  # twenty times as fast as in float64, and the features may be shifted by anything near their mean
+    if sums.isfinite().all():
+        return sums.double()
+    bad = (~part.isfinite().all(dim=1)).nonzero()
+    if len(bad):
+        raise FeatureError(f"features: expected finite values, got NaN or infinity in row {first + int(bad[0])}")
+    return part.sum(0, dtype=torch.float64)
