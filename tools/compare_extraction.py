@@ -1,8 +1,8 @@
 """Extraction beside the loop that one would write: images a second, ratios, and the machine's own limits.
 
-    python tools/compare_extraction.py [--images 64] [--repeats 5] [--arch resnet50] [--size 224]
+    python tools/compare_extraction.py [--images 64] [--repeats 5] [--arch resnet50] [--size 224] [--dtype bfloat16]
 
-Pictures and weights are random, made on the spot. The plain loop runs in a process of its own, because the allocator's
+In a type of half the width, the network is compiled first, as in a run long enough for that. Pictures and weights are random, made on the spot. The plain loop runs in a process of its own, because the allocator's
 settings belong to a process; both are asked in turn, so that what else the machine does meets both.
 """
 
@@ -29,10 +29,12 @@ from sslbench.datasets.jpeg import decode_colour_jpeg
 from sslbench.environment import cpu_model
 from sslbench.features.collect import Collected
 from sslbench.features.execution import choose_execution
-from sslbench.features.extract import CPU_BATCH, extract_features
+from sslbench.features.extract import CPU_BATCH, DTYPES, extract_features
 from sslbench.features.pictures import Pictures
 
 GEMM_SIZE = 2048
+# More than the longest run that compiling would not pay for.
+MANY = 10**7
 
 
 def make_pictures(folder: Path, count: int) -> list[Path]:
@@ -58,12 +60,13 @@ def source_of(paths: list[Path]) -> ImageSource:
 
 
 @torch.inference_mode()
-def plain_loop(backbone: Backbone, source: ImageSource) -> np.ndarray:
+def plain_loop(backbone: Backbone, source: ImageSource, dtype: torch.dtype | None) -> np.ndarray:
     """What one would write: read with PIL, transform, forward, collect."""
     parts = []
     for start in range(0, len(source), CPU_BATCH):
         images = backbone.preprocess(source.read(start, min(start + CPU_BATCH, len(source))))
-        parts.append(backbone.embed(images).numpy())
+        with torch.autocast("cpu", dtype, enabled=dtype is not None):
+            parts.append(backbone.embed(images).float().numpy())
     return np.concatenate(parts)
 
 
@@ -75,30 +78,30 @@ def rate(count: int, work: Callable[[], object]) -> float:
 
 
 def plain_process(pipe: Connection, name: str, paths: list[Path]) -> None:
-    """Answers each question with the plain loop's rate and features."""
+    """Answers each question, the name of a type, with the plain loop's rate and features."""
     backbone, source, got = load_backbone(name), source_of(paths), [np.empty(0)]
 
-    def run() -> None:
-        got[0] = plain_loop(backbone, source)
+    def run(dtype: str = "float32") -> None:
+        got[0] = plain_loop(backbone, source, DTYPES[dtype])
 
     run()
-    while pipe.recv():
-        pipe.send((rate(len(paths), run), got[0]))
+    while dtype := pipe.recv():
+        pipe.send((rate(len(paths), lambda dtype=dtype: run(dtype)), got[0]))
 
 
-def our_rates(backbone: Backbone, source: ImageSource, pictures: Pictures) -> dict[str, float]:
+def our_rates(backbone: Backbone, source: ImageSource, pictures: Pictures, dtype: str) -> dict[str, float]:
     """The rates of one round; the first one fills `pictures`."""
-    count = len(source)
-    with torch.inference_mode():
-        execution = choose_execution(backbone, images=count, batch=CPU_BATCH, device="cpu", dtype=None)
+    count, images = len(source), len(source) if dtype == "float32" else MANY
+    with torch.inference_mode(), torch.autocast("cpu", DTYPES[dtype], enabled=dtype != "float32"):
+        execution = choose_execution(backbone, images=images, batch=CPU_BATCH, device="cpu", dtype=DTYPES[dtype])
         first = source.read(0, min(CPU_BATCH, count))
         ready = backbone.preprocess(first).contiguous(memory_format=torch.channels_last)
         bare = rate(len(first), lambda: Collected("", source, "float32").add([], execution.embed(ready)))
-    matrix = torch.rand(GEMM_SIZE, GEMM_SIZE)
+    matrix = torch.rand(GEMM_SIZE, GEMM_SIZE, dtype=DTYPES[dtype])
     return {
-        "ours, exact": rate(count, lambda: extract_features(backbone, source, extraction="exact")),
-        "ours": rate(count, lambda: extract_features(backbone, source)),
-        "ours, pictures kept": rate(count, lambda: extract_features(backbone, source, pictures=pictures)),
+        "ours, exact": rate(count, lambda: extract_features(backbone, source, dtype=dtype, extraction="exact")),
+        "ours": rate(count, lambda: extract_features(backbone, source, dtype=dtype)),
+        "ours, pictures kept": rate(count, lambda: extract_features(backbone, source, dtype=dtype, pictures=pictures)),
         f"bare forward ({execution.name})": bare,
         "GEMM, GFLOP/s": 2 * GEMM_SIZE**3 / 1e9 * rate(1, lambda: matrix @ matrix),
     }
@@ -130,6 +133,9 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--arch", default="resnet50")
     parser.add_argument("--size", type=int, default=224)
+    parser.add_argument(
+        "--dtype", choices=DTYPES, default="float32", help="of ours; the plain loop is asked in float32 too"
+    )
     options = parser.parse_args()
     name = f"random-init:{options.arch}?size={options.size}"
     found: dict[str, list[float]] = {}
@@ -141,26 +147,33 @@ def main() -> None:
         )
         process.start()
         backbone, source = load_backbone(name), source_of(paths)
-        features = extract_features(backbone, source, pictures=(pictures := Pictures(Path(folder) / "kept", 1 << 32)))
+        pictures = Pictures(Path(folder) / "kept", 1 << 32)
+        our_rates(backbone, source, pictures, options.dtype)
+        features = extract_features(backbone, source, dtype=options.dtype)
         for _ in range(options.repeats):
-            ours.send(True)
-            plain, expected = ours.recv()
+            measured = {}
+            for dtype in dict.fromkeys([options.dtype, "float32"]):
+                ours.send(dtype)
+                measured[f"plain loop, {dtype}"], expected = ours.recv()
             by_pil, by_tensors, apart = decode_rates(backbone, paths)
-            measured = {"plain loop": plain, **our_rates(backbone, source, pictures)}
+            measured |= our_rates(backbone, source, pictures, options.dtype)
             measured |= {"decode a core, PIL": by_pil, "decode a core": by_tensors}
             for what, value in measured.items():
                 found.setdefault(what, []).append(value)
-        ours.send(False)
+        ours.send("")
         process.join()
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
         backbone.network.embed(torch.zeros(1, 3, options.size, options.size))
     operations = counter.get_total_flops() / 1e9
-    print(f"{name}, {options.images} pictures, {options.repeats} rounds; {cpu_model()}, {torch.get_num_threads()} threads, "
-          f"torch {torch.__version__}\n")  # fmt: skip
-    print("| images/s | median | lowest | highest | x plain, median of rounds |\n|---|---:|---:|---:|---:|")
+    print(f"{name}, {options.dtype}, {options.images} pictures, {options.repeats} rounds; {cpu_model()}, "
+          f"{torch.get_num_threads()} threads, torch {torch.__version__}\n")  # fmt: skip
+    print("| images/s | median | lowest | highest | x plain float32, median of rounds |")
+    print("|---|---:|---:|---:|---:|")
     for what, values in found.items():
-        ratio = statistics.median(value / plain for value, plain in zip(values, found["plain loop"], strict=True))
-        shown = f"{ratio:.2f}" if what.startswith("ours") or what.startswith("bare") else ""
+        ratio = statistics.median(
+            value / plain for value, plain in zip(values, found["plain loop, float32"], strict=True)
+        )
+        shown = f"{ratio:.2f}" if what.startswith(("ours", "bare", "plain")) else ""
         print(f"| {what} | {statistics.median(values):.1f} | {min(values):.1f} | {max(values):.1f} | {shown} |")
     limit = statistics.median(found["GEMM, GFLOP/s"]) / operations
     print(f"| limit at the GEMM rate ({operations:.1f} GFLOP an image) | {limit:.1f} | | | |\n")

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from sslbench.probes.loss import ALL, entropy, regular
+from sslbench.probes.loss import ALL, entropy, flushed, regular
 
 
 class BinaryLoss:
@@ -34,7 +34,9 @@ class BinaryLoss:
     def evaluate(self, relative: Tensor) -> tuple[Tensor, Tensor]:
         """Loss and residuals."""
         shortfall = -self._sign * relative
-        return self.weigh(softplus(shortfall)).sum((1, 2), dtype=torch.float64), shortfall.sigmoid() * self._sign
+        return self.weigh(softplus(shortfall)).sum((1, 2), dtype=torch.float64), flushed(
+            shortfall.sigmoid()
+        ) * self._sign
 
     def weigh(self, values: Tensor, part: slice = ALL) -> Tensor:
         """Values times the samples' weights."""

@@ -91,4 +91,3 @@ class Model:
         loss, residual = self.loss.evaluate(logits)
         square = along.double().square().sum(1) + head.double().square().sum((1, 2))
         return Point(along, head, intercept, logits, residual, loss + penalty / 2 * square)
-

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from sslbench.probes.model import Model, Point, Step
+from sslbench.probes.preconditioner import Preconditioner
 
 _SWEEPS = 8
 _CG_STEPS = 30
@@ -16,8 +17,8 @@ class Newton:
     """Alternates Newton steps in the directions' coefficients and in the head's weights; intercepts belong to both.
 
     The directions' Hessian is small and dense. It is kept while it predicts the decrease, extended by a row when a
-    direction is added, and computed anew for a new penalty. The head's is applied, not built: conjugate gradients with its
-    diagonal as preconditioner.
+    direction is added, and computed anew for a new penalty. The head's is applied, not built: preconditioned conjugate
+    gradients.
     """
 
     def __init__(self, model: Model) -> None:
@@ -26,10 +27,14 @@ class Newton:
         self._hessian = torch.zeros(loss.groups, 0, 0, device=device)
         self._cross = torch.zeros(loss.groups, 0, loss.rows, device=device)
         self._stale = True
-        self._inverse: Tensor | None = None
+        self._preconditioner: Preconditioner | None = None
+        self._in_intercept: Tensor | None = None
 
     def settle(self, penalty: float, point: Point, allowed: Tensor) -> Point:
-        """Move until what these coordinates add to the certificate, ||gradient||^2 / (2 penalty), is allowed (G,)."""
+        """Move until neither of these coordinates adds more to the certificate than is allowed (G,).
+
+        Directions and head add ||gradient||^2 / (2 penalty), intercepts the cost of balancing the residuals.
+        """
         limit = penalty * allowed
         for _ in range(_SWEEPS):
             before = point
@@ -37,15 +42,16 @@ class Newton:
             if (gradient.double().square().sum(1) > limit).any():
                 point = self._directions_step(penalty, point, gradient)
             gradient = penalty * point.head - self.model.head_correlate(self.model.loss.weigh(point.residual))
-            if (gradient.double().square().sum((1, 2)) > limit).any():
+            excess = gradient.double().square().sum((1, 2)) > limit
+            if excess.any() or (point is before and (self._imbalance(point) > allowed).any()):
                 point = self._head_step(penalty, point, gradient, limit)
             if point is before:
                 break
         return point
 
     def refresh(self) -> None:
-        """The penalty has changed: compute the Hessian and the head's preconditioner anew when they are needed next."""
-        self._stale, self._inverse = True, None
+        """The penalty has changed: compute the Hessians and the head's preconditioner anew when they are needed next."""
+        self._stale, self._preconditioner, self._in_intercept = True, None, None
 
     def extend(self, residual: Tensor) -> None:
         """A direction was appended: extend the Hessian by its row, with the curvature at residuals (G, r, n)."""
@@ -63,6 +69,17 @@ class Newton:
         if not self._stale:
             self._hessian = torch.bmm(torch.bmm(rotation, self._hessian), rotation.transpose(1, 2))
             self._cross = torch.bmm(rotation, self._cross)
+
+    def _imbalance(self, point: Point) -> Tensor:
+        """What balancing the residuals would add to the certificate, float64 (G,): a Newton step in the intercepts.
+
+        About: the Hessian may be that of an earlier point of the same penalty.
+        """
+        if self._in_intercept is None:
+            self._in_intercept = self.model.loss.intercept_hessian(point.residual)
+        surplus = self.model.loss.weigh(point.residual).sum(2, dtype=torch.float64)
+        added: Tensor = (torch.linalg.solve(self._in_intercept, surplus) * surplus).sum(1)
+        return added
 
     def _compute(self, residual: Tensor) -> None:
         loss, logits = self.model.loss, self.model.directions.logits
@@ -83,7 +100,8 @@ class Newton:
         loss, m = self.model.loss, point.along.shape[1]
         eye = torch.eye(m, dtype=torch.float64, device=gradient.device)
         upper = torch.cat([self._hessian.double() + penalty * eye, self._cross.double()], 2)
-        lower = torch.cat([self._cross.double().transpose(1, 2), loss.intercept_hessian(point.residual)], 2)
+        self._in_intercept = loss.intercept_hessian(point.residual)
+        lower = torch.cat([self._cross.double().transpose(1, 2), self._in_intercept], 2)
         in_intercept = -loss.weigh(point.residual).sum(2, dtype=torch.float64)
         slope = torch.cat([gradient.double(), in_intercept], 1)
         change = -torch.linalg.solve(torch.cat([upper, lower], 1), slope)
@@ -99,14 +117,14 @@ class Newton:
 
     def _head_step(self, penalty: float, point: Point, gradient: Tensor, limit: Tensor) -> Point:
         model, loss = self.model, self.model.loss
-        if self._inverse is None:
-            self._inverse = self._preconditioner(penalty, point.residual)
-        inverse = self._inverse
+        if self._preconditioner is None:
+            self._preconditioner = Preconditioner(model, penalty, point.residual)
+        inverse = self._preconditioner
         slope = torch.cat([gradient, -loss.weigh(point.residual).sum(2, keepdim=True)], 2)
         # Scaled to length one, because float32 would lose the squares of tiny gradients.
         scale = torch.linalg.vector_norm(slope, dim=(1, 2), keepdim=True).clamp_min(1e-30)
         rest, change = -slope / scale, torch.zeros_like(slope)
-        towards = inverse * rest
+        towards = inverse(rest)
         alignment = _inner(rest, towards)
         for _ in range(_CG_STEPS):
             in_head, in_intercept = model.head_curvature(point.residual, towards[..., :-1], towards[..., -1])
@@ -114,21 +132,15 @@ class Newton:
             length = alignment / _inner(towards, image).clamp_min(1e-30)
             change, rest = change + length * towards, rest - length * image
             left = (rest[..., :-1] * scale).double().square().sum((1, 2))
-            if (left < limit / 4).all():
+            if (left < limit / 2).all():
                 break
-            conditioned = inverse * rest
+            conditioned = inverse(rest)
             following = _inner(rest, conditioned)
             towards = conditioned + following / alignment.clamp_min(1e-30) * towards
             alignment = following
         change *= scale
         head, intercept = change[..., :-1], change[..., -1]
         return self._search(penalty, point, Step(None, head, intercept, model.head_logits(head, intercept)))
-
-    def _preconditioner(self, penalty: float, residual: Tensor) -> Tensor:
-        """The inverse (G, r, h + 1) of the diagonal of the Hessian in head weights and intercepts, at residuals (G, r, n)."""
-        diagonal, head = self.model.loss.diagonal(residual), self.model.head
-        by_head = (diagonal.reshape(-1, self.model.rows.n) @ head.features.square().T).view(*diagonal.shape[:2], -1)
-        return 1 / torch.cat([by_head + penalty, diagonal.sum(2, keepdim=True).clamp_min(1e-30)], 2)
 
     def _search(self, penalty: float, point: Point, step: Step) -> Point:
         """The longest of 1, 1/2, 1/4, ... times the step that does not raise the objective beyond its rounding."""

@@ -19,7 +19,7 @@ _STRIDE = 3.3
 # Further apart than this, penalties in between are passed through without being solved to the tolerance.
 _LEAP = 12.0
 _NODES = 4
-_INNER_SHARE = .2
+_INNER_SHARE = 0.2
 _PASSES = 150
 # Passes without progress before a penalty is given up: where directions are added, and where there are none to add.
 _PATIENCE, _PATIENCE_WITHOUT = 15, 3

@@ -99,10 +99,11 @@ class Rows:
         return weights if self._basis is None else weights @ self._basis
 
 
-
 def _sums(part: Tensor, first: int) -> Tensor:
     """Column sums, float64 (d,), of rows from `first` on."""
-    sums = part.sum(0)  # twenty times as fast as in float64, and the features may be shifted by anything near their mean
+    sums = part.sum(
+        0
+    )  # twenty times as fast as in float64, and the features may be shifted by anything near their mean
     if sums.isfinite().all():
         return sums.double()
     bad = (~part.isfinite().all(dim=1)).nonzero()

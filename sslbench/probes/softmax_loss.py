@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sslbench.probes.loss import ALL, entropy, regular
+from sslbench.probes.loss import ALL, entropy, flushed, regular
 
 
 class SoftmaxLoss:
@@ -28,7 +28,7 @@ class SoftmaxLoss:
         """Loss and residuals."""
         others = relative.scatter(1, self._target, -torch.inf)
         top = others.amax(1, keepdim=True).clamp_min_(0)
-        others.sub_(top).exp_()
+        others = flushed(others.sub_(top).exp_())
         mass = others.sum(1, keepdim=True)
         total = mass + (-top).exp()
         loss = torch.where(top > 0, top + total.log(), torch.log1p(mass))
