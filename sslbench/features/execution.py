@@ -49,13 +49,16 @@ class Execution:
 
 @dataclass(frozen=True)
 class _Built:
-    """What was made of a network, the state of its weights then, and what the probes said, by input size and device."""
+    """What was made of a network, the state of its weights then, and what the probes said, by input size and device.
+
+    compiled: by batch size as well; a text is the reason why there is none.
+    """
 
     stamp: tuple[object, ...]
     folded: Network | None
     reason: str
     moved: dict[tuple[object, ...], str]
-    compiled: dict[tuple[object, ...], Network]
+    compiled: dict[tuple[object, ...], Network | str]
 
 
 _BUILT: weakref.WeakKeyDictionary[Network, _Built] = weakref.WeakKeyDictionary()
@@ -81,22 +84,26 @@ def choose_execution(
     if moved := built.moved[key]:
         return Execution("plain", backbone, f"folding BatchNorm changed features: {moved}")
     whole = (batch, *key)
-    compiled = built.compiled.get(whole)
-    if compiled is None:
+    if whole not in built.compiled:
         if reason := _against_compiling(folded, sample, images, device, dtype):
             return Execution("folded", folded, reason)
-        compiled = CompiledNetwork(built.folded)
-        try:
-            compiled.embed(_pictures(backbone, batch, device))
-        except RuntimeError as error:
-            return Execution(
-                "folded", folded, f"not compiled: {type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
-            )
-        built.compiled[whole] = compiled
-    execution = Execution("compiled", replace(backbone, network=compiled), batch=batch)
-    if moved := _difference(execution, backbone, sample[:2], dtype):
-        return Execution("folded", folded, f"compiling changed features: {moved}")
-    return execution
+        built.compiled[whole] = _compile(folded, backbone, sample[:2], batch, dtype)
+    compiled = built.compiled[whole]
+    if isinstance(compiled, str):
+        return Execution("folded", folded, compiled)
+    return Execution("compiled", replace(backbone, network=compiled), batch=batch)
+
+
+def _compile(
+    folded: Backbone, plain: Backbone, sample: Tensor, batch: int, dtype: torch.dtype | None
+) -> Network | str:
+    """The compiled network, or why there is none."""
+    network = CompiledNetwork(folded.network)
+    try:
+        moved = _difference(Execution("compiled", replace(plain, network=network), batch=batch), plain, sample, dtype)
+    except RuntimeError as error:
+        return f"not compiled: {type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
+    return f"compiling changed features: {moved}" if moved else network
 
 
 def _build(network: Network) -> _Built:
