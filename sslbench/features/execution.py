@@ -94,9 +94,7 @@ def choose_execution(
     return Execution("compiled", replace(backbone, network=compiled), batch=batch)
 
 
-def _compile(
-    folded: Backbone, plain: Backbone, sample: Tensor, batch: int, dtype: torch.dtype | None
-) -> Network | str:
+def _compile(folded: Backbone, plain: Backbone, sample: Tensor, batch: int, dtype: torch.dtype | None) -> Network | str:
     """The compiled network, or why there is none."""
     network = CompiledNetwork(folded.network)
     try:

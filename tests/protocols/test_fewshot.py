@@ -90,8 +90,13 @@ def test_draws_ignore_the_global_generators() -> None:
 
 
 # The offset is what a network without centring gives: every feature far from zero compared with its spread.
-@pytest.mark.parametrize(("shot", "offset"), [(1, 0.0), (5, 0.0), (20, 0.0), (5, 300.0)])
-def test_right_answers_equal_a_loop_over_episodes(shot: int, offset: float, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("shot", "offset", "shifted"),
+    [(1, 0.0, False), (5, 0.0, False), (20, 0.0, False), (5, 9.0, False), (5, 300.0, True)],
+)
+def test_right_answers_equal_a_loop_over_episodes(
+    shot: int, offset: float, shifted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(fewshot, "EPISODES", 40)
     labels = targets(40)
     x = features(labels, offset=offset)
@@ -100,6 +105,7 @@ def test_right_answers_equal_a_loop_over_episodes(shot: int, offset: float, monk
     expected = nearest_centroid(x.double().numpy(), episodes, shot)
     assert 5 * 15 / 5 < expected.mean() < 5 * 15
     np.testing.assert_array_equal(protocol.right_answers(Pool([x]), episodes), expected)
+    assert protocol._far(Pool([x]), torch.from_numpy(episodes.rows[0, :, :shot])) is shifted
 
 
 @pytest.mark.parametrize("chunk_bytes", [1, 5 * 20 * 5 * 4 * 7])
