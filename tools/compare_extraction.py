@@ -2,7 +2,8 @@
 
     python tools/compare_extraction.py [--images 64] [--repeats 5] [--arch resnet50] [--size 224] [--dtype bfloat16]
 
-In a type of half the width, the network is compiled first, as in a run long enough for that. Pictures and weights are random, made on the spot. The plain loop runs in a process of its own, because the allocator's
+In a type of half the width the network is compiled first, as in a run long enough for that. Pictures and
+weights are random, made on the spot. The plain loop runs in a process of its own, because the allocator's
 settings belong to a process; both are asked in turn, so that what else the machine does meets both.
 """
 
