@@ -26,7 +26,7 @@ from sslbench.errors import DataError
 from sslbench.features.extract import feature_recipe
 from sslbench.features.pool import Pool
 from sslbench.features.store import FeatureStore
-from sslbench.metrics import METRICS, Score, correct, episode_mean
+from sslbench.metrics import METRICS, Score, correct, episode_mean, voc_map11_resampled
 from sslbench.protocols import protocol_spec
 from sslbench.protocols.base import Episodes, EpisodicProtocol, Labelled, SplitProtocol
 from sslbench.results.record import Record, case_name, dump, pack_paired
@@ -277,11 +277,12 @@ def _run_splits(protocol: SplitProtocol, features: CaseFeatures) -> Outcome:
 
 
 def _paired(dataset: Dataset, decision: npt.NDArray[Any], targets: npt.NDArray[Any]) -> dict[str, Any]:
-    """Which test images were right; nothing for multi-label targets, where average precision has no such images."""
-    if dataset.multi_label:
-        return {}
+    """Which test images were right; for multi-label targets, which no image is right on alone, scores of resamples."""
     items = hashlib.sha256(f"{dataset.splits['test'].images.fingerprint}|".encode())
     items.update(np.ascontiguousarray(targets, dtype="<i8").tobytes())
+    if dataset.multi_label:
+        _, resampled = voc_map11_resampled(decision, targets)
+        return pack_paired("resamples", resampled, items.hexdigest()[:16], images=len(targets))
     # The paired test of mean per-class accuracy resamples within classes, so it needs them.
     classes = {"targets": base64.b64encode(targets.astype("<u2").tobytes()).decode()}
     extra = classes if dataset.metric == "mean_per_class" else {}

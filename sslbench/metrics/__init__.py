@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from sslbench.metrics.classification import correct, mean_per_class, top1
 from sslbench.metrics.episodes import episode_mean
-from sslbench.metrics.multilabel import voc_map11
+from sslbench.metrics.multilabel import voc_map11, voc_map11_resampled
 from sslbench.metrics.score import Score
 
 METRICS: Mapping[str, Callable[[NDArray[Any], NDArray[Any]], Score]] = MappingProxyType(
@@ -18,4 +18,4 @@ METRICS: Mapping[str, Callable[[NDArray[Any], NDArray[Any]], Score]] = MappingPr
 )
 """The metrics a data set can name; each takes decision values (N, K) and targets and returns a Score."""
 
-__all__ = ["METRICS", "Score", "correct", "episode_mean", "mean_per_class", "top1", "voc_map11"]
+__all__ = ["METRICS", "Score", "correct", "episode_mean", "mean_per_class", "top1", "voc_map11", "voc_map11_resampled"]

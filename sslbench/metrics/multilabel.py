@@ -25,8 +25,7 @@ def voc_map11(scores: NDArray[Any], targets: NDArray[Any]) -> Score:
     the thresholds are the floats of np.linspace, so a recall of 3/10 does not reach t = 0.30000000000000004. Items
     with equal scores enter the curve together.
 
-    The standard error is the standard deviation over 200 bootstrap resamples of the items (seeded, so equal inputs
-    give equal scores); a class that has no positive in a resample is left out of that resample's mean. ``ci95`` is
+    The standard error is the standard deviation over the 200 bootstrap resamples of `voc_map11_resampled`. ``ci95`` is
     value +- 1.96 stderr, clipped to [0, 100], and not the bootstrap percentiles: 200 resamples suffice for a standard
     error but not for the 2.5 % and 97.5 % points (Efron and Tibshirani, "An Introduction to the Bootstrap", 1993,
     chapters 6 and 19), and the largest precision in a resample is biased upwards, which would shift percentiles
@@ -39,6 +38,18 @@ def voc_map11(scores: NDArray[Any], targets: NDArray[Any]) -> Score:
     Raises:
         ValueError: empty input, wrong shapes, a score that is not finite, a target other than 1, 0 and -1, or a class
             without positives, whose AP is undefined.
+    """
+    value, means = voc_map11_resampled(scores, targets)
+    stderr = float(means[~np.isnan(means)].std(ddof=1))
+    return Score(value, stderr, (max(0.0, value - Z95 * stderr), min(100.0, value + Z95 * stderr)), n=len(scores))
+
+
+def voc_map11_resampled(scores: NDArray[Any], targets: NDArray[Any]) -> tuple[float, NDArray[np.float64]]:
+    """`voc_map11`'s value, and that of each of 200 bootstrap resamples of the items, (200,), in percent.
+
+    The resamples are seeded and depend on the number of items alone, so those of two score matrices are of the same
+    items, and their differences are a paired bootstrap. A class that has no positive in a resample is left out of that
+    resample's mean, which is nan if no class has one. Arguments and errors are those of `voc_map11`.
     """
     scores, targets = finite_rows(scores, "scores"), np.asarray(targets)
     n, k = scores.shape
@@ -60,13 +71,11 @@ def voc_map11(scores: NDArray[Any], targets: NDArray[Any]) -> Score:
         per_class.append(_average_precisions(scores[kept, c], positive[kept, c], counts[kept]))
     aps = np.stack(per_class)
 
-    value = 100 * float(aps[:, 0].mean())
     resampled = aps[:, 1:]
-    defined = ~np.isnan(resampled)
-    usable = defined.any(axis=0)
-    means = np.nansum(resampled[:, usable], axis=0) / defined[:, usable].sum(axis=0)
-    stderr = 100 * float(means.std(ddof=1))
-    return Score(value, stderr, (max(0.0, value - Z95 * stderr), min(100.0, value + Z95 * stderr)), n=n)
+    defined = (~np.isnan(resampled)).sum(axis=0)
+    sums = np.nansum(resampled, axis=0)
+    means = np.divide(sums, defined, out=np.full(_RESAMPLES, np.nan), where=defined > 0)
+    return 100 * float(aps[:, 0].mean()), 100 * means
 
 
 def _average_precisions(

@@ -51,7 +51,7 @@ def softmax_path(
         sample_weight: (n,), not negative; 1 by default.
         memory: bytes to plan for, by default 4 GiB on the CPU and what is free on a GPU. Features that take more than
             half of it as float32 are streamed from where they are. The peak is about 4 bytes times
-            n d (nothing if streamed) + 40 Mi + 16 Ki d + (D + 16) k (n + d) + 160 n + 2 L k d,
+            n d (nothing if streamed) + 40 Mi + 16 Ki d + (D + 16) k (n + d) + 160 n + 40 Ki k + 2 L k d,
             where D, the number of directions held, is 18, or as few as 9 for their share to fit in the other half.
         start: a solution to begin from.
 

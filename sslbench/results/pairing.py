@@ -8,7 +8,7 @@ import numpy as np
 
 from sslbench.errors import RecordError
 from sslbench.results.record import Record, unpack_paired
-from sslbench.results.statistics import PairedComparison, mcnemar, paired_bootstrap, paired_t
+from sslbench.results.statistics import PairedComparison, mcnemar, paired_bootstrap, paired_resamples, paired_t
 
 
 def compare_records(new: Record, base: Record) -> PairedComparison:
@@ -20,6 +20,9 @@ def compare_records(new: Record, base: Record) -> PairedComparison:
     outcomes, base_outcomes = unpack_paired(new.paired), unpack_paired(base.paired)
     if new.paired["kind"] == "episodes":
         return paired_t(outcomes / new.paired["per_episode"], base_outcomes / base.paired["per_episode"])
+    if new.paired["kind"] == "resamples":
+        difference = new.main.value - base.main.value
+        return paired_resamples(outcomes, base_outcomes, difference, new.paired["images"])
     if new.main_score != "mean_per_class":
         return mcnemar(outcomes, base_outcomes)
     targets = np.frombuffer(base64.b64decode(new.paired["targets"]), dtype="<u2")
@@ -38,7 +41,7 @@ def check_pair(new: Record, base: Record) -> None:
     _same(pair, "main score", new.main_score, base.main_score)
     _same(pair, "kind of outcomes", new.paired.get("kind"), base.paired.get("kind"))
     kind = new.paired.get("kind")
-    if kind not in ("correct", "episodes"):
+    if kind not in ("correct", "episodes", "resamples"):
         raise RecordError(f"{pair}: {new.main_score} has no outcomes of single items (kind {kind!r})")
     _same(pair, "digest of the test items", new.paired["items"], base.paired["items"])
     _same(pair, "number of test items", new.paired["n"], base.paired["n"])

@@ -100,18 +100,22 @@ def dump(data: Any) -> bytes:
     return (json.dumps(data, indent=1, sort_keys=True, allow_nan=False) + "\n").encode()
 
 
+_STORED = {"correct": "u1", "episodes": "u1", "resamples": "<f4"}
+
+
 def pack_paired(kind: str, outcomes: npt.NDArray[Any], items: str, **extra: Any) -> dict[str, Any]:
     """Store per-item outcomes compactly.
 
-    kind: `correct` (bool (N,), one bit each) or `episodes` (uint8 (E,), right answers of `per_episode` queries).
+    kind: `correct` (bool (N,), one bit each), `episodes` (uint8 (E,), right answers of `per_episode` queries) or
+    `resamples` (float32 (R,), the score on bootstrap resamples that depend on the test items alone).
     items: digest of the test items or episode draws; two records are paired only when it is equal.
     """
-    raw = np.packbits(outcomes.astype(bool)) if kind == "correct" else outcomes.astype(np.uint8)
+    raw = np.packbits(outcomes.astype(bool)) if kind == "correct" else outcomes.astype(_STORED[kind])
     data = base64.b64encode(raw.tobytes()).decode()
     return {"kind": kind, "n": int(outcomes.size), "items": items, "data": data, **extra}
 
 
 def unpack_paired(paired: dict[str, Any]) -> npt.NDArray[Any]:
-    """The inverse of `pack_paired`: bool (N,) or uint8 (E,)."""
-    raw = np.frombuffer(base64.b64decode(paired["data"]), dtype=np.uint8)
+    """The inverse of `pack_paired`: bool (N,), uint8 (E,) or float32 (R,)."""
+    raw = np.frombuffer(base64.b64decode(paired["data"]), dtype=_STORED[paired["kind"]])
     return np.unpackbits(raw, count=paired["n"]).astype(bool) if paired["kind"] == "correct" else raw

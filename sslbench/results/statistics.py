@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sslbench.metrics.classification import wilson_interval
+from sslbench.metrics.score import Z95
 
 _ROUNDING = 1e-9
 """Percentage points below which two means of the same items differ only by floating-point rounding."""
@@ -29,7 +30,7 @@ class PairedComparison:
     p_worse: float  # one-sided: H1 "new is worse than base"
     p_two_sided: float
     n: int
-    test: str  # "mcnemar-exact", "paired-t" or "paired-bootstrap"
+    test: str  # "mcnemar-exact", "paired-t", "paired-bootstrap" or "paired-resamples"
 
 
 def mcnemar(new_correct: NDArray[np.bool_], base_correct: NDArray[np.bool_]) -> PairedComparison:
@@ -174,6 +175,45 @@ def paired_bootstrap(
         p_two_sided=min(1.0, 2 * min(p_worse, p_better)),
         n=new.size,
         test="paired-bootstrap",
+    )
+
+
+def paired_resamples(
+    new: NDArray[np.floating[Any]], base: NDArray[np.floating[Any]], difference: float, n: int
+) -> PairedComparison:
+    """Compare two scores of ``n`` items by their values on the same bootstrap resamples of the items.
+
+    The standard deviation of the values' differences over the resamples is the standard error of the difference (Efron and
+    Tibshirani, "An Introduction to the Bootstrap", 1993, chapters 6 and 10); ``ci95`` and the p-values are those of a normal
+    deviate. With the 200 resamples of `voc_map11_resampled` that standard error is itself known to about 5 %.
+
+    Args:
+        new, base: (R,) the scores on resample 1 to R, in percent; nan where no class has a positive item.
+        difference: new - base on the items themselves, in percentage points.
+
+    Raises:
+        ValueError: different lengths, or fewer than 2 resamples with a score.
+    """
+    from scipy.stats import norm
+
+    new, base = np.asarray(new, dtype=np.float64), np.asarray(base, dtype=np.float64)
+    _same_length(new, base, "new", "base")
+    differences = new - base
+    differences = differences[~np.isnan(differences)]
+    if differences.size < 2:
+        raise ValueError(f"expected at least 2 resamples with a score, got {differences.size}")
+    stderr = float(differences.std(ddof=1))
+    if stderr < _ROUNDING:
+        equal = abs(difference) < _ROUNDING
+        p_worse = 1.0 if equal else float(difference > 0)
+        return PairedComparison(difference, (difference, difference), p_worse, float(equal), n, "paired-resamples")
+    return PairedComparison(
+        difference=difference,
+        ci95=(difference - Z95 * stderr, difference + Z95 * stderr),
+        p_worse=float(norm.cdf(difference / stderr)),
+        p_two_sided=2 * float(norm.sf(abs(difference) / stderr)),
+        n=n,
+        test="paired-resamples",
     )
 
 

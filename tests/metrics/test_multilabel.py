@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import precision_recall_curve
 
-from sslbench.metrics import voc_map11
+from sslbench.metrics import voc_map11, voc_map11_resampled
 from sslbench.metrics.multilabel import _average_precisions
 
 
@@ -82,6 +82,32 @@ def test_stderr_is_that_of_an_explicit_bootstrap():
         resampled.append(reference_map11(scores[rows], targets[rows]))
     # 200 resamples know a standard deviation to about 1/sqrt(2 * 200) = 5 %.
     assert voc_map11(scores, targets).stderr == pytest.approx(np.std(resampled), rel=0.2)
+
+
+def test_resamples_of_two_backbones_are_of_the_same_items():
+    """Column r is the reference on the rows of resample r, whatever the scores."""
+    first, targets = multilabel(11, 50, 3)
+    second = first + np.random.default_rng(12).normal(size=first.shape)
+    counts = np.random.default_rng(2007).multinomial(50, np.full(50, 1 / 50), size=200)
+    for scores in (first, second):
+        value, resampled = voc_map11_resampled(scores, targets)
+        assert (value, len(resampled)) == (voc_map11(scores, targets).value, 200)
+        for r in range(0, 200, 20):
+            rows = np.repeat(np.arange(50), counts[r])
+            present = targets[rows].any(axis=0)
+            expected = reference_map11(scores[rows][:, present], targets[rows][:, present])
+            assert resampled[r] == pytest.approx(expected, abs=1e-10)
+
+
+def test_a_resample_without_any_positive_has_no_value():
+    targets = np.zeros((30, 2), dtype=np.int64)
+    targets[3] = 1
+    scores = np.random.default_rng(0).normal(size=(30, 2))
+    _, resampled = voc_map11_resampled(scores, targets)
+    lost = np.random.default_rng(2007).multinomial(30, np.full(30, 1 / 30), size=200)[:, 3] == 0
+    assert 0.2 < lost.mean() < 0.5
+    np.testing.assert_array_equal(np.isnan(resampled), lost)
+    assert voc_map11(scores, targets).stderr == pytest.approx(np.nanstd(resampled, ddof=1))
 
 
 def test_resamples_are_whole_data_sets():

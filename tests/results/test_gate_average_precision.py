@@ -1,0 +1,46 @@
+"""A dataset of several labels a picture goes through the gate like any other."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sslbench.config import Settings
+from sslbench.datasets import registry
+from sslbench.errors import RecordError
+from sslbench.results.gate import GateConfig, gate
+from sslbench.results.pairing import compare_records
+from sslbench.runner import Case, Runner
+from sslbench.tasks import Task
+
+
+def test_average_precision_is_compared_on_the_same_resamples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = registry.dataset_spec("digits")
+
+    def load(settings: Settings):
+        digits = spec.load(settings)
+        splits = {
+            name: replace(split, targets=np.stack([split.targets == 3, split.targets % 2], axis=1).astype(np.int64))
+            for name, split in digits.splits.items()
+        }
+        return replace(digits, name="threes-and-odds", classes=("three", "odd"), splits=splits, metric="voc_map11")
+
+    named = replace(spec, name="threes-and-odds", loader=load, metric="voc_map11", num_classes=2)
+    monkeypatch.setitem(registry._SPECS, named.name, named)
+    runner = Runner(Settings(cache_dir=tmp_path))
+    task = Task("linear", named.name)
+    good, bad = (runner.prepare(Case(name, task)).execute() for name in ("pixels", "colour-histogram"))
+    assert good.paired["kind"] == "resamples"
+    (worse,) = gate([bad], [good], GateConfig())
+    assert worse.failed and worse.comparison is not None
+    assert worse.comparison.test == "paired-resamples"
+    assert worse.comparison.n == good.paired["images"] == good.main.n
+    assert worse.comparison.difference == pytest.approx(bad.main.value - good.main.value)
+    (same,) = gate([good], [good], GateConfig())
+    assert not same.failed
+    earlier = replace(good, paired={})
+    with pytest.raises(RecordError, match="kind of outcomes differs .*rerun the baseline"):
+        compare_records(bad, earlier)
