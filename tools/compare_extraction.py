@@ -1,10 +1,10 @@
 """Extraction beside the loop that one would write: images a second, ratios, and the machine's own limits.
 
-    python tools/compare_extraction.py [--images 64] [--repeats 5] [--arch resnet50] [--size 224] [--dtype bfloat16]
+    python tools/compare_extraction.py [--images 64] [--repeats 5] [--arch resnet50] [--size 224] [--dtype bfloat16] [--long]
 
-In a type of half the width the network is compiled first, as in a run long enough for that. Pictures and
-weights are random, made on the spot. The plain loop runs in a process of its own, because the allocator's
-settings belong to a process; both are asked in turn, so that what else the machine does meets both.
+With --long the network is compiled first where that pays in a run long enough. Pictures and weights are random, made on
+the spot. The plain loop runs in a process of its own, because the allocator's settings belong to a process; both are
+asked in turn, so that what else the machine does meets both.
 """
 
 from __future__ import annotations
@@ -34,7 +34,6 @@ from sslbench.features.extract import CPU_BATCH, DTYPES, extract_features
 from sslbench.features.pictures import Pictures
 
 GEMM_SIZE = 2048
-# More than the longest run that compiling would not pay for.
 MANY = 10**7
 
 
@@ -90,9 +89,11 @@ def plain_process(pipe: Connection, name: str, paths: list[Path]) -> None:
         pipe.send((rate(len(paths), lambda dtype=dtype: run(dtype)), got[0]))
 
 
-def our_rates(backbone: Backbone, source: ImageSource, pictures: Pictures, dtype: str) -> dict[str, float]:
+def our_rates(
+    backbone: Backbone, source: ImageSource, pictures: Pictures, dtype: str, *, long: bool
+) -> dict[str, float]:
     """The rates of one round; the first one fills `pictures`."""
-    count, images = len(source), len(source) if dtype == "float32" else MANY
+    count, images = len(source), MANY if long else len(source)
     with torch.inference_mode(), torch.autocast("cpu", DTYPES[dtype], enabled=dtype != "float32"):
         execution = choose_execution(backbone, images=images, batch=CPU_BATCH, device="cpu", dtype=DTYPES[dtype])
         first = source.read(0, min(CPU_BATCH, count))
@@ -141,6 +142,7 @@ def main() -> None:
     parser.add_argument(
         "--dtype", choices=DTYPES, default="float32", help="of ours; the plain loop is asked in float32 too"
     )
+    parser.add_argument("--long", action="store_true", help="as in a run long enough to compile the network for")
     options = parser.parse_args()
     name = f"random-init:{options.arch}?size={options.size}"
     found: dict[str, list[float]] = {}
@@ -153,7 +155,7 @@ def main() -> None:
         process.start()
         backbone, source = load_backbone(name), source_of(paths)
         pictures = Pictures(Path(folder) / "kept", 1 << 32)
-        our_rates(backbone, source, pictures, options.dtype)
+        our_rates(backbone, source, pictures, options.dtype, long=options.long)
         features = extract_features(backbone, source, dtype=options.dtype)
         for _ in range(options.repeats):
             measured = {}
@@ -161,7 +163,7 @@ def main() -> None:
                 ours.send(dtype)
                 measured[f"plain loop, {dtype}"], expected = ours.recv()
             by_pil, by_tensors, apart = decode_rates(backbone, paths)
-            measured |= our_rates(backbone, source, pictures, options.dtype)
+            measured |= our_rates(backbone, source, pictures, options.dtype, long=options.long)
             measured |= {"decode a core, PIL": by_pil, "decode a core": by_tensors}
             for what, value in measured.items():
                 found.setdefault(what, []).append(value)

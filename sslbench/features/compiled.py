@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from sslbench.backbones.backbone import Network
 
-# 15 s for the 53 convolutions of a ResNet-50 on two cores (docs/extraction.md). The gain in bfloat16 has been measured on
-# one processor only, as 0.29 of the time a picture, hence a lower figure and a margin.
-SECONDS_A_LAYER = 0.3
-GAIN = 0.15
+# 28 s for the 54 layers of a ResNet-50 on two cores, the compiler's first run included (docs/extraction.md).
+SECONDS_A_LAYER = 0.5
+# Of the time a picture, folded: 0.08 in float32 with AVX-512 and none without; in bfloat16 0.29 and 0.36 on two processors.
+GAIN = {None: 0.07, torch.bfloat16: 0.25, torch.float16: 0.15}
 MARGIN = 2.0
 
 
@@ -40,11 +40,8 @@ class CompiledNetwork(Network):
 
 def obstacle(dtype: torch.dtype | None) -> str:
     """Why nothing should be compiled on this machine, or an empty text. dtype: of autocast."""
-    if dtype is None:
-        # Measured: with the allocator keeping blocks, folded and compiled networks run equally fast (docs/extraction.md).
-        return "in float32 it gains nothing"
     if not has_fast(dtype):
-        return f"the processor has no {dtype} arithmetic"
+        return f"the processor has no {dtype} arithmetic" if dtype else "in float32 it gains nothing on this processor"
     return "" if has_compiler() else f"there is no C++ compiler ({' or '.join(_compilers())})"
 
 
@@ -57,19 +54,23 @@ def _compilers() -> list[str]:
     return shlex.split(os.environ.get("CXX", ""))[:1] or ["g++", "clang++"]
 
 
-def has_fast(dtype: torch.dtype) -> bool:
-    """Whether the processor multiplies in this type instead of converting."""
-    asked = {torch.bfloat16: ("avx512_bf16", "amx_bf16"), torch.float16: ("avx512_fp16", "amx_fp16")}
+def has_fast(dtype: torch.dtype | None) -> bool:
+    """Whether the processor multiplies in this type instead of converting; for None, float32, in registers of 512 bits."""
+    asked = {
+        None: ("avx512_f",),
+        torch.bfloat16: ("avx512_bf16", "amx_bf16"),
+        torch.float16: ("avx512_fp16", "amx_fp16"),
+    }
     # Torch before 2.8 does not tell; then nothing is compiled.
     found: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
     return any(found.get(name, False) for name in asked.get(dtype, ()))
 
 
-def pays(network: Network, sample: Tensor, images: int) -> bool:
+def pays(network: Network, sample: Tensor, images: int, dtype: torch.dtype | None) -> bool:
     """Whether compiling wins its cost back over so many images, from the time that `sample` takes (run twice)."""
     network.embed(sample)
     start = time.perf_counter()
     network.embed(sample)
-    saved = GAIN * images * (time.perf_counter() - start) / len(sample)
+    saved = GAIN[dtype] * images * (time.perf_counter() - start) / len(sample)
     layers = sum(isinstance(part, nn.Conv2d | nn.Linear) for part in network.module.modules())
     return saved > MARGIN * SECONDS_A_LAYER * layers

@@ -124,7 +124,7 @@ def _against_compiling(folded: Backbone, sample: Tensor, images: int, device: st
         return f"not compiled: {reason}"
     if images < SHORT_RUN:
         return "not compiled: the run is too short"
-    return "" if pays(folded.network, sample, images) else "not compiled: the run is too short"
+    return "" if pays(folded.network, sample, images, dtype) else "not compiled: the run is too short"
 
 
 def _pictures(backbone: Backbone, count: int, device: str) -> Tensor:

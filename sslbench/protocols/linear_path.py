@@ -13,7 +13,7 @@ from sslbench.protocols.base import Labelled, Predictor
 from sslbench.protocols.linear_solver import Decisions, LinearSolver
 
 # On the CPU, where features are memory-mapped and a copy of large ones is not worth its memory.
-_CPU_MEMORY = 1 << 30
+_CPU_MEMORY = 1 << 29
 
 
 class PathSolver(LinearSolver):

@@ -89,24 +89,30 @@ def test_a_folding_that_changes_features_is_not_used(resnet: Backbone, monkeypat
 
 
 def test_nothing_is_compiled_where_it_gains_nothing(resnet: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert chosen(resnet).reason == "not compiled: in float32 it gains nothing"
     with monkeypatch.context() as patched:
         patched.setattr(execution, "obstacle", lambda dtype: "")
         assert chosen(resnet, images=100).reason == "not compiled: the run is too short"
     monkeypatch.setattr(torch.cpu, "get_capabilities", dict, raising=False)
+    assert chosen(resnet).reason == "not compiled: in float32 it gains nothing on this processor"
     with torch.autocast("cpu", torch.bfloat16):
         got = chosen(resnet, dtype=torch.bfloat16)
     assert (got.name, got.reason) == ("folded", "not compiled: the processor has no torch.bfloat16 arithmetic")
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True}, raising=False)
     assert compiled.has_fast(torch.bfloat16)
     assert not compiled.has_fast(torch.float16)
+    assert not compiled.has_fast(None)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_f": True}, raising=False)
+    assert compiled.has_fast(None)
+    assert not compiled.has_fast(torch.bfloat16)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True}, raising=False)
     monkeypatch.setenv("CXX", "no-such-compiler -O2")
     assert compiled.obstacle(torch.bfloat16) == "there is no C++ compiler (no-such-compiler)"
 
 
 @pytest.mark.parametrize(("images", "expected"), [(1_000, False), (10**9, True)])
 def test_only_a_long_run_pays_for_compiling(images: int, expected: bool, resnet: Backbone) -> None:
-    assert compiled.pays(resnet.network, torch.rand(2, 3, 32, 32), images) is expected
+    for dtype in (None, torch.bfloat16, torch.float16):
+        assert compiled.pays(resnet.network, torch.rand(2, 3, 32, 32), images, dtype) is expected
 
 
 def test_a_compiler_that_fails_leaves_the_folded_network(resnet: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,10 +154,13 @@ def test_the_key_tells_fast_from_exact_and_keeps_earlier_exact_files(
     assert set(exact) == {"backbone", "pooling", "preprocessing", "dtype", "images", "version"}
 
 
-def test_the_store_remembers_what_ran(tmp_path: Path, resnet: Backbone, make_source: MakeSource) -> None:
+def test_the_store_remembers_what_ran(
+    tmp_path: Path, resnet: Backbone, make_source: MakeSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
     source = make_source()
     settings = Settings(cache_dir=tmp_path, device="cpu")
-    told = "folded (not compiled: in float32 it gains nothing)"
+    monkeypatch.setattr(torch.cpu, "get_capabilities", dict, raising=False)
+    told = "folded (not compiled: in float32 it gains nothing on this processor)"
     assert FeatureStore(settings).get(resnet, source).execution == told
     again = FeatureStore(settings).get(resnet, source)
     assert (again.execution, again.seconds) == (told, 0.0)

@@ -42,5 +42,5 @@ def test_average_precision_is_compared_on_the_same_resamples(tmp_path: Path, mon
     (same,) = gate([good], [good], GateConfig())
     assert not same.failed
     earlier = replace(good, paired={})
-    with pytest.raises(RecordError, match="kind of outcomes differs .*rerun the baseline"):
+    with pytest.raises(RecordError, match=r"kind of outcomes differs .*rerun the baseline"):
         compare_records(bad, earlier)
