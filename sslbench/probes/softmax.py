@@ -52,7 +52,7 @@ def softmax_path(
         memory: bytes to plan for, by default 4 GiB on the CPU and what is free on a GPU. Features that take more than
             half of it as float32 are streamed from where they are. The peak is about 4 bytes times
             n d (nothing if streamed) + 40 Mi + 16 Ki d + (D + 16) k (n + d) + 160 n + 40 Ki k + 2 L k d,
-            where D, the number of directions held, is 18, or as few as 9 for their share to fit in the other half.
+            where D, the number of directions held, is 18, or as few as 9 for their share to fit in a quarter of it.
         start: a solution to begin from.
 
     Raises DataError for what cannot be used and FeatureError for features that are not finite.

@@ -64,7 +64,7 @@ def solve_path(
     rows.to_row_space()
     solver: PathSolver | DenseSolver
     row_bytes = 4 * loss.groups * loss.rows * (rows.n + rows.d)
-    directions = min(_MOST_DIRECTIONS, max(_FEWEST_DIRECTIONS, _budget(rows.device, memory) // 2 // row_bytes))
+    directions = min(_MOST_DIRECTIONS, max(_FEWEST_DIRECTIONS, _budget(rows.device, memory) // 4 // row_bytes))
     solver = DenseSolver(rows, loss, tol) if is_small(rows, loss) else PathSolver(Model(rows, loss, directions), tol)
     mean = rows.mean.double()
     if start is not None:
