@@ -174,6 +174,9 @@ class PreparedCase:
         record = run.read(self.case.name) if run is not None else None
         if run is None or record is None or record.key != self.key or not run.samples_sound(record):
             return None
+        # Records of several labels had nothing to pair at first.
+        if not record.paired:
+            return None
         reference = find_reference(self.case.backbone, record.task, record.main, record.hyperparameters)
         fresh = {**record.to_json(), "reference": reference, "verdict": verdict(record.main, reference)}
         return Record.from_json(fresh)

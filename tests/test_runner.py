@@ -136,6 +136,14 @@ def test_scores_are_those_of_the_stored_decisions(spy, settings, tmp_path):
     assert run.read(record.case) == record
 
 
+def test_a_record_without_outcomes_to_pair_is_not_resumed(spy, settings, tmp_path):
+    run = Run(tmp_path / "run")
+    record = prepare(settings, KNN, run).execute()
+    assert prepare(settings, KNN, run).resume() == record
+    run.write(replace(record, paired={}))
+    assert prepare(settings, KNN, run).resume() is None
+
+
 def test_the_metric_of_the_dataset_is_the_main_score(spy, settings):
     spy.metric = "mean_per_class"
     assert prepare(settings, KNN).execute().main_score == "mean_per_class"

@@ -87,7 +87,7 @@ def choose_execution(
     if whole not in built.compiled:
         if reason := _against_compiling(folded, sample, images, device, dtype):
             return Execution("folded", folded, reason)
-        built.compiled[whole] = _compile(folded, backbone, sample[:2], batch, dtype)
+        built.compiled[whole] = _compile(folded, backbone, sample[: min(2, batch)], batch, dtype)
     compiled = built.compiled[whole]
     if isinstance(compiled, str):
         return Execution("folded", folded, compiled)
@@ -97,10 +97,12 @@ def choose_execution(
 def _compile(folded: Backbone, plain: Backbone, sample: Tensor, batch: int, dtype: torch.dtype | None) -> Network | str:
     """The compiled network, or why there is none."""
     network = CompiledNetwork(folded.network)
+    whole = _pictures(plain, batch, sample.device.type)
     try:
-        moved = _difference(Execution("compiled", replace(plain, network=network), batch=batch), plain, sample, dtype)
+        network.embed(whole)
     except RuntimeError as error:
         return f"not compiled: {type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
+    moved = _difference(Execution("compiled", replace(plain, network=network), batch=batch), plain, sample, dtype)
     return f"compiling changed features: {moved}" if moved else network
 
 

@@ -34,9 +34,8 @@ class BinaryLoss:
     def evaluate(self, relative: Tensor) -> tuple[Tensor, Tensor]:
         """Loss and residuals."""
         shortfall = -self._sign * relative
-        return self.weigh(softplus(shortfall)).sum((1, 2), dtype=torch.float64), flushed(
-            shortfall.sigmoid()
-        ) * self._sign
+        size = flushed(shortfall.sigmoid())
+        return self.weigh(softplus(shortfall)).sum((1, 2), dtype=torch.float64), size * self._sign
 
     def weigh(self, values: Tensor, part: slice = ALL) -> Tensor:
         """Values times the samples' weights."""

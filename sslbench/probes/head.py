@@ -29,7 +29,9 @@ class Head:
         self.vectors = vectors[:SIZE].contiguous()
         self.size = len(self.vectors)
         self.features = rows.forward(self.vectors)
-        within = torch.linalg.vector_norm(self.features, dim=1, dtype=torch.float64).square() / rows.n
+        # One after the other, because the norm makes a float64 copy first.
+        norms = [torch.linalg.vector_norm(feature, dtype=torch.float64) for feature in self.features]
+        within = torch.stack(norms).square() / rows.n
         self.largest = float(within.max())
         self.tail = Tail(vectors[self.size :], variances[self.size :], rows, rows.energy / rows.n - float(within.sum()))
 

@@ -37,7 +37,8 @@ class Rows:
         energy = torch.zeros((), dtype=torch.float64, device=device)
         self._data = None if data is None else data.sub_(self._mean)
         for _, part in self._chunks():
-            energy += torch.linalg.vecdot(part, part).sum(dtype=torch.float64)
+            for piece in torch.split(part, source.chunk_rows):  # whose squares are a copy
+                energy += torch.linalg.vecdot(piece, piece).sum(dtype=torch.float64)
         self.energy = float(energy)
         self._basis: Tensor | None = None
 
@@ -101,9 +102,8 @@ class Rows:
 
 def _sums(part: Tensor, first: int) -> Tensor:
     """Column sums, float64 (d,), of rows from `first` on."""
-    sums = part.sum(
-        0
-    )  # twenty times as fast as in float64, and the features may be shifted by anything near their mean
+    # Twenty times as fast as in float64, and the features may be shifted by anything near their mean.
+    sums = part.sum(0)
     if sums.isfinite().all():
         return sums.double()
     bad = (~part.isfinite().all(dim=1)).nonzero()

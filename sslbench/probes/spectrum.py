@@ -27,4 +27,5 @@ def leading_directions(rows: Rows, count: int) -> tuple[Tensor, Tensor]:
     variances, rotation = torch.linalg.eigh((coordinates @ coordinates.T).double())
     rows.work.flops += 10.0 * len(sample) * rows.d * trial
     vectors = rotation.float().flip(1)[:, :count].T @ basis
-    return vectors.contiguous(), (variances.flip(0)[:count] / len(sample)).float()
+    # Rounding makes zeros negative.
+    return vectors.contiguous(), (variances.flip(0)[:count] / len(sample)).float().clamp_min(0)

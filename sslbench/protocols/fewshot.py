@@ -7,7 +7,6 @@ import hashlib
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
 
 from sslbench.errors import DataError
 from sslbench.features.pool import Pool
@@ -20,6 +19,9 @@ EPISODES = 600
 DRAW_SEED = 0
 # Queries held at a time, on the CPU what stays in its caches and on a GPU what keeps it busy.
 CHUNK_BYTES = (12 << 20, 256 << 20)
+# Distances do not depend on the origin; float32 does. Where an episode's centroids lie farther from the origin than so many
+# times their spread its queries are shifted; below that float32 loses 1e-5 of a distance, and a pass over all queries is spared.
+FAR = 100.0
 
 
 class FewShot(EpisodicProtocol):
@@ -64,7 +66,6 @@ class FewShot(EpisodicProtocol):
         queries = rows[:, :, self.shot :].flatten(1, 2).contiguous()
         step = max(1, CHUNK_BYTES[pool.device.type == "cuda"] // (WAY * QUERY * pool.width * 4))
         memory = torch.empty(min(step, len(rows)) * WAY * QUERY, pool.width, device=pool.device)
-        far = self._far(pool, support[:WAY])
         nearest = []
         for first in range(0, len(rows), step):
             # The sums are shot times the centroids, and so are all terms: no pass over them for a division.
@@ -72,23 +73,14 @@ class FewShot(EpisodicProtocol):
             origin = centroids.mean(dim=1, keepdim=True)
             centroids -= origin
             origin /= self.shot
+            spread = centroids.square().sum(-1)
+            far = origin.square().sum(-1) > FAR**2 * spread.mean(dim=1, keepdim=True) / self.shot**2
+            shift = torch.where(far[..., None], origin, 0.0)
             x = pool.rows(queries[first : first + step], out=memory)
-            offset = centroids.square().sum(-1) / (2 * self.shot)
-            if far:
-                x -= origin
-            else:
-                offset += (centroids * origin).sum(-1)
+            if far.any():
+                x -= shift
+            offset = spread / (2 * self.shot) + (centroids * (origin - shift)).sum(-1)
             # Half the squared distance but for the query's own square, which is the same for every centroid.
             distance = offset[..., None] - torch.bmm(centroids, x.transpose(1, 2))
             nearest.append(distance.argmin(dim=1).to(torch.int8))
         return torch.cat(nearest).cpu().numpy()
-
-    def _far(self, pool: Pool, support: Tensor) -> bool:
-        """Whether an episode's centroids lie so far from the origin that queries have to be shifted first.
-
-        Distances do not depend on the origin; float32 does. At a hundred times the centroids' spread it loses 1e-5 of
-        a distance, and below that a pass over all queries is spared.
-        """
-        centroids = pool.sums(support).double() / self.shot
-        origin = centroids.mean(dim=0)
-        return bool(origin.square().sum() > 1e4 * (centroids - origin).square().sum(-1).mean())

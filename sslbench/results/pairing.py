@@ -12,7 +12,7 @@ from sslbench.results.statistics import PairedComparison, mcnemar, paired_bootst
 
 
 def compare_records(new: Record, base: Record) -> PairedComparison:
-    """Compare the main scores item by item; the difference is new - base in percentage points.
+    """Compare the main scores on the same items; the difference is new - base in percentage points.
 
     Raises RecordError as `check_pair` does.
     """
@@ -39,12 +39,14 @@ def check_pair(new: Record, base: Record) -> None:
     for ingredient in ("id", "version", "fingerprint"):
         _same(pair, f"task {ingredient}", new.task[ingredient], base.task[ingredient])
     _same(pair, "main score", new.main_score, base.main_score)
+    if not new.paired:
+        raise RecordError(f"{pair}: {new.case!r} has no outcomes of single items; run the case again")
     _same(pair, "kind of outcomes", new.paired.get("kind"), base.paired.get("kind"))
     kind = new.paired.get("kind")
     if kind not in ("correct", "episodes", "resamples"):
         raise RecordError(f"{pair}: {new.main_score} has no outcomes of single items (kind {kind!r})")
     _same(pair, "digest of the test items", new.paired["items"], base.paired["items"])
-    _same(pair, "number of test items", new.paired["n"], base.paired["n"])
+    _same(pair, "number of outcomes", new.paired["n"], base.paired["n"])
     if kind == "correct" and new.main_score == "mean_per_class" and "targets" not in new.paired:
         raise RecordError(f"{pair}: {new.case!r} holds no class targets; run the case again")
 

@@ -25,7 +25,7 @@ class Record:
     case: `BACKBONE|TASK`, unique within a run. key: digest of every ingredient that may change a score; a record is
     resumed only when its key is the one the case would have now.
     backbone: name, digest, preprocessing, pooling, params, details. task: id, version, protocol, dataset, fingerprint,
-    variant, details. scores: name -> Score as JSON. paired: per-item outcomes for paired tests (see `pack_paired`).
+    variant, details. scores: name -> Score as JSON. paired: what a paired test takes (see `pack_paired`).
     samples: path (relative to the record) and digest of the per-sample predictions, or None in a baseline.
     timings in seconds (extract, fit, score) and images per second; peak_memory in bytes (rss: of the process so far;
     device: of this case).
@@ -104,7 +104,7 @@ _STORED = {"correct": "u1", "episodes": "u1", "resamples": "<f4"}
 
 
 def pack_paired(kind: str, outcomes: npt.NDArray[Any], items: str, **extra: Any) -> dict[str, Any]:
-    """Store per-item outcomes compactly.
+    """Store compactly what a paired test takes.
 
     kind: `correct` (bool (N,), one bit each), `episodes` (uint8 (E,), right answers of `per_episode` queries) or
     `resamples` (float32 (R,), the score on bootstrap resamples that depend on the test items alone).

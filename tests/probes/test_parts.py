@@ -68,6 +68,11 @@ def test_the_tails_newton_step_divides_by_its_covariance_model(d: int) -> None:
     tail = head.tail
     vectors, variances = tail._vectors.double(), tail._variances.double()
     assert len(vectors) == min(max(d - SIZE, 0), 2_000 // 32)
+    if d == 600:
+        assert rows.resident is not None
+        centred, known = rows.resident.double(), torch.cat([head.vectors.double(), vectors])
+        left = centred - centred @ known.T @ known
+        assert tail._elsewhere == pytest.approx(float(left.square().sum()) / len(left) / (d - len(known)), rel=0.25)
     covariance = vectors.T @ torch.diag(variances - tail._elsewhere) @ vectors + tail._elsewhere * torch.eye(d)
     gradient, weight = (
         torch.randn(3, d, generator=torch.Generator().manual_seed(1)),

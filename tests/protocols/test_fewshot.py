@@ -105,7 +105,10 @@ def test_right_answers_equal_a_loop_over_episodes(
     expected = nearest_centroid(x.double().numpy(), episodes, shot)
     assert 5 * 15 / 5 < expected.mean() < 5 * 15
     np.testing.assert_array_equal(protocol.right_answers(Pool([x]), episodes), expected)
-    assert protocol._far(Pool([x]), torch.from_numpy(episodes.rows[0, :, :shot])) is shifted
+    centroids = x.double()[episodes.rows[..., :shot]].mean(2)
+    origin = centroids.mean(1, keepdim=True)
+    distances = (centroids - origin).square().sum(-1).mean(1).sqrt()
+    assert ((origin[:, 0].norm(dim=-1) > fewshot.FAR * distances) == shifted).all()
 
 
 @pytest.mark.parametrize("chunk_bytes", [1, 5 * 20 * 5 * 4 * 7])

@@ -57,7 +57,7 @@ def test_records_that_cannot_be_paired_name_the_ingredient(make_record, change, 
 def test_other_unpairable_records(make_record):
     with pytest.raises(RecordError, match="kind of outcomes differs"):
         compare_records(make_record(correct=GOOD), make_record(episodes=[5, 6]))
-    with pytest.raises(RecordError, match="number of test items differs"):
+    with pytest.raises(RecordError, match="number of outcomes differs"):
         compare_records(make_record(correct=GOOD), make_record(correct=GOOD[1:]))
     with pytest.raises(RecordError, match="no outcomes of single items"):
         compare_records(make_record(), make_record())

@@ -152,3 +152,5 @@ def test_outcomes_come_back_bit_by_bit(n):
     packed = pack_paired("episodes", counts, "x", per_episode=75)
     assert unpack_paired(packed).tolist() == counts.tolist()
     assert (packed["n"], packed["per_episode"]) == (n, 75)
+    scores = np.append(np.random.default_rng(n).normal(60, 5, n), np.nan).astype(np.float32)
+    np.testing.assert_array_equal(unpack_paired(pack_paired("resamples", scores, "x", images=40)), scores)
