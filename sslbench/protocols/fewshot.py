@@ -73,13 +73,15 @@ class FewShot(EpisodicProtocol):
             origin = centroids.mean(dim=1, keepdim=True)
             centroids -= origin
             origin /= self.shot
-            spread = centroids.square().sum(-1)
-            far = origin.square().sum(-1) > FAR**2 * spread.mean(dim=1, keepdim=True) / self.shot**2
-            shift = torch.where(far[..., None], origin, 0.0)
+            spread = torch.linalg.vector_norm(centroids, dim=2).square()
+            near = (FAR / self.shot) ** 2 * spread.mean(dim=1, keepdim=True)
+            far = torch.linalg.vector_norm(origin, dim=2).square() > near
+            along = torch.bmm(centroids, origin.transpose(1, 2))[..., 0]
             x = pool.rows(queries[first : first + step], out=memory)
             if far.any():
-                x -= shift
-            offset = spread / (2 * self.shot) + (centroids * (origin - shift)).sum(-1)
+                x -= torch.where(far[..., None], origin, 0.0)
+                along = along.masked_fill(far, 0.0)
+            offset = spread / (2 * self.shot) + along
             # Half the squared distance but for the query's own square, which is the same for every centroid.
             distance = offset[..., None] - torch.bmm(centroids, x.transpose(1, 2))
             nearest.append(distance.argmin(dim=1).to(torch.int8))
