@@ -26,7 +26,7 @@ from sslbench.errors import DataError
 from sslbench.features.extract import feature_recipe
 from sslbench.features.pool import Pool
 from sslbench.features.store import FeatureStore
-from sslbench.metrics import METRICS, Score, correct, episode_mean, voc_map11_resampled
+from sslbench.metrics import METRICS, SELECTION, Score, correct, episode_mean, voc_map11_resampled
 from sslbench.protocols import protocol_spec
 from sslbench.protocols.base import Episodes, EpisodicProtocol, Labelled, SplitProtocol
 from sslbench.results.record import Record, case_name, dump, pack_paired
@@ -256,40 +256,42 @@ class PreparedCase:
 
 def _run_splits(protocol: SplitProtocol, features: CaseFeatures) -> Outcome:
     dataset = features.dataset
-    metric = METRICS[dataset.metric]
     train, val = features.split("train"), features.split("val")
     start = time.perf_counter()
-    predictor = protocol.fit(train, val, num_classes=len(dataset.classes), metric=metric)
+    predictor = protocol.fit(train, val, num_classes=len(dataset.classes), metric=SELECTION[dataset.metric])
     fitted = time.perf_counter()
     # The test split is opened here, after selection, and decided once.
     test = features.split("test")
     opened = time.perf_counter()
     decision = predictor.decide(test.x)
-    scores = {dataset.metric: metric(decision, test.targets)}
-    if not dataset.multi_label:
-        scores |= {name: METRICS[name](decision, test.targets) for name in ("top1", "mean_per_class")}
+    items = hashlib.sha256(f"{dataset.splits['test'].images.fingerprint}|".encode())
+    items.update(np.ascontiguousarray(test.targets, dtype="<i8").tobytes())
+    digest = items.hexdigest()[:16]
+    if dataset.multi_label:
+        # No picture is right on its own: the score on resamples is paired instead.
+        score, resampled = voc_map11_resampled(decision, test.targets)
+        scores = {dataset.metric: score}
+        paired = pack_paired("resamples", resampled, digest, images=len(test.targets))
+    else:
+        names = dict.fromkeys([dataset.metric, "top1", "mean_per_class"])
+        scores = {name: METRICS[name](decision, test.targets) for name in names}
+        paired = _paired_outcomes(dataset.metric, decision, test.targets, digest)
     return Outcome(
         scores=scores,
         main=dataset.metric,
         hyperparameters=dict(predictor.hyperparameters),
-        paired=_paired(dataset, decision, test.targets),
+        paired=paired,
         samples={"decision": decision.astype(np.float32), "targets": test.targets},
         fit_seconds=fitted - start,
         score_seconds=time.perf_counter() - opened,
     )
 
 
-def _paired(dataset: Dataset, decision: npt.NDArray[Any], targets: npt.NDArray[Any]) -> dict[str, Any]:
-    """Which test images were right; for multi-label targets, which no image is right on alone, scores of resamples."""
-    items = hashlib.sha256(f"{dataset.splits['test'].images.fingerprint}|".encode())
-    items.update(np.ascontiguousarray(targets, dtype="<i8").tobytes())
-    if dataset.multi_label:
-        _, resampled = voc_map11_resampled(decision, targets)
-        return pack_paired("resamples", resampled, items.hexdigest()[:16], images=len(targets))
+def _paired_outcomes(metric: str, decision: npt.NDArray[Any], targets: npt.NDArray[Any], items: str) -> dict[str, Any]:
+    """Which test images were right."""
     # The paired test of mean per-class accuracy resamples within classes, so it needs them.
     classes = {"targets": base64.b64encode(targets.astype("<u2").tobytes()).decode()}
-    extra = classes if dataset.metric == "mean_per_class" else {}
-    return pack_paired("correct", correct(decision, targets), items.hexdigest()[:16], **extra)
+    return pack_paired("correct", correct(decision, targets), items, **(classes if metric == "mean_per_class" else {}))
 
 
 def _run_episodes(protocol: EpisodicProtocol, episodes: Episodes, pool: Pool) -> Outcome:

@@ -57,11 +57,9 @@ def _compilers() -> list[str]:
 
 def has_fast(dtype: torch.dtype | None) -> bool:
     """Whether the processor multiplies in this type instead of converting; for None, float32, in registers of 512 bits."""
-    asked = {
-        None: ("avx512_f",),
-        torch.bfloat16: ("avx512_bf16", "amx_bf16"),
-        torch.float16: ("avx512_fp16", "amx_fp16"),
-    }
+    if dtype is None:
+        return torch.backends.cpu.get_cpu_capability() == "AVX512"
+    asked = {torch.bfloat16: ("avx512_bf16", "amx_bf16"), torch.float16: ("avx512_fp16", "amx_fp16")}
     # Torch before 2.8 does not tell; then nothing is compiled.
     found: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
     return any(found.get(name, False) for name in asked.get(dtype, ()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -18,4 +19,19 @@ METRICS: Mapping[str, Callable[[NDArray[Any], NDArray[Any]], Score]] = MappingPr
 )
 """The metrics a data set can name; each takes decision values (N, K) and targets and returns a Score."""
 
-__all__ = ["METRICS", "Score", "correct", "episode_mean", "mean_per_class", "top1", "voc_map11", "voc_map11_resampled"]
+SELECTION: Mapping[str, Callable[[NDArray[Any], NDArray[Any]], Score]] = MappingProxyType(
+    {**METRICS, "voc_map11": partial(voc_map11, resamples=0)}
+)
+"""The same values for choosing a hyperparameter, without a bootstrap for each candidate."""
+
+__all__ = [
+    "METRICS",
+    "SELECTION",
+    "Score",
+    "correct",
+    "episode_mean",
+    "mean_per_class",
+    "top1",
+    "voc_map11",
+    "voc_map11_resampled",
+]

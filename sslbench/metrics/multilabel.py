@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,11 @@ from numpy.typing import NDArray
 from sslbench.metrics.classification import finite_rows
 from sslbench.metrics.score import Z95, Score
 
-_RESAMPLES = 200
+RESAMPLES = 200
 _SEED = 2007
 
 
-def voc_map11(scores: NDArray[Any], targets: NDArray[Any]) -> Score:
+def voc_map11(scores: NDArray[Any], targets: NDArray[Any], *, resamples: int = RESAMPLES) -> Score:
     """Mean average precision in percent, 11-point interpolated as in PASCAL VOC 2007; ``n`` counts items.
 
     For each class, AP = mean over t in np.linspace(0, 1, 11) of the largest precision at recall >= t (Everingham et
@@ -34,18 +35,19 @@ def voc_map11(scores: NDArray[Any], targets: NDArray[Any]) -> Score:
     Args:
         scores: (N, K) real decision values; only their order within a class counts.
         targets: (N, K) of 1 (present), 0 (absent) and -1 (ignored: the item is left out of that class alone), or bool.
+        resamples: for the standard error; with 0, which spares nearly all of the time, it and ``ci95`` are nan.
 
     Raises:
         ValueError: empty input, wrong shapes, a score that is not finite, a target other than 1, 0 and -1, or a class
             without positives, whose AP is undefined.
     """
-    value, means = voc_map11_resampled(scores, targets)
-    stderr = float(means[~np.isnan(means)].std(ddof=1))
-    return Score(value, stderr, (max(0.0, value - Z95 * stderr), min(100.0, value + Z95 * stderr)), n=len(scores))
+    return voc_map11_resampled(scores, targets, resamples=resamples)[0]
 
 
-def voc_map11_resampled(scores: NDArray[Any], targets: NDArray[Any]) -> tuple[float, NDArray[np.float64]]:
-    """`voc_map11`'s value, and that of each of 200 bootstrap resamples of the items, (200,), in percent.
+def voc_map11_resampled(
+    scores: NDArray[Any], targets: NDArray[Any], *, resamples: int = RESAMPLES
+) -> tuple[Score, NDArray[np.float64]]:
+    """`voc_map11`, and its value on each of the bootstrap resamples of the items, (resamples,), in percent.
 
     The resamples are seeded and depend on the number of items alone, so those of two score matrices are of the same
     items, and their differences are a paired bootstrap. A class that has no positive in a resample is left out of that
@@ -64,8 +66,8 @@ def voc_map11_resampled(scores: NDArray[Any], targets: NDArray[Any]) -> tuple[fl
         raise ValueError(f"targets: expected a positive item in every class, got none in classes {without.tolist()}")
 
     # Column 0 counts every item once: the sample itself, on the same path as its resamples.
-    counts = np.ones((n, 1 + _RESAMPLES), dtype=np.int64)
-    counts[:, 1:] = np.random.default_rng(_SEED).multinomial(n, np.full(n, 1 / n), size=_RESAMPLES).T
+    counts = np.ones((n, 1 + resamples), dtype=np.int64)
+    counts[:, 1:] = np.random.default_rng(_SEED).multinomial(n, np.full(n, 1 / n), size=resamples).T
     per_class = []
     for c, kept in enumerate(judged.T):
         per_class.append(_average_precisions(scores[kept, c], positive[kept, c], counts[kept]))
@@ -74,8 +76,11 @@ def voc_map11_resampled(scores: NDArray[Any], targets: NDArray[Any]) -> tuple[fl
     resampled = aps[:, 1:]
     defined = (~np.isnan(resampled)).sum(axis=0)
     sums = np.nansum(resampled, axis=0)
-    means = np.divide(sums, defined, out=np.full(_RESAMPLES, np.nan), where=defined > 0)
-    return 100 * float(aps[:, 0].mean()), 100 * means
+    means = 100 * np.divide(sums, defined, out=np.full(resamples, np.nan), where=defined > 0)
+    value = 100 * float(aps[:, 0].mean())
+    stderr = float(means[defined > 0].std(ddof=1)) if resamples else math.nan
+    ci95 = (max(0.0, value - Z95 * stderr), min(100.0, value + Z95 * stderr)) if resamples else (math.nan, math.nan)
+    return Score(value, stderr, ci95, n=n), means
 
 
 def _average_precisions(

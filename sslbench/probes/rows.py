@@ -32,10 +32,9 @@ class Rows:
             total += _sums(part, first)
             if data is not None:
                 data[first : first + len(part)] = part
-        self._mean = (total / self.n).float()
-        self.mean = self._mean
+        self.mean = (total / self.n).float()
         energy = torch.zeros((), dtype=torch.float64, device=device)
-        self._data = None if data is None else data.sub_(self._mean)
+        self._data = None if data is None else data.sub_(self.mean)
         for _, part in self._chunks():
             for piece in torch.split(part, source.chunk_rows):  # whose squares are a copy
                 energy += torch.linalg.vecdot(piece, piece).sum(dtype=torch.float64)
@@ -52,7 +51,7 @@ class Rows:
             yield slice(0, self.n), self._data
             return
         for first, part in self._source.chunks(self.device):
-            yield slice(first, first + len(part)), part - self._mean
+            yield slice(first, first + len(part)), part - self.mean
 
     def forward(self, weights: Tensor) -> Tensor:
         """Weights (r, d) times the transposed features: (r, n)."""
@@ -79,7 +78,7 @@ class Rows:
         step = max(1, self.n // count)
         if self._data is not None:
             return self._data[::step]
-        return self._source.every(step, self.device) - self._mean
+        return self._source.every(step, self.device) - self.mean
 
     def to_row_space(self) -> None:
         """Turn the features into coordinates of the space their rows span, if that is much smaller than d.

@@ -93,6 +93,7 @@ def test_nothing_is_compiled_where_it_gains_nothing(resnet: Backbone, monkeypatc
         patched.setattr(execution, "obstacle", lambda dtype: "")
         assert chosen(resnet, images=100).reason == "not compiled: the run is too short"
     monkeypatch.setattr(torch.cpu, "get_capabilities", dict, raising=False)
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
     assert chosen(resnet).reason == "not compiled: in float32 it gains nothing on this processor"
     with torch.autocast("cpu", torch.bfloat16):
         got = chosen(resnet, dtype=torch.bfloat16)
@@ -101,10 +102,8 @@ def test_nothing_is_compiled_where_it_gains_nothing(resnet: Backbone, monkeypatc
     assert compiled.has_fast(torch.bfloat16)
     assert not compiled.has_fast(torch.float16)
     assert not compiled.has_fast(None)
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_f": True}, raising=False)
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
     assert compiled.has_fast(None)
-    assert not compiled.has_fast(torch.bfloat16)
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True}, raising=False)
     monkeypatch.setenv("CXX", "no-such-compiler -O2")
     assert compiled.obstacle(torch.bfloat16) == "there is no C++ compiler (no-such-compiler)"
 
@@ -159,7 +158,7 @@ def test_the_store_remembers_what_ran(
 ) -> None:
     source = make_source()
     settings = Settings(cache_dir=tmp_path, device="cpu")
-    monkeypatch.setattr(torch.cpu, "get_capabilities", dict, raising=False)
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
     told = "folded (not compiled: in float32 it gains nothing on this processor)"
     assert FeatureStore(settings).get(resnet, source).execution == told
     again = FeatureStore(settings).get(resnet, source)

@@ -90,8 +90,11 @@ def test_resamples_of_two_backbones_are_of_the_same_items():
     second = first + np.random.default_rng(12).normal(size=first.shape)
     counts = np.random.default_rng(2007).multinomial(50, np.full(50, 1 / 50), size=200)
     for scores in (first, second):
-        value, resampled = voc_map11_resampled(scores, targets)
-        assert (value, len(resampled)) == (voc_map11(scores, targets).value, 200)
+        score, resampled = voc_map11_resampled(scores, targets)
+        assert (score, len(resampled)) == (voc_map11(scores, targets), 200)
+        bare = voc_map11(scores, targets, resamples=0)
+        assert bare.value == score.value
+        assert np.isnan([bare.stderr, *bare.ci95]).all()
         for r in range(0, 200, 20):
             rows = np.repeat(np.arange(50), counts[r])
             present = targets[rows].any(axis=0)
