@@ -15,8 +15,8 @@ from sslbench.backbones.backbone import Network
 
 # 28 s for the 54 layers of a ResNet-50 on two cores, the compiler's first run included (docs/extraction.md).
 SECONDS_A_LAYER = 0.5
-# Of the time a picture takes the folded network, less than was measured on one processor: 0.08 in float32 with AVX-512 (none
-# without), 0.42 in bfloat16 (docs/extraction.md). float16 has not been measured.
+# Of the time a picture takes the folded network, less than single trials on one processor gave: 0.08 in float32 with AVX-512
+# (none without), 0.42 in bfloat16. float16 has not been measured.
 GAIN = {None: 0.07, torch.bfloat16: 0.25, torch.float16: 0.15}
 MARGIN = 2.0
 
