@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -82,6 +82,19 @@ class Model:
             torch.addcmul(point.logits, step.logits, size[..., None]),
         )
 
+    def shrunk(self, penalty: float, point: Point) -> Point:
+        """The point at the first of 1, 1/2, 1/4, ... times the weights and intercepts that the next does not improve on.
+
+        Samples that a start has far on the wrong side have no curvature there, and Newton's steps from it lead nowhere.
+        """
+        for _ in range(40):
+            nearer = self._evaluate(penalty, point.along / 2, point.head / 2, point.intercept / 2, point.logits / 2)
+            better = nearer.value < point.value
+            if not better.any():
+                break
+            point = nearer if better.all() else _chosen(better, nearer, point)
+        return point
+
     def weights(self, point: Point) -> Tensor:
         """Weights (G r, d) of a point."""
         weights: Tensor = point.head.reshape(-1, self.head.size) @ self.head.vectors
@@ -91,3 +104,9 @@ class Model:
         loss, residual = self.loss.evaluate(logits)
         square = along.double().square().sum(1) + head.double().square().sum((1, 2))
         return Point(along, head, intercept, logits, residual, loss + penalty / 2 * square)
+
+
+def _chosen(first: Tensor, one: Point, other: Point) -> Point:
+    """One point where `first` (G,) says so, else the other."""
+    pairs = ((getattr(one, field.name), getattr(other, field.name)) for field in fields(Point))
+    return Point(*(torch.where(first.view(-1, *[1] * (a.ndim - 1)), a, b) for a, b in pairs))

@@ -37,13 +37,17 @@ class Solution:
 
 @dataclass(frozen=True)
 class _Node:
-    """Coordinates of a solved penalty, which others are interpolated from, and its dual while it may be needed."""
+    """Coordinates of a solved penalty, which others are interpolated from, and its dual while it may be needed.
+
+    loose: whether it was passed through or is a start, so that a curve through it may lead anywhere.
+    """
 
     penalty: float
     along: Tensor
     head: Tensor
     intercept: Tensor
     dual: Dual | None
+    loose: bool
 
 
 class PathSolver:
@@ -85,7 +89,13 @@ class PathSolver:
             along = torch.bmm(weights.view(groups, 1, -1).double(), self.model.directions.latest().double())[
                 :, 0
             ].float()
-        self._nodes = [_Node(penalty, along, head, intercept, None)]
+        point = self.model.shrunk(penalty, self.model.point(penalty, along, head, intercept))
+        weighted = self.model.loss.weigh(point.residual)
+        products = torch.cat(
+            [self.model.directions.correlate(weighted), self.model.head_correlate(weighted).flatten(1)], 1
+        )
+        matching = matching_penalty(products, torch.cat([point.along, point.head.flatten(1)], 1), penalty)
+        self._nodes = [_Node(matching, point.along, point.head, point.intercept, None, True)]
 
     def _approach(self, penalty: float) -> None:
         """Pass through penalties above one that is far below the last, or below those at which weights vanish."""
@@ -102,7 +112,7 @@ class PathSolver:
             self.newton.refresh()
             point = self.newton.settle(waypoint, point, _INNER_SHARE * point.value)
             dual, _, gradient = own_dual(self.model, waypoint, point)
-            self._remember(waypoint, point, dual)
+            self._remember(waypoint, point, dual, loose=True)
             self._add_direction(waypoint, point, gradient)
 
     def _solve(self, penalty: float, point: Point, *, more: bool) -> Solution:
@@ -146,18 +156,24 @@ class PathSolver:
             return self.model.point(penalty, along, head, loss.prior)
         nearest = sorted(self._nodes, key=lambda node: abs(math.log(node.penalty / penalty)))
         for count in range(len(nearest), 0, -1):
-            shares = _lagrange([math.log(node.penalty) for node in nearest[:count]], math.log(penalty))
+            shares = lagrange([math.log(node.penalty) for node in nearest[:count]], math.log(penalty))
             if max(map(abs, shares)) < 6:
                 break
-        used = list(zip(shares, nearest[:count], strict=True))
+        point = self._combined(penalty, shares, nearest[:count])
+        if count > 1 and any(node.loose for node in nearest[:count]):
+            here = self._combined(penalty, [1.0], nearest[:1])
+            point = point if (point.value < here.value).all() else here
+        return point
+
+    def _combined(self, penalty: float, shares: Sequence[float], nodes: Sequence[_Node]) -> Point:
         along, head, intercept = (
-            torch.stack([share * getattr(node, name) for share, node in used]).sum(0)
+            torch.stack([share * getattr(node, name) for share, node in zip(shares, nodes, strict=True)]).sum(0)
             for name in ("along", "head", "intercept")
         )
         return self.model.point(penalty, along, head, intercept)
 
-    def _remember(self, penalty: float, point: Point, dual: Dual) -> None:
-        nodes = [*self._nodes, _Node(penalty, point.along, point.head, point.intercept, dual)]
+    def _remember(self, penalty: float, point: Point, dual: Dual, *, loose: bool = False) -> None:
+        nodes = [*self._nodes, _Node(penalty, point.along, point.head, point.intercept, dual, loose)]
         nodes = sorted(nodes, key=lambda node: -node.penalty)[-_NODES:]
         self._nodes = [replace(node, dual=None) for node in nodes[:-2]] + nodes[-2:]
 
@@ -190,11 +206,20 @@ class PathSolver:
         return replace(point, along=_rotated(rotation, point.along))
 
 
+def matching_penalty(products: Tensor, weights: Tensor, least: float) -> float:
+    """The penalty at which weights (G, ...) come closest to being optimal, `least` or more.
+
+    products: sum_i w_i A_i x_i^T, which at the optimum is the penalty times the weights. The largest of the groups'.
+    """
+    along = (products.double() * weights.double()).flatten(1).sum(1)
+    return max(least, float((along / weights.double().square().flatten(1).sum(1).clamp_min(1e-300)).max()))
+
+
 def _rotated(rotation: Tensor, along: Tensor) -> Tensor:
     return torch.bmm(rotation, along[..., None])[..., 0]
 
 
-def _lagrange(nodes: Sequence[float], at: float) -> list[float]:
+def lagrange(nodes: Sequence[float], at: float) -> list[float]:
     """Weights of the values at the nodes in the interpolating polynomial's value."""
     return [math.prod((at - b) / (a - b) for b in nodes if b != a) for a in nodes]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import torch
@@ -14,11 +15,12 @@ from sslbench.probes.source import Source
 
 
 class Rows:
-    """Features less their mean, as float32 on the device.
+    """Features less their mean, divided by their scale, as float32 on the device.
 
-    The intercept is free, so a shift changes no solution, and float32 loses less to rounding about the mean. Features
-    of at most `resident_bytes` as float32 are held as one centred copy; larger ones are read, converted and centred
-    anew, chunk by chunk, for every product. energy: the sum of squares of the centred features.
+    The intercept is free, so a shift changes no solution, and float32 loses less to rounding about the mean. The scale, a
+    power of two near the root mean square, changes the penalty by its square and nothing else; no threshold of a solver meets
+    numbers of another size. Features of at most `resident_bytes` as float32 are held as one such copy; larger ones are read
+    and converted anew, chunk by chunk, for every product. energy: the sum of squares of what is held.
 
     Raises FeatureError for NaN or infinite values.
     """
@@ -34,12 +36,17 @@ class Rows:
                 data[first : first + len(part)] = part
         self.mean = (total / self.n).float()
         energy = torch.zeros((), dtype=torch.float64, device=device)
-        self._data = None if data is None else data.sub_(self.mean)
+        self._data, self.scale = None if data is None else data.sub_(self.mean), 1.0
         for _, part in self._chunks():
             for piece in torch.split(part, source.chunk_rows):  # whose squares are a copy
                 energy += torch.linalg.vecdot(piece, piece).sum(dtype=torch.float64)
-        self.energy = float(energy)
+        if energy > 0:
+            self.scale = 2.0 ** round(math.log2(float(energy) / (self.n * self.d)) / 2)
+        if self._data is not None:
+            self._data /= self.scale
+        self.energy = float(energy) / self.scale**2
         self._basis: Tensor | None = None
+        self._double: Tensor | None = None
 
     @property
     def resident(self) -> Tensor | None:
@@ -51,12 +58,12 @@ class Rows:
             yield slice(0, self.n), self._data
             return
         for first, part in self._source.chunks(self.device):
-            yield slice(first, first + len(part)), part - self.mean
+            yield slice(first, first + len(part)), (part - self.mean) / self.scale
 
     def forward(self, weights: Tensor) -> Tensor:
-        """Weights (r, d) times the transposed features: (r, n)."""
-        out = torch.empty(len(weights), self.n, device=self.device)
-        for part, x in self._chunks():
+        """Weights (r, d) times the transposed features: (r, n), in float32 or float64 as the weights are."""
+        out = torch.empty(len(weights), self.n, device=self.device, dtype=weights.dtype)
+        for part, x in self._chunks_as(weights.dtype):
             narrow.forward(weights, x, out[:, part])
         self.work.forward += 1
         self.work.forward_columns += len(weights)
@@ -64,21 +71,40 @@ class Rows:
         return out
 
     def adjoint(self, residual: Tensor) -> Tensor:
-        """Residuals (r, n) times the features: (r, d)."""
-        out = torch.zeros(len(residual), self.d, device=self.device)
-        for part, x in self._chunks():
+        """Residuals (r, n) times the features: (r, d), in float32 or float64 as the residuals are."""
+        out = torch.zeros(len(residual), self.d, device=self.device, dtype=residual.dtype)
+        for part, x in self._chunks_as(residual.dtype):
             narrow.add_adjoint(residual[:, part], x, out)
         self.work.adjoint += 1
         self.work.adjoint_columns += len(residual)
         self.work.flops += 2.0 * self.n * self.d * len(residual)
         return out
 
+    def gram(self) -> Tensor:
+        """Products of the features' columns, float64 (d, d)."""
+        total = torch.zeros(self.d, self.d, dtype=torch.float64, device=self.device)
+        for _, x in self._chunks_as(torch.float64):
+            total.addmm_(x.T, x)
+        self.work.flops += 2.0 * self.n * self.d**2
+        return total
+
+    def _chunks_as(self, dtype: torch.dtype) -> Iterator[tuple[slice, Tensor]]:
+        if dtype == torch.float32:
+            yield from self._chunks()
+        elif self._double is not None:
+            yield slice(0, self.n), self._double
+        else:
+            for part, x in self._chunks():
+                for first in range(0, len(x), self._source.chunk_rows):
+                    piece = x[first : first + self._source.chunk_rows].to(dtype)
+                    yield slice(part.start + first, part.start + first + len(piece)), piece
+
     def sample(self, count: int) -> Tensor:
         """About `count` rows (s, d), evenly spaced, since data often come sorted by class."""
         step = max(1, self.n // count)
         if self._data is not None:
             return self._data[::step]
-        return self._source.every(step, self.device) - self.mean
+        return (self._source.every(step, self.device) - self.mean) / self.scale
 
     def to_row_space(self) -> None:
         """Turn the features into coordinates of the space their rows span, if that is much smaller than d.
@@ -90,13 +116,17 @@ class Rows:
         q, r = torch.linalg.qr(self._data.T)
         self._basis, self._data, self.d = q, r.T.contiguous(), self.n
 
+    def keep_double(self) -> None:
+        """Hold a float64 copy of features in memory, which float64 products would otherwise make anew, piece by piece."""
+        self._double = None if self._data is None else self._data.double()
+
     def expand(self, weights: Tensor) -> Tensor:
         """Weights (..., d') on these rows' coordinates as weights (..., d) on the features."""
-        return weights if self._basis is None else weights @ self._basis.T
+        return (weights if self._basis is None else weights @ self._basis.T) / self.scale
 
     def reduce(self, weights: Tensor) -> Tensor:
         """The inverse of `expand` for weights in the rows' span."""
-        return weights if self._basis is None else weights @ self._basis
+        return (weights if self._basis is None else weights @ self._basis) * self.scale
 
 
 def _sums(part: Tensor, first: int) -> Tensor:

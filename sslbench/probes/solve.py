@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from sslbench.errors import DataError
-from sslbench.probes.dense import DenseSolver, is_small
+from sslbench.probes.full_newton import FullNewton
+from sslbench.probes.full_preconditioner import SharedCovariance, WholeInverse, is_small
 from sslbench.probes.loss import Loss
 from sslbench.probes.model import Model
-from sslbench.probes.path import PathSolver
+from sslbench.probes.path import PathSolver, Solution
 from sslbench.probes.result import Work
 from sslbench.probes.rows import Rows
 from sslbench.probes.source import Source
@@ -60,19 +61,30 @@ def solve_path(
     rows: Rows, loss: Loss, lambdas: Tensor, tol: float, *, memory: int | None = None, start: Start | None = None
 ) -> Solved:
     """Solve for every penalty."""
-    penalties: Sequence[float] = sorted(set(lambdas.tolist()), reverse=True)
     rows.to_row_space()
-    solver: PathSolver | DenseSolver
-    row_bytes = 4 * loss.groups * loss.rows * (rows.n + rows.d)
-    directions = min(_MOST_DIRECTIONS, max(_FEWEST_DIRECTIONS, _budget(rows.device, memory) // 4 // row_bytes))
-    solver = DenseSolver(rows, loss, tol) if is_small(rows, loss) else PathSolver(Model(rows, loss, directions), tol)
+    # The features' scale is divided out, and the penalty has its square.
+    scaled = (lambdas / rows.scale**2).tolist()
+    penalties: Sequence[float] = sorted(set(scaled), reverse=True)
     mean = rows.mean.double()
+    first = None
     if start is not None:
         intercept = start.intercept.to(mean) + start.coef.to(mean) @ mean
         weights = rows.reduce(start.coef.to(rows.device, torch.float32))
-        solver.start(weights, intercept.float().view(loss.groups, loss.rows), start.penalty)
+        first = (weights, intercept.float().view(loss.groups, loss.rows), start.penalty / rows.scale**2)
+    solver: PathSolver | FullNewton
+    if is_small(rows, loss):
+        rows.keep_double()
+        solver = FullNewton(rows, loss, tol, WholeInverse(rows, loss))
+    else:
+        row_bytes = 4 * loss.groups * loss.rows * (rows.n + rows.d)
+        directions = min(_MOST_DIRECTIONS, max(_FEWEST_DIRECTIONS, _budget(rows.device, memory) // 4 // row_bytes))
+        solver = PathSolver(Model(rows, loss, directions), tol)
+    if first is not None:
+        solver.start(*first)
     solutions = dict(zip(penalties, solver.solve(penalties), strict=True))
-    ordered = [solutions[penalty] for penalty in lambdas.tolist()]
+    if isinstance(solver, PathSolver):
+        solutions |= _certified(rows, loss, tol, solutions)
+    ordered = [solutions[penalty] for penalty in scaled]
     coef = rows.expand(torch.stack([solution.weights for solution in ordered]))
     centred = torch.stack([solution.intercept.reshape(-1) for solution in ordered]).double()
     return Solved(
@@ -82,6 +94,22 @@ def solve_path(
         torch.stack([solution.gap for solution in ordered]).cpu(),
         rows.work,
     )
+
+
+def _certified(rows: Rows, loss: Loss, tol: float, solutions: Mapping[float, Solution]) -> dict[float, Solution]:
+    """Solutions of those penalties whose gap is above the tolerance, from where they are, without leaving anything out."""
+    failed = [penalty for penalty, solution in solutions.items() if not (solution.gap <= tol).all()]
+    if not failed:
+        return {}
+    inverse = SharedCovariance(rows, loss)
+    found = {}
+    for penalty in failed:
+        solver = FullNewton(rows, loss, tol, inverse)
+        solver.start(solutions[penalty].weights, solutions[penalty].intercept, penalty)
+        (solution,) = solver.solve([penalty])
+        if (solution.gap <= solutions[penalty].gap).all():
+            found[penalty] = solution
+    return found
 
 
 def _budget(device: torch.device, memory: int | None) -> int:

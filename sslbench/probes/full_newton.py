@@ -1,0 +1,237 @@
+"""Newton's method on all weights at once, in float64: for small problems, and where directions in float32 do not certify.
+
+Where classes separate, the optimum at weak penalties is far away and ill-conditioned. Here nothing is left out, and a start from
+which no step would lead is brought back to where the loss is curved.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sslbench.probes.certificate import balanced, charge, relative
+from sslbench.probes.full_preconditioner import FullPreconditioner
+from sslbench.probes.loss import Loss
+from sslbench.probes.path import Solution, lagrange, matching_penalty
+from sslbench.probes.rows import Rows
+
+# Penalties this far apart are solved in turn; those between are interpolated, and solved only if that does not certify.
+_STRIDE = 3.3
+# Further apart than this, penalties in between are passed through, to a gap of no more than this.
+_LEAP, _PASSING = 30.0, 1e-2
+_NODES = 4
+_NEWTON_STEPS = 100
+# Steps without progress before a penalty is given up.
+_PATIENCE = 5
+_ROUNDING = 1e-13
+# Of the gradient's square in the preconditioner's norm, what a Newton step may leave unless less certifies.
+_FORCING = 1e-4
+# Steps of conjugate gradients that a fresh preconditioner of the whole Hessian takes.
+_FRESH = 4
+
+
+@dataclass(frozen=True)
+class _State:
+    """At weights with intercepts last, theta (G, r, d + 1): relative logits and residuals (G, r, n), objective (G,)."""
+
+    theta: Tensor
+    logits: Tensor
+    residual: Tensor
+    value: Tensor
+
+
+class FullNewton:
+    """Solves penalties in descending order, each to the relative gap `tol`.
+
+    Newton steps by conjugate gradients, whose products are float32; points, gradients and certificates are float64.
+    """
+
+    def __init__(self, rows: Rows, loss: Loss, tol: float, preconditioner: FullPreconditioner) -> None:
+        self.rows, self.loss, self.tol, self._precondition = rows, loss, tol, preconditioner
+        self._excess = math.inf
+        self._penalised = torch.ones(rows.d + 1, dtype=torch.float64, device=rows.device)
+        self._penalised[-1] = 0
+        self._origin = torch.zeros(loss.groups, loss.rows, rows.d + 1, dtype=torch.float64, device=rows.device)
+        self._origin[..., -1] = loss.prior
+        self._solved: list[tuple[float, Tensor]] = []
+
+    def start(self, weights: Tensor, intercept: Tensor, penalty: float) -> None:
+        """Begin at weights (G r, d) and intercepts (G, r) thought to be good at a penalty."""
+        theta = torch.cat([weights.view(*intercept.shape, -1), intercept[..., None]], 2).to(self._origin)
+        state = self._shrunk(self._state(self._zero_sum(theta), penalty), penalty)
+        products = self._adjoint(self.loss.weigh(state.residual))[..., :-1]
+        self._solved = [(matching_penalty(products, state.theta[..., :-1], penalty), state.theta)]
+
+    def solve(self, penalties: Sequence[float]) -> list[Solution]:
+        """One solution for each of the penalties, which must descend strictly."""
+        solutions: dict[float, Solution] = {}
+        first = 0
+        while first < len(penalties):
+            last = first
+            while self._solved and last + 1 < len(penalties) and self._solved[-1][0] <= _STRIDE * penalties[last + 1]:
+                last += 1
+            self._approach(penalties[last])
+            solutions[penalties[last]] = self._node(penalties[last], self.tol)
+            for penalty in penalties[first:last]:
+                solutions[penalty] = _solution(*self._minimise(self._predicted(penalty), penalty, self.tol))
+            first = last + 1
+        return [solutions[penalty] for penalty in penalties]
+
+    def _approach(self, penalty: float) -> None:
+        """Pass through penalties above one that is far below the last, or below those at which weights vanish."""
+        last = self._solved[-1][0] if self._solved else self._largest_curvature()
+        steps = math.ceil(math.log10(last / penalty)) if last > _LEAP * penalty else 0
+        for step in range(1 if self._solved else 0, steps):
+            self._node(last * (penalty / last) ** (step / steps), _PASSING)
+
+    def _node(self, penalty: float, tol: float) -> Solution:
+        state, gap = self._minimise(self._predicted(penalty), penalty, tol)
+        self._solved = [*self._solved, (penalty, state.theta)][-_NODES:]
+        return _solution(state, gap)
+
+    def _largest_curvature(self) -> float:
+        """Of the loss at zero weights, by a few steps of the power method."""
+        residual = self._state(self._origin, 1.0).residual.float()
+        vector = torch.randn(self._origin.shape, generator=torch.Generator().manual_seed(0)).to(self._origin)
+        for _ in range(5):
+            vector = vector / torch.linalg.vector_norm(vector, dim=(1, 2), keepdim=True).clamp_min(1e-300)
+            vector = self._curve(residual, vector, 0.0) * self._penalised
+        return float(torch.linalg.vector_norm(vector, dim=(1, 2)).max())
+
+    def _predicted(self, penalty: float) -> _State:
+        """By a polynomial in log penalty through the solved ones, as long as that is better than the nearest of them."""
+        if not self._solved:
+            return self._state(self._origin, penalty)
+        nearest = sorted(self._solved, key=lambda node: abs(math.log(node[0] / penalty)))
+        best = self._state(nearest[0][1], penalty)
+        for count in range(len(nearest), 1, -1):
+            shares = lagrange([math.log(node[0]) for node in nearest[:count]], math.log(penalty))
+            theta = torch.stack([share * node[1] for share, node in zip(shares, nearest, strict=False)]).sum(0)
+            if max(map(abs, shares)) < 6 and ((ahead := self._state(theta, penalty)).value < best.value).all():
+                return ahead
+        return best
+
+    def _shrunk(self, state: _State, penalty: float) -> _State:
+        """The state at the first of theta, theta / 2, theta / 4, ... that the next does not improve on.
+
+        Samples that a start has far on the wrong side have no curvature there, and Newton's steps from it lead nowhere.
+        """
+        for _ in range(40):
+            nearer = self._at(state.theta / 2, state.logits / 2, penalty)
+            better = (nearer.value < state.value)[:, None, None]
+            if not better.any():
+                break
+            pairs = ((nearer.theta, state.theta), (nearer.logits, state.logits))
+            state = self._at(*(torch.where(better, one, other) for one, other in pairs), penalty)
+        return state
+
+    def _minimise(self, state: _State, penalty: float, tol: float) -> tuple[_State, Tensor]:
+        least, idle = torch.full_like(state.value, torch.inf), 0
+        for _ in range(_NEWTON_STEPS):
+            gradient = self._gradient(state, penalty)
+            rough = gradient[..., :-1].square().sum((1, 2)) / (2 * penalty)
+            if (rough <= tol * state.value).all() and ((gap := self._gap(state, penalty)) <= tol).all():
+                return state, gap
+            moved = self._search(state, self._step(state, gradient, penalty), penalty)
+            if moved is None:
+                break
+            lower = (moved.value < state.value * (1 - _ROUNDING)) | (rough < 0.5 * least)
+            idle = 0 if lower.any() else idle + 1
+            if idle > _PATIENCE:
+                break
+            state, least = moved, torch.minimum(least, rough)
+        return state, self._gap(state, penalty)
+
+    def _state(self, theta: Tensor, penalty: float) -> _State:
+        return self._at(theta, self._forward(theta), penalty)
+
+    def _at(self, theta: Tensor, logits: Tensor, penalty: float) -> _State:
+        loss, residual = self.loss.evaluate(logits)
+        return _State(theta, logits, residual, loss + penalty / 2 * theta[..., :-1].square().sum((1, 2)))
+
+    def _zero_sum(self, values: Tensor) -> Tensor:
+        # What all rows of a softmax share changes no loss, and the penalty wants none of it.
+        return values - values.mean(1, keepdim=True) if self.loss.rows > 1 else values
+
+    def _forward(self, theta: Tensor) -> Tensor:
+        """Relative logits (G, r, n), in the precision of theta."""
+        logits = self.rows.forward(theta[..., :-1].reshape(-1, self.rows.d)).view(*theta.shape[:2], -1)
+        return self.loss.relative(logits + theta[..., -1:])
+
+    def _adjoint(self, weighted: Tensor) -> Tensor:
+        """Products (G, r, d + 1) of residuals with features and ones, in their precision."""
+        products = self.rows.adjoint(weighted.reshape(-1, self.rows.n)).view(*weighted.shape[:2], -1)
+        return torch.cat([products, weighted.sum(2, keepdim=True)], 2)
+
+    def _gap(self, state: _State, penalty: float) -> Tensor:
+        residual, moved = balanced(self.loss, state.residual)
+        weighted = self.loss.weigh(residual)
+        products = self._adjoint(weighted)
+        gradient = penalty * state.theta[..., :-1] - products[..., :-1]
+        bound = gradient.square().sum((1, 2)) / (2 * penalty) + moved
+        return relative(bound + charge(products[..., -1], state.theta[..., -1]), state.value)
+
+    def _gradient(self, state: _State, penalty: float) -> Tensor:
+        return self._zero_sum(penalty * state.theta * self._penalised - self._adjoint(self.loss.weigh(state.residual)))
+
+    def _curve(self, residual: Tensor, towards: Tensor, penalty: float) -> Tensor:
+        """The Hessian at float32 residuals times a vector (G, r, d + 1)."""
+        logits = self._forward(towards.float())
+        curved = self.loss.weigh(self.loss.curve(residual, logits[:, None])[:, 0])
+        return self._zero_sum(self._adjoint(curved).double()) + penalty * towards * self._penalised
+
+    def _step(self, state: _State, gradient: Tensor, penalty: float) -> Tensor:
+        """Conjugate gradients until what is left of the gradient certifies, or is small beside what there was."""
+        if self._excess > self._precondition.price:
+            self._precondition.refresh(state.residual, penalty)
+            self._excess = 0
+        residual = state.residual.float()
+        # Of length one, because float32 would lose the squares of tiny gradients.
+        length = torch.linalg.vector_norm(gradient, dim=(1, 2), keepdim=True).clamp_min(1e-300)
+        certifies = 0.5 * penalty * self.tol * state.value / length[:, 0, 0] ** 2
+        rest = -gradient / length
+        step, conditioned = torch.zeros_like(rest), self._zero_sum(self._precondition(rest))
+        towards, alignment = conditioned, _inner(rest, conditioned)
+        enough = _FORCING * alignment
+        count = 0
+        while count < self._precondition.steps:
+            count += 1
+            image = self._curve(residual, towards, penalty)
+            share = alignment / _inner(towards, image).clamp_min(1e-300)
+            step, rest = step + share * towards, rest - share * image
+            conditioned = self._zero_sum(self._precondition(rest))
+            following = _inner(rest, conditioned)
+            if ((following <= enough)[:, 0, 0] | (rest.square().sum((1, 2)) <= certifies)).all():
+                break
+            towards = conditioned + following / alignment.clamp_min(1e-300) * towards
+            alignment = following
+        self._excess += max(count - _FRESH, 0)
+        return step * length
+
+    def _search(self, state: _State, step: Tensor, penalty: float) -> _State | None:
+        """The longest of 1, 1/2, 1/4, ... times the step, group by group, that does not raise the objective beyond its rounding.
+
+        None if none does. The last steps to a certificate at a weak penalty lower it by less than its rounding.
+        """
+        along = self._forward(step)
+        length = torch.ones_like(state.value)[:, None, None]
+        for _ in range(40):
+            moved = self._at(state.theta + length * step, state.logits + length * along, penalty)
+            good = moved.value <= state.value * (1 + _ROUNDING)
+            if good.all():
+                return moved
+            length = torch.where(good[:, None, None], length, length / 2)
+        return None
+
+
+def _solution(state: _State, gap: Tensor) -> Solution:
+    weights = state.theta[..., :-1].flatten(0, 1).float()
+    return Solution(weights, state.theta[..., -1].float(), state.value, gap)
+
+
+def _inner(a: Tensor, b: Tensor) -> Tensor:
+    return (a * b).sum((1, 2), keepdim=True)
