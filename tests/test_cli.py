@@ -15,8 +15,10 @@ from sslbench.backbones.options import Options
 from sslbench.backbones.python_source import wrap
 from sslbench.cli import main
 from sslbench.config import Settings
+from sslbench.results.ranks import ranking, ranking_lines
 from sslbench.results.record import Record
 from sslbench.results.runs import Run, write_baseline
+from sslbench.results.tables import terminal_table
 from sslbench.runner import Case, Runner
 from sslbench.tasks import parse_task
 
@@ -131,7 +133,7 @@ def test_report_writes_the_tables_of_a_run_and_the_same_bytes_again(capsys, plac
     run = make_run(place / "cache", tmp_path / "results/mine", {"net": 2})
     status, out, _ = call(capsys, "report", "mine")
     assert status == 0
-    paths = [Path(line) for line in out.splitlines()]
+    paths = [Path(line) for line in out.splitlines()[-3:]]
     assert [path.name for path in paths] == ["summary.csv", "summary.md", "report.html"]
     first = [path.read_bytes() for path in paths]
     score = run.records()[1].main.value
@@ -144,15 +146,26 @@ def test_report_writes_the_tables_of_a_run_and_the_same_bytes_again(capsys, plac
         assert [path.read_bytes() for path in paths] == first
 
 
+def test_report_prints_the_table_and_the_ranking_in_the_width_of_the_terminal(capsys, place, monkeypatch):
+    records = Run(place / "results/both").records()
+    for width in (100, 40):
+        monkeypatch.setenv("COLUMNS", str(width))
+        out = call(capsys, "report", "both", "--results", place / "results")[1]
+        expected = [*terminal_table(records, width), *ranking_lines(ranking(records)), ""]
+        assert out.splitlines()[:-3] == expected
+        assert f"{records[0].main.value:.1f}±" in out and "rank   mean  backbone" in out
+    assert terminal_table(records, 100) != terminal_table(records, 40)
+
+
 def test_report_takes_the_latest_run(capsys, place, tmp_path):
     for name in ("old", "new"):
         make_run(place / "cache", tmp_path / "results" / name, {name: 2}, ["knn/digits"])
     os.utime(tmp_path / "results/old/records", (1, 1))
     status, out, _ = call(capsys, "report")
     assert status == 0
-    assert all("/new/" in line for line in out.splitlines())
+    assert all("/new/" in line for line in out.splitlines()[-3:])
     os.utime(tmp_path / "results/new/records", (0, 0))
-    assert all("/old/" in line for line in call(capsys, "report")[1].splitlines())
+    assert all("/old/" in line for line in call(capsys, "report")[1].splitlines()[-3:])
 
 
 def test_report_leaves_a_damaged_record_out(capsys, place, tmp_path):

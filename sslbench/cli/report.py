@@ -1,8 +1,9 @@
-"""`sslbench report`: tables and HTML of a run, from its records."""
+"""`sslbench report`: the table of a run printed, its tables and HTML written, from its records."""
 
 from __future__ import annotations
 
 import argparse
+import shutil
 from pathlib import Path
 
 from sslbench.cli.command import Commands, results_option
@@ -10,7 +11,9 @@ from sslbench.cli.command import Commands, results_option
 
 def add(commands: Commands) -> None:
     """Declare the command."""
-    report = commands.add_parser("report", help="write the tables and the HTML page of a run from its records")
+    report = commands.add_parser(
+        "report", help="print a run's table and ranking, and write its tables and HTML page, from its records"
+    )
     report.add_argument("run", nargs="?", help="run directory or name; default: the latest below the results directory")
     results_option(report)
     report.set_defaults(command=_report)
@@ -18,8 +21,10 @@ def add(commands: Commands) -> None:
 
 def _report(arguments: argparse.Namespace) -> int:
     from sslbench.errors import RecordError
+    from sslbench.results.ranks import ranking, ranking_lines
     from sslbench.results.report import write_report
     from sslbench.results.runs import Run, latest_run
+    from sslbench.results.tables import terminal_table
 
     if arguments.run is None:
         run = latest_run(arguments.results)
@@ -32,6 +37,8 @@ def _report(arguments: argparse.Namespace) -> int:
     records = run.records()
     if not records:
         raise RecordError(f"the run {run.directory} holds no usable record")
-    for path in write_report(records, run.directory):
-        print(path)
+    written = write_report(records, run.directory)
+    # As wide as the terminal, or as COLUMNS says; 80 where neither is known, in a pipe.
+    width = shutil.get_terminal_size().columns
+    print("\n".join([*terminal_table(records, width), *ranking_lines(ranking(records)), "", *map(str, written)]))
     return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -15,7 +16,7 @@ class Score:
     """One metric on one test set.
 
     ``value``, ``stderr`` and ``ci95`` (lower, upper) are in ``unit``; ``n`` counts what was averaged over (samples
-    or episodes, as the metric says).
+    or episodes, as the metric says). What is not known of them is nan.
     """
 
     value: float
@@ -26,12 +27,14 @@ class Score:
     higher_is_better: bool = True
 
     def to_json(self) -> dict[str, Any]:
-        """The fields as JSON values; ``ci95`` becomes a list of two numbers."""
-        return asdict(self) | {"ci95": list(self.ci95)}
+        """The fields as JSON values: ``ci95`` becomes a list, and a number that is not finite None, as JSON has none."""
+        low, high = self.ci95
+        numbers = {"value": _finite(self.value), "stderr": _finite(self.stderr), "ci95": [_finite(low), _finite(high)]}
+        return asdict(self) | numbers
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Score:
-        """The inverse of :meth:`to_json`.
+        """The inverse of :meth:`to_json`; None for a number is nan.
 
         Raises:
             ValueError: a field is missing, unknown or of the wrong type.
@@ -59,7 +62,13 @@ class Score:
         )
 
 
+def _finite(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None
+
+
 def _number(name: str, value: object) -> float:
+    if value is None:
+        return math.nan
     if not isinstance(value, int | float) or isinstance(value, bool):
         raise ValueError(f"score field {name!r}: expected a number, got {value!r}")
     return float(value)

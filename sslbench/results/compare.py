@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sslbench.errors import RecordError
+from sslbench.results import marks
 from sslbench.results.pairing import compare_records
 from sslbench.results.record import Record
 from sslbench.results.statistics import PairedComparison, holm
@@ -50,7 +51,7 @@ def interval(comparison: PairedComparison) -> str:
 
 def score_text(record: Record) -> str:
     """The main score with its standard error and unit."""
-    return f"{record.main.value:.2f}±{record.main.stderr:.2f} {record.main.unit}"
+    return f"{marks.score_text(record.main, decimals=2, between='±')} {record.main.unit}"
 
 
 def compare(new: list[Record], base: list[Record]) -> str:

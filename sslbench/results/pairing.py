@@ -1,56 +1,195 @@
-"""Two records of one task on the same items, compared by the test that fits the score."""
+"""Two records of one task on the same items: whether they measure the same thing, and the test that fits the score."""
 
 from __future__ import annotations
 
 import base64
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from sslbench.errors import RecordError
 from sslbench.results.record import Record, unpack_paired
-from sslbench.results.statistics import PairedComparison, mcnemar, paired_bootstrap, paired_resamples, paired_t
+from sslbench.results.statistics import (
+    PairedComparison,
+    mcnemar,
+    paired_bootstrap,
+    paired_resamples,
+    paired_t,
+    per_class_interval,
+)
+
+LEVEL = 0.05
+"""Below this two-sided p two scores count as separated."""
+
+KINDS = ("correct", "episodes", "resamples")
+
+
+def check_same(new: Record, base: Record) -> None:
+    """Whether two records measure the same thing.
+
+    Raises:
+        RecordError: their task, its version, data or compat choices, their main score or their test items differ.
+    """
+    pair = _pair(new, base)
+    for ingredient in ("id", "version", "fingerprint"):
+        _same(pair, f"task {ingredient}", new.task[ingredient], base.task[ingredient])
+    if changed := changed_choices(new.task, base.task):
+        told = ", ".join(f"{name} (new {ours}, base {theirs})" for name, (ours, theirs) in changed.items())
+        raise RecordError(
+            f"{pair}: they were run with different compat choices: {told}; run one of them again with the choice of the "
+            "other (--sslbench-compat NAME=VALUE)"
+        )
+    _same(pair, "main score", new.main_score, base.main_score)
+    for field in ("unit", "higher_is_better"):
+        ours, theirs = (record.scores[record.main_score][field] for record in (new, base))
+        _same(pair, f"main score's {field}", ours, theirs)
+    if new.paired and base.paired:
+        for field, told in (
+            ("kind", "kind of outcomes"),
+            ("items", "digest of the test items"),
+            ("n", "number of outcomes"),
+        ):
+            _same(pair, told, new.paired.get(field), base.paired.get(field))
+
+
+def changed_choices(new: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
+    """The compat switches on which two tasks (as records have them) differ, with the choice of each.
+
+    A switch that one of them does not name is not known to be at the choice of the other.
+    """
+    ours, theirs = new.get("compat") or {}, base.get("compat") or {}
+    return {
+        name: (ours.get(name, "not named"), theirs.get(name, "not named"))
+        for name in sorted(ours.keys() | theirs.keys())
+        if ours.get(name) != theirs.get(name)
+    }
+
+
+def comparable(column: Sequence[Record]) -> bool:
+    """Whether records measure the same thing, each as the first."""
+    return why_not_comparable(column) is None
+
+
+def why_not_comparable(column: Sequence[Record]) -> str | None:
+    """What `check_same` says of the first record that differs, or None."""
+    try:
+        for record in column[1:]:
+            check_same(record, column[0])
+    except RecordError as error:
+        return str(error)
+    return None
+
+
+def check_pair(new: Record, base: Record) -> None:
+    """Whether two records can be compared item by item: they measure the same thing and both hold what its test takes.
+
+    Raises:
+        RecordError: as `check_same` does, or a record holds no outcomes of single items.
+    """
+    check_same(new, base)
+    pair = _pair(new, base)
+    if not new.paired:
+        raise RecordError(f"{pair}: {new.case!r} has no outcomes of single items; run the case again")
+    _same(pair, "kind of outcomes", new.paired.get("kind"), base.paired.get("kind"))
+    kind = new.paired.get("kind")
+    if kind not in KINDS:
+        raise RecordError(f"{pair}: {new.main_score} has no outcomes of single items (kind {kind!r})")
+    for record in (new, base):
+        if kind == "correct" and record.main_score == "mean_per_class" and "targets" not in record.paired:
+            raise RecordError(f"{pair}: {record.case!r} holds no class targets; run the case again")
 
 
 def compare_records(new: Record, base: Record) -> PairedComparison:
     """Compare the main scores on the same items; the difference is new - base in percentage points.
 
-    Raises RecordError as `check_pair` does.
+    Raises RecordError as `check_pair` does, and where the outcomes are too few or damaged.
     """
     check_pair(new, base)
-    outcomes, base_outcomes = unpack_paired(new.paired), unpack_paired(base.paired)
-    if new.paired["kind"] == "episodes":
-        return paired_t(outcomes / new.paired["per_episode"], base_outcomes / base.paired["per_episode"])
-    if new.paired["kind"] == "resamples":
-        difference = new.main.value - base.main.value
-        return paired_resamples(outcomes, base_outcomes, difference, new.paired["images"])
-    if new.main_score != "mean_per_class":
-        return mcnemar(outcomes, base_outcomes)
-    targets = np.frombuffer(base64.b64decode(new.paired["targets"]), dtype="<u2")
-    return paired_bootstrap(outcomes, base_outcomes, targets)
+    try:
+        return _compared(_stored(new), _stored(base), new.main.value - base.main.value)
+    except ValueError as error:
+        raise RecordError(f"{_pair(new, base)}: {error}") from error
 
 
-def check_pair(new: Record, base: Record) -> None:
-    """Whether two records can be compared; new must hold what the test of its score takes.
+def compare_spread(new: Record, base: Record) -> tuple[float, tuple[float, float]]:
+    """The difference and its 95 % interval alone, for many pairs.
 
-    Raises:
-        RecordError: the records are not of the same task, score or test items, or hold no outcomes of single items.
+    As `compare_records`, but mean per-class accuracy is not bootstrapped: its interval is that of `per_class_interval`.
+    Raises RecordError as `compare_records` does.
     """
-    pair = f"{new.case!r} and {base.case!r} cannot be paired"
-    for ingredient in ("id", "version", "fingerprint"):
-        _same(pair, f"task {ingredient}", new.task[ingredient], base.task[ingredient])
-    _same(pair, "main score", new.main_score, base.main_score)
-    if not new.paired:
-        raise RecordError(f"{pair}: {new.case!r} has no outcomes of single items; run the case again")
-    _same(pair, "kind of outcomes", new.paired.get("kind"), base.paired.get("kind"))
-    kind = new.paired.get("kind")
-    if kind not in ("correct", "episodes", "resamples"):
-        raise RecordError(f"{pair}: {new.main_score} has no outcomes of single items (kind {kind!r})")
-    _same(pair, "digest of the test items", new.paired["items"], base.paired["items"])
-    _same(pair, "number of outcomes", new.paired["n"], base.paired["n"])
-    if kind == "correct" and new.main_score == "mean_per_class" and "targets" not in new.paired:
-        raise RecordError(f"{pair}: {new.case!r} holds no class targets; run the case again")
+    if new.main_score != "mean_per_class":
+        comparison = compare_records(new, base)
+        return comparison.difference, comparison.ci95
+    check_pair(new, base)
+    ours, theirs = _stored(new), _stored(base)
+    try:
+        return per_class_interval(_outcomes(ours), _outcomes(theirs), _targets(str(ours.targets)))
+    except ValueError as error:
+        raise RecordError(f"{_pair(new, base)}: {error}") from error
+
+
+def separated(new: Record, base: Record) -> bool:
+    """Whether the data tell two records apart: two-sided p of the paired test below `LEVEL`, not adjusted for other pairs.
+
+    Where outcomes of single items are missing, whether the 95 % intervals lie apart. Raises RecordError where the two do
+    not measure the same thing.
+    """
+    check_same(new, base)
+    try:
+        return compare_records(new, base).p_two_sided < LEVEL
+    except RecordError:
+        (low, high), (base_low, base_high) = new.main.ci95, base.main.ci95
+        return low > base_high or base_low > high
+
+
+def _pair(new: Record, base: Record) -> str:
+    return f"{new.case!r} and {base.case!r} cannot be paired"
 
 
 def _same(pair: str, ingredient: str, new: object, base: object) -> None:
     if new != base:
         raise RecordError(f"{pair}: the {ingredient} differs (new {new!r}, base {base!r}); rerun the baseline")
+
+
+class _Stored(NamedTuple):
+    """What a test takes of a record, as it is stored: hashable. size: queries of an episode, or test pictures."""
+
+    kind: str
+    n: int
+    data: str
+    size: int
+    targets: str | None
+
+
+def _stored(record: Record) -> _Stored:
+    paired = record.paired
+    size = paired.get("per_episode") or paired.get("images") or 1
+    targets = paired["targets"] if record.main_score == "mean_per_class" else None
+    return _Stored(paired["kind"], paired["n"], paired["data"], size, targets)
+
+
+# A run of the study has thousands of pairs, which its tables, its ranking and its report all ask for.
+@lru_cache(maxsize=1 << 14)
+def _compared(new: _Stored, base: _Stored, difference: float) -> PairedComparison:
+    outcomes, base_outcomes = _outcomes(new), _outcomes(base)
+    if new.kind == "episodes":
+        return paired_t(outcomes / new.size, base_outcomes / base.size)
+    if new.kind == "resamples":
+        return paired_resamples(outcomes, base_outcomes, difference, new.size)
+    if new.targets is None:
+        return mcnemar(outcomes, base_outcomes)
+    return paired_bootstrap(outcomes, base_outcomes, _targets(new.targets))
+
+
+@lru_cache(maxsize=1 << 10)
+def _outcomes(stored: _Stored) -> npt.NDArray[Any]:
+    outcomes = unpack_paired({"kind": stored.kind, "n": stored.n, "data": stored.data})
+    outcomes.flags.writeable = False
+    return outcomes
+
+
+def _targets(data: str) -> npt.NDArray[np.uint16]:
+    return np.frombuffer(base64.b64decode(data), dtype="<u2")

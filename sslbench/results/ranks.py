@@ -8,11 +8,12 @@ from itertools import combinations
 
 from sslbench.errors import RecordError
 from sslbench.metrics.score import Z95
-from sslbench.results.pairing import check_pair, compare_records
+from sslbench.results.markdown import escape, table
+from sslbench.results.marks import GUESSING, mean_guess
+from sslbench.results.pairing import LEVEL, compare_records, compare_spread
 from sslbench.results.record import Record
 from sslbench.results.statistics import holm
 
-LEVEL = 0.05
 UNIT = "%"
 
 
@@ -28,13 +29,17 @@ class MeanDifference:
 
 @dataclass(frozen=True)
 class Rank:
-    """A backbone's mean score over `tasks` tasks, in %, and the best and worst rank it may have (1 is the best)."""
+    """A backbone's mean score over `tasks` tasks, in %, and the best and worst rank it may have (1 is the best).
+
+    guess: the mean level of guessing over these tasks, None where one is not known.
+    """
 
     backbone: str
     mean: float
     best: int
     worst: int
     tasks: int
+    guess: float | None = None
 
 
 def rank_ranges(column: Sequence[Record], level: float = LEVEL) -> dict[str, tuple[int, int]]:
@@ -74,7 +79,7 @@ def mean_difference(new: Iterable[Record], base: Iterable[Record]) -> MeanDiffer
     that of a normal deviate with the standard error that the interval implies.
     Raises RecordError when no task is shared, when a score is not better when higher, or when records cannot be paired.
     """
-    from scipy.stats import norm
+    from scipy.special import ndtr
 
     ours, theirs = ({record.task["id"]: record for record in records} for records in (new, base))
     shared = sorted(ours.keys() & theirs.keys())
@@ -82,11 +87,11 @@ def mean_difference(new: Iterable[Record], base: Iterable[Record]) -> MeanDiffer
         raise RecordError(f"no task in common: {sorted(ours)} and {sorted(theirs)}")
     if falling := [task for task in shared if not ours[task].main.higher_is_better]:
         raise RecordError(f"no mean over scores of different directions: lower is better in {', '.join(falling)}")
-    pairs = [compare_records(ours[task], theirs[task]) for task in shared]
-    low, high = (sum(pair.ci95[end] for pair in pairs) / len(pairs) for end in (0, 1))
-    difference = sum(pair.difference for pair in pairs) / len(pairs)
+    pairs = [compare_spread(ours[task], theirs[task]) for task in shared]
+    low, high = (sum(ci95[end] for _, ci95 in pairs) / len(pairs) for end in (0, 1))
+    difference = sum(difference for difference, _ in pairs) / len(pairs)
     stderr = (high - low) / (2 * Z95)
-    p = float(2 * norm.sf(abs(difference) / stderr)) if stderr else float(difference == 0)
+    p = float(2 * ndtr(-abs(difference) / stderr)) if stderr else float(difference == 0)
     return MeanDifference(difference, (low, high), p, len(pairs))
 
 
@@ -101,14 +106,17 @@ def ranking(records: Iterable[Record], level: float = LEVEL) -> list[Rank]:
         if record.main.higher_is_better and record.main.unit == UNIT and record.paired:
             columns.setdefault(record.task["id"], []).append(record)
     names = sorted({record.backbone["name"] for column in columns.values() for record in column})
-    shared = [column for column in columns.values() if len(column) == len(names) and _pairable(column)]
+    shared = [
+        columns[task] for task in sorted(columns) if len(columns[task]) == len(names) and _pairable(columns[task])
+    ]
     if len(names) < 2 or not shared:
         return []
     rows = {name: [r for column in shared for r in column if r.backbone["name"] == name] for name in names}
     differences = [mean_difference(rows[first], rows[second]) for first, second in combinations(names, 2)]
     ranges = _ranges(len(names), [d.difference for d in differences], [d.p for d in differences], level)
+    level_of_guessing = mean_guess(shared)
     ranks = [
-        Rank(name, sum(record.main.value for record in rows[name]) / len(shared), best, worst, len(shared))
+        Rank(name, sum(r.main.value for r in rows[name]) / len(shared), best, worst, len(shared), level_of_guessing)
         for name, (best, worst) in zip(names, ranges, strict=True)
     ]
     return sorted(ranks, key=lambda rank: (-rank.mean, rank.backbone))
@@ -116,8 +124,8 @@ def ranking(records: Iterable[Record], level: float = LEVEL) -> list[Rank]:
 
 def _pairable(column: Sequence[Record]) -> bool:
     try:
-        for record in column:
-            check_pair(record, column[0])
+        for record in column[1:]:
+            compare_spread(record, column[0])
     except RecordError:
         return False
     return True
@@ -136,6 +144,8 @@ def ranking_lines(ranks: Sequence[Rank]) -> list[str]:
     width = max(map(len, ["rank", *spans]))
     lines = ["", f"{'rank':>{width}}   mean  backbone"]
     lines += [f"{text:>{width}}  {rank.mean:5.1f}  {rank.backbone}" for text, rank in zip(spans, ranks, strict=True)]
+    if (guess := ranks[0].guess) is not None:
+        lines.append(f"{'':>{width}}  {guess:5.1f}  {GUESSING}")
     return [*lines, _basis(ranks)]
 
 
@@ -143,10 +153,14 @@ def ranking_markdown(ranks: Sequence[Rank]) -> str:
     """The same as a Markdown section; empty without ranks."""
     if not ranks:
         return ""
-    rows = "".join(f"| {span(r.best, r.worst)} | {r.backbone} | {r.mean:.1f} |\n" for r in ranks)
+    rows = [[span(r.best, r.worst), escape(r.backbone), f"{r.mean:.1f}"] for r in ranks]
+    if (guess := ranks[0].guess) is not None:
+        rows.append(["", f"*{GUESSING}*", f"{guess:.1f}"])
     basis = _basis(ranks)
-    return f"\n## ranking\n\n| rank | backbone | mean |\n| --- | --- | ---: |\n{rows}\n{basis[0].upper()}{basis[1:]}.\n"
+    body = table(["rank", "backbone", "mean"], rows, left=2)
+    return f"\n## ranking\n\n{body}\n\n{basis[0].upper()}{basis[1:]}.\n"
 
 
 def _basis(ranks: Sequence[Rank]) -> str:
-    return f"mean over the {ranks[0].tasks} tasks that all have; ranks that the data do not separate are shared"
+    tasks = f"{ranks[0].tasks} tasks" if ranks[0].tasks != 1 else "one task"
+    return f"mean over the {tasks} that all have; ranks that the data do not separate are shared"

@@ -5,8 +5,11 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import math
 import re
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -25,7 +28,8 @@ class Record:
     case: `BACKBONE|TASK`, unique within a run. key: digest of every ingredient that may change a score; a record is
     resumed only when its key is the one the case would have now.
     backbone: name, digest, preprocessing, pooling, params, details. task: id, version, protocol, dataset, fingerprint,
-    variant, details. scores: name -> Score as JSON. paired: what a paired test takes (see `pack_paired`).
+    variant, compat, guess (the level of guessing in the main score's unit; None, or absent in older records, where it is
+    not known), details. scores: name -> Score as JSON. paired: what a paired test takes (see `pack_paired`).
     samples: path (relative to the record) and digest of the per-sample predictions, or None in a baseline.
     timings in seconds (extract, fit, score) and images per second; peak_memory in bytes (rss: of the process so far;
     device: of this case).
@@ -48,14 +52,15 @@ class Record:
     samples: dict[str, Any] | None
     schema_version: int = SCHEMA_VERSION
 
-    @property
+    @cached_property
     def main(self) -> Score:
         """The main score."""
         return Score.from_json(self.scores[self.main_score])
 
     def to_json(self) -> dict[str, Any]:
-        """As plain JSON data."""
-        return asdict(self)
+        """As plain JSON data (see `plain`)."""
+        data: dict[str, Any] = plain(asdict(self))
+        return data
 
     @classmethod
     def from_json(cls, data: Any, *, where: str = "record") -> Record:
@@ -77,10 +82,11 @@ class Record:
         if data["main_score"] not in data["scores"]:
             raise RecordError(f"{where}: main_score {data['main_score']!r} is not among {sorted(data['scores'])}")
         try:
-            for score in data["scores"].values():
-                Score.from_json(score)
+            scores = {name: Score.from_json(score) for name, score in data["scores"].items()}
         except (ValueError, TypeError, AttributeError) as error:
             raise RecordError(f"{where}: {error}; run the case again") from error
+        if not math.isfinite(scores[data["main_score"]].value):
+            raise RecordError(f"{where}: the main score {data['main_score']!r} has no finite value; run the case again")
         return cls(**data)
 
 
@@ -89,15 +95,34 @@ def case_name(backbone: str, task: str) -> str:
     return f"{backbone}|{task}"
 
 
+def by_task(records: Iterable[Record]) -> dict[str, list[Record]]:
+    """The records of each task, in the order in which they come."""
+    columns: dict[str, list[Record]] = {}
+    for record in records:
+        columns.setdefault(record.task["id"], []).append(record)
+    return columns
+
+
 def slug(case: str) -> str:
     """A file name for a case: readable, and unique through a short digest of the whole name."""
     readable = re.sub(r"[^A-Za-z0-9.=+-]+", "_", case).strip("_")[:120]
     return f"{readable}-{hashlib.sha256(case.encode()).hexdigest()[:8]}"
 
 
+def plain(data: Any) -> Any:
+    """The same data without what JSON has no word for: a number that is not finite is None, a NumPy scalar Python's."""
+    if isinstance(data, Mapping):
+        return {key: plain(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [plain(value) for value in data]
+    if isinstance(data, np.generic):
+        return plain(data.item())
+    return None if isinstance(data, float) and not math.isfinite(data) else data
+
+
 def dump(data: Any) -> bytes:
-    """JSON bytes in the one layout used for every file: sorted keys, no NaN."""
-    return (json.dumps(data, indent=1, sort_keys=True, allow_nan=False) + "\n").encode()
+    """JSON bytes in the one layout used for every file: sorted keys, and null for a number that is not finite."""
+    return (json.dumps(plain(data), indent=1, sort_keys=True, allow_nan=False) + "\n").encode()
 
 
 _STORED = {"correct": "u1", "episodes": "u1", "resamples": "<f4"}

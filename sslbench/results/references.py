@@ -13,6 +13,8 @@ from typing import Any
 from sslbench.compat import SWITCHES
 from sslbench.errors import RecordError
 from sslbench.metrics import Score
+from sslbench.results.marks import score_text
+from sslbench.results.pairing import changed_choices
 from sslbench.results.published import published, published_c
 from sslbench.results.record import Record, case_name
 
@@ -66,14 +68,22 @@ def find_reference(
 def _own(case: str, task: Mapping[str, Any], score: Score) -> dict[str, Any] | None:
     # A reference made with another version of the task, on other data, or with other choices, does not count.
     saved = embedded_references().get(case)
-    if saved is None or any(saved.task.get(field) != task.get(field) for field in ("version", "fingerprint", "compat")):
+    if saved is None or any(saved.task.get(field) != task.get(field) for field in ("version", "fingerprint")):
         return None
+    if changed_choices(task, saved.task):
+        return None
+    stderr, told = _known(score.stderr)
     return {
         "value": saved.main.value,
         "source": f"own run of {saved.created[:10]} on {saved.environment['cpu']}, results/baselines/embedded.json",
-        "tolerance": max(FLOOR, STANDARD_ERRORS * score.stderr),
-        "how": f"max({FLOOR} points, {STANDARD_ERRORS:g} x standard error {score.stderr:.2f})",
+        "tolerance": max(FLOOR, STANDARD_ERRORS * stderr),
+        "how": f"max({FLOOR} points, {STANDARD_ERRORS:g} x standard error {stderr:.2f}{told})",
     }
+
+
+def _known(stderr: float) -> tuple[float, str]:
+    # Without one the tolerance is the narrowest, and says so: a nan would put every score outside of it.
+    return (stderr, "") if math.isfinite(stderr) else (0.0, ", as the score's own is not known")
 
 
 def _published(
@@ -88,12 +98,13 @@ def _published(
     if figure is None or changed or not task.get("details", {}).get("complete", True):
         return None
     allowance, why = ALLOWANCES[task["protocol"]]
-    stderr = math.hypot(score.stderr, figure.stderr or 0.0)
+    own, told = _known(score.stderr)
+    stderr = math.hypot(own, figure.stderr or 0.0)
     found: dict[str, Any] = {
         "value": figure.value,
         "source": figure.source,
         "tolerance": STANDARD_ERRORS * stderr + allowance,
-        "how": f"{STANDARD_ERRORS:g} x standard error {stderr:.2f} + {allowance:g} points ({why})",
+        "how": f"{STANDARD_ERRORS:g} x standard error {stderr:.2f}{told} + {allowance:g} points ({why})",
     }
     c = published_c(backbone, task["dataset"])
     if task["protocol"] == "linear" and c is not None:
@@ -116,7 +127,7 @@ def verdict(score: Score, reference: Mapping[str, Any] | None) -> str:
 def explain(record: Record) -> str:
     """One line on how a score stands to its reference."""
     score, reference = record.main, record.reference
-    text = f"{record.case}: {record.main_score} {score.value:.2f} ± {score.stderr:.2f} {score.unit}"
+    text = f"{record.case}: {record.main_score} {score_text(score, decimals=2)} {score.unit}"
     if reference is None:
         return f"{text}, no reference"
     if "C" in reference:

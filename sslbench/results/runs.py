@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import tempfile
 import warnings
 from dataclasses import dataclass
@@ -60,9 +61,18 @@ class Run:
         return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == str(record.samples["sha256"])
 
     def write(self, record: Record) -> Path:
-        """Store a record."""
+        """Store a record.
+
+        Raises RecordError, after storing it, when its main score is not finite: there is no verdict on such a case, it is
+        left out of tables, and a later run runs it again.
+        """
         path = self.record_path(record.case)
         write_atomic(path, dump(record.to_json()))
+        if not math.isfinite(value := record.main.value):
+            raise RecordError(
+                f"{record.case}: expected a finite main score, got {record.main_score} = {value}; what was computed is kept "
+                f"in {path} and the samples it names. Look there, then run the case again"
+            )
         return path
 
     def read(self, case: str) -> Record | None:

@@ -3,29 +3,41 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain, pairwise
 from typing import TYPE_CHECKING
 
 from sslbench.errors import RecordError
-from sslbench.results.record import Record
+from sslbench.results.markdown import escape, table
+from sslbench.results.marks import (
+    GUESSING,
+    VERDICT_LEGEND,
+    guess,
+    legends,
+    marks,
+    mean_guess,
+    score_text,
+    unsolved,
+)
+from sslbench.results.pairing import LEVEL, comparable, separated, why_not_comparable
+from sslbench.results.record import Record, by_task
+from sslbench.results.short_names import ShortNames, short_names
 
 if TYPE_CHECKING:
     import pandas as pd
 
 TIMINGS = ("extract", "fit", "score", "images_per_second")
 _TIMING_COLUMNS = ("extract_s", "fit_s", "score_s", "images_per_second")
-VERDICT_MARKS = {"below": "▼", "above": "▲"}
 
 _TEXT = ("backbone", "task", "protocol", "dataset", "variant", "score", "unit", "verdict", "created")
 _COLUMNS = (
     *("backbone", "task", "protocol", "dataset", "variant", "score", "value", "stderr", "ci_low", "ci_high", "n"),
-    *("unit", "reference", "tolerance", "verdict", *_TIMING_COLUMNS, "created"),
+    *("unit", "guess", "reference", "tolerance", "verdict", "unsolved", *_TIMING_COLUMNS, "created"),
 )
-_VERDICT_LEGEND = "▼ below, ▲ above the reference by more than its tolerance"
 _LEGEND = (
-    "± standard error; **best** and <u>second best</u> of a column; ≈ these two are not separable (their 95 % "
-    f"intervals overlap); {_VERDICT_LEGEND}."
+    "± standard error; **best** and <u>second best</u> of a column; ≈ the data do not separate these two (paired test on "
+    f"the same items, two-sided p of this one pair at least {LEVEL:g}; without single outcomes: overlapping 95 % intervals)"
 )
 
 
@@ -43,26 +55,25 @@ def ordered(records: Iterable[Record]) -> list[Record]:
     return result
 
 
-def comparable(column: Sequence[Record]) -> bool:
-    """Whether records of one task measure the same thing: equal task version, data and main score."""
-    return len({(str(r.task["version"]), str(r.task["fingerprint"]), r.main_score) for r in column}) == 1
-
-
 def long_table(records: Iterable[Record]) -> pd.DataFrame:
-    """One row a record, sorted by task and backbone; what is not known is NaN in number columns."""
+    """One row a record, sorted by task and backbone; what is not known is NaN in number columns.
+
+    `guess` is the level of guessing in the score's unit; `unsolved` tells of a probe that did not reach its tolerance.
+    """
     import pandas as pd
 
     rows = []
     for record in ordered(records):
         score, task, reference = record.main, record.task, record.reference or {}
         numbers = (score.value, score.stderr, *score.ci95, score.n)
-        known = (score.unit, reference.get("value"), reference.get("tolerance"), record.verdict)
+        known = (score.unit, guess([record]), reference.get("value"), reference.get("tolerance"), record.verdict)
         timings = (record.timings.get(name) for name in TIMINGS)
         names = (record.backbone["name"], task["id"], task["protocol"], task["dataset"], task["variant"])
-        rows.append((*names, record.main_score, *numbers, *known, *timings, record.created))
+        rows.append((*names, record.main_score, *numbers, *known, unsolved(record), *timings, record.created))
     frame = pd.DataFrame(rows, columns=list(_COLUMNS))
     # A column of nothing but None would otherwise be of objects, and its type would depend on the run.
-    return frame.astype({name: float for name in _COLUMNS if name not in (*_TEXT, "n")} | {"n": int})
+    types = {name: float for name in _COLUMNS if name not in _TEXT} | {"n": int, "unsolved": bool}
+    return frame.astype(types)
 
 
 def to_csv(records: Iterable[Record]) -> str:
@@ -75,31 +86,43 @@ def pivot_markdown(records: Iterable[Record]) -> str:
     records = ordered(records)
     if not records:
         return "No records.\n"
+    names = short_names(records)
     protocols = sorted({record.task["protocol"] for record in records})
-    tables = [_protocol_table(name, [r for r in records if r.task["protocol"] == name]) for name in protocols]
-    return "\n\n".join([*tables, _LEGEND]) + "\n"
+    tables = [_protocol_table(name, [r for r in records if r.task["protocol"] == name], names) for name in protocols]
+    told = "; ".join(dict.fromkeys([_LEGEND, VERDICT_LEGEND, *legends(records)]))
+    notes = [f"{escape(note)}." for note in names.notes]
+    return "\n\n".join([*tables, *notes, f"{told}."]) + "\n"
 
 
 def terminal_table(records: Iterable[Record], width: int) -> list[str]:
-    """Lines of plain text, backbones as rows and tasks as columns.
+    """Lines of plain text, backbones as rows and tasks as columns, and at the end of a block the level of guessing.
 
     Tasks that do not fit into `width` go to further blocks, one task a block at least.
     """
     records = ordered(records)
     if not records:
         return []
+    names, columns = short_names(records), by_task(records)
     backbones = sorted({record.backbone["name"] for record in records})
-    cells = {(r.backbone["name"], r.task["id"]): _terminal_cell(r) for r in records}
-    first = _padded(["backbone ", *(f"{name} " for name in backbones)], left=True)
+    room = max(1, *(len(marks(record)) for record in records))
+    cells = {(r.backbone["name"], r.task["id"]): f"{score_text(r.main, between='±')}{marks(r):{room}}" for r in records}
+    levels = {task: guess(column) for task, column in columns.items()}
+    first = _padded(["backbone ", *(f"{names.backbones[name]} " for name in backbones), f"{GUESSING} "], left=True)
     blocks: list[list[str]] = []
-    for task in sorted({record.task["id"] for record in records}, key=natural):
-        column = _padded([f"{task} ", *(cells.get((name, task), "– ") for name in backbones)], left=False)
+    known: list[bool] = []
+    for task, level in levels.items():
+        column = [cells.get((name, task), "–" + " " * room) for name in backbones]
+        guessed = ("–" if level is None else f"{level:.1f}") + " " * room
+        column = _padded([names.tasks[task] + " " * room, *column, guessed], left=False)
         if not blocks or len(blocks[-1][0]) + 1 + len(column[0]) > width:
             blocks.append(list(first))
+            known.append(False)
+        known[-1] |= level is not None
         blocks[-1] = [f"{line} {cell}" for line, cell in zip(blocks[-1], column, strict=True)]
+    blocks = [block if guessed else block[:-1] for block, guessed in zip(blocks, known, strict=True)]
     lines = [line.rstrip() for block in blocks for line in ["", *block]][1:]
-    if any(record.verdict in VERDICT_MARKS for record in records):
-        lines.append(_VERDICT_LEGEND)
+    for told in (*names.notes, *legends(records)):
+        lines += textwrap.wrap(told, max(width, 40), subsequent_indent="  ", break_long_words=False)
     return lines
 
 
@@ -110,78 +133,73 @@ def column_title(record: Record, title: str) -> str:
     return f"{title} ({', '.join(unusual)})" if unusual else title
 
 
-def _protocol_table(protocol: str, records: list[Record]) -> str:
+def _protocol_table(protocol: str, records: list[Record], names: ShortNames) -> str:
     backbones = sorted({record.backbone["name"] for record in records})
-    columns: dict[str, list[Record]] = {}
-    for record in records:
-        columns.setdefault(record.task["id"], []).append(record)
-    cells = {(r.backbone["name"], r.task["id"]): _marked(r, columns[r.task["id"]]) for r in records}
-    titles = [_markdown(column_title(column[0], task.removeprefix(f"{protocol}/"))) for task, column in columns.items()]
-    rows = [[_markdown(name), *(cells.get((name, task), "–") for task in columns)] for name in backbones]
-    notes = [
-        f"The records of {_markdown(task)} are of different task versions, data or scores and are not ranked; "
-        "run the old ones again."
+    columns = by_task(records)
+    cells = {(r.backbone["name"], task): cell for task, column in columns.items() for r, cell in _cells(column)}
+    titles = [
+        escape(column_title(column[0], names.tasks[task].removeprefix(f"{protocol}/")))
         for task, column in columns.items()
-        if not comparable(column)
     ]
+    rows = [[escape(names.backbones[name]), *(cells.get((name, task), "–") for task in columns)] for name in backbones]
+    notes = [
+        f"The records of {escape(task)} are of different task versions, data, compat choices or scores and are not "
+        f"ranked; run the old ones again. {escape(why)}."
+        for task, column in columns.items()
+        if (why := why_not_comparable(column)) is not None
+    ]
+    levels = [guess(column) for column in columns.values()]
     if len(columns) > 1:
-        averages, note = _averages(backbones, columns)
+        averages, guessed, note = _averages(backbones, columns)
         titles.append("average")
         rows = [[*row, average] for row, average in zip(rows, averages, strict=True)]
+        levels.append(guessed)
         notes += [note] if note else []
-    lines = [["backbone", *titles], ["---"] + ["---:"] * len(titles), *rows]
-    table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
-    return "\n\n".join([f"## {_markdown(protocol)}", table, *notes])
+    if any(level is not None for level in levels):
+        rows.append([f"*{GUESSING}*", *("–" if level is None else f"{level:.1f}" for level in levels)])
+    return "\n\n".join([f"## {escape(protocol)}", table(["backbone", *titles], rows), *notes])
 
 
-def _marked(record: Record, column: list[Record]) -> str:
-    """The cell of a record in the column of its task."""
-    text = f"{record.main.value:.1f} ± {record.main.stderr:.1f}"
+def _cells(column: list[Record]) -> list[tuple[Record, str]]:
+    """The cell of each record in the column of its task."""
+    texts = [score_text(record.main) for record in column]
     if len(column) > 1 and comparable(column):
         first, second = sorted(column, key=_merit, reverse=True)[:2]
-        if _merit(record) == _merit(first):
-            text = f"**{text}**" + (" ≈" if _overlap(first, second) else "")
-        elif _merit(record) == _merit(second):
-            text = f"<u>{text}</u>"
-    return f"{text} {VERDICT_MARKS.get(record.verdict, '')}".rstrip()
+        doubt = "" if separated(first, second) else " ≈"
+        for index, record in enumerate(column):
+            if _merit(record) == _merit(first):
+                texts[index] = f"**{texts[index]}**{doubt}"
+            elif _merit(record) == _merit(second):
+                texts[index] = f"<u>{texts[index]}</u>"
+    return [(record, f"{text} {marks(record)}".rstrip()) for record, text in zip(column, texts, strict=True)]
 
 
 def _merit(record: Record) -> float:
     return record.main.value if record.main.higher_is_better else -record.main.value
 
 
-def _overlap(first: Record, second: Record) -> bool:
-    (low_first, high_first), (low_second, high_second) = first.main.ci95, second.main.ci95
-    return low_first <= high_second and low_second <= high_first
-
-
-def _averages(backbones: list[str], columns: dict[str, list[Record]]) -> tuple[list[str], str]:
-    """The average cell of each backbone and a note, empty where the average is over all columns."""
+def _averages(backbones: list[str], columns: Mapping[str, list[Record]]) -> tuple[list[str], float | None, str]:
+    """The average cell of each backbone, that of guessing, and a note, empty where the average is over all columns."""
     shared = {t: column for t, column in columns.items() if len(column) == len(backbones) and comparable(column)}
     scales = {(column[0].main.unit, column[0].main.higher_is_better) for column in shared.values()}
     if not shared:
-        return ["–"] * len(backbones), "No average: no task is comparable over all backbones."
+        return ["–"] * len(backbones), None, "No average: no task is comparable over all backbones."
     if len(scales) > 1:
-        return ["–"] * len(backbones), "No average: the scores have different units or directions."
+        return ["–"] * len(backbones), None, "No average: the scores have different units or directions."
     sums = dict.fromkeys(backbones, 0.0)
     for record in chain.from_iterable(shared.values()):
         sums[record.backbone["name"]] += record.main.value
-    averages = [f"{sums[name] / len(shared):.1f}" for name in backbones]
+    averages, guessed = [f"{sums[name] / len(shared):.1f}" for name in backbones], mean_guess(shared.values())
     if len(shared) == len(columns):
-        return averages, ""
-    names = ", ".join(_markdown(task) for task in shared)
-    return averages, f"The average is over the {len(shared)} of {len(columns)} tasks that every backbone has: {names}."
+        return averages, guessed, ""
+    told = ", ".join(escape(task) for task in shared)
+    return (
+        averages,
+        guessed,
+        f"The average is over the {len(shared)} of {len(columns)} tasks that every backbone has: {told}.",
+    )
 
 
-def _terminal_cell(record: Record) -> str:
-    return f"{record.main.value:.1f}±{record.main.stderr:.1f}{VERDICT_MARKS.get(record.verdict, ' ')}"
-
-
-def _padded(cells: list[str], *, left: bool) -> list[str]:
+def _padded(cells: Sequence[str], *, left: bool) -> list[str]:
     width = max(len(cell) for cell in cells)
     return [cell.ljust(width) if left else cell.rjust(width) for cell in cells]
-
-
-def _markdown(text: str) -> str:
-    # Underscores stay: inside a word, where names have them, they are no markup.
-    return re.sub(r"([\\`*<|\[])", r"\\\1", " ".join(text.split()))

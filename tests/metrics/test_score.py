@@ -1,6 +1,7 @@
 """Score survives JSON and refuses what is no score."""
 
 import json
+import math
 
 import pytest
 
@@ -18,11 +19,21 @@ def test_whole_numbers_in_json_come_back_as_floats():
     assert all(isinstance(limit, float) for limit in score.ci95)
 
 
+@pytest.mark.parametrize("unknown", [math.nan, math.inf, -math.inf])
+def test_what_is_not_finite_is_null_in_json_and_nan_when_read(unknown):
+    data = json.loads(json.dumps(Score(unknown, unknown, (unknown, 3.0), n=3).to_json(), allow_nan=False))
+    assert (data["value"], data["stderr"], data["ci95"]) == (None, None, [None, 3.0])
+    score = Score.from_json(data)
+    assert math.isnan(score.value) and math.isnan(score.stderr) and math.isnan(score.ci95[0])
+    assert (score.ci95[1], score.n) == (3.0, 3)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"value": "71"}, "'value': expected a number"),
-        ({"stderr": None}, "'stderr': expected a number"),
+        ({"stderr": "nan"}, "'stderr': expected a number"),
+        ({"ci95": None}, "'ci95': expected two numbers"),
         ({"ci95": [1.0]}, "'ci95': expected two numbers"),
         ({"ci95": [1.0, "2"]}, "'ci95': expected a number"),
         ({"n": 6.5}, "'n': expected an integer"),

@@ -35,8 +35,9 @@ def build(
     timings: dict[str, float | None] | None = None,
     hyperparameters: dict[str, Any] | None = None,
     environment: dict[str, Any] | None = None,
+    **task_fields: Any,
 ) -> Record:
-    """A record; with `correct`, the value is theirs."""
+    """A record; with `correct`, the value is theirs. task_fields: more fields of the task, such as compat and guess."""
     paired: dict[str, Any] = {}
     if correct is not None:
         value = 100 * float(np.mean(correct))
@@ -45,7 +46,7 @@ def build(
         paired["targets"] = base64.b64encode(np.array(targets, dtype="<u2").tobytes()).decode()
     if episodes is not None:
         paired = pack_paired("episodes", np.array(episodes), items, per_episode=10)
-    protocol, dataset = task.split("/")
+    protocol, dataset = task.split("/", maxsplit=1)
     if version is None:
         version = protocol_spec(protocol).version if protocol in list_protocols() else 1
     score = {
@@ -67,6 +68,7 @@ def build(
             "dataset": dataset,
             "variant": "",
             "fingerprint": fingerprint,
+            **task_fields,
         },
         scores={main_score: score},
         main_score=main_score,

@@ -1,12 +1,18 @@
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
 
 from sslbench.errors import RecordError
+from sslbench.results import pairing
 from sslbench.results.compare import compare, differences
-from sslbench.results.pairing import compare_records
+from sslbench.results.pairing import check_pair, comparable, compare_records
+from sslbench.results.ranks import ranking
+from sslbench.results.record import Record
+from sslbench.results.statistics import mcnemar
+from sslbench.results.tables import pivot_markdown
 
 GOOD = [True] * 18 + [False] * 2
 BAD = [True] * 8 + [False] * 12
@@ -47,11 +53,74 @@ def test_episodes_are_compared_by_the_t_test(make_record):
         ({"fingerprint": "data-2"}, "task fingerprint differs"),
         ({"items": "other-items"}, "digest of the test items differs"),
         ({"main_score": "mean_per_class"}, "main score differs"),
+        ({"unit": "degrees"}, "main score's unit differs"),
+        (
+            {"compat": {"linear-solver": "sklearn", "fewshot-pool": "with-val"}},
+            r"different compat choices: fewshot-pool \(new with-val, base not named\), "
+            r"linear-solver \(new sklearn, base not named\); run one of them again",
+        ),
     ],
 )
 def test_records_that_cannot_be_paired_name_the_ingredient(make_record, change, told):
     with pytest.raises(RecordError, match=told):
         compare_records(make_record(correct=GOOD, **change), make_record(correct=GOOD))
+
+
+def test_only_equal_choices_are_the_same_task(make_record):
+    path, sklearn = ({"linear-solver": choice} for choice in ("path", "sklearn"))
+    assert compare_records(*[make_record(correct=GOOD, compat=path)] * 2).difference == 0
+    # A record of a time without switches, and one whose task no switch concerns.
+    assert compare_records(make_record(correct=GOOD), make_record(correct=GOOD, compat={})).difference == 0
+    with pytest.raises(RecordError, match=r"linear-solver \(new path, base sklearn\)"):
+        compare_records(make_record(correct=GOOD, compat=path), make_record(correct=GOOD, compat=sklearn))
+
+
+def test_other_recipes_are_compared_all_the_same(make_record):
+    new, base = make_record(correct=BAD), make_record(correct=GOOD)
+    new.backbone.update(dtype="bfloat16", stored="float16", extraction={"name": "exact"})
+    base.backbone.update(dtype="float32", stored="float32", extraction={"name": "fast"})
+    text = compare([new], [base])
+    assert "difference -50.00 points" in text
+    assert "backbone.dtype: bfloat16 | float32" in text and "backbone.extraction.name: exact | fast" in text
+
+
+def test_one_definition_says_what_is_comparable(make_record):
+    base = make_record("base", correct=GOOD)
+    changes = ({"version": 7}, {"fingerprint": "f"}, {"items": "i"}, {"compat": {"a": "b"}}, {"main_score": "s"}, {})
+    for change in changes:
+        other = make_record("other", correct=GOOD, **change)
+        if change:
+            with pytest.raises(RecordError):
+                check_pair(other, base)
+        else:
+            check_pair(other, base)
+        assert comparable([base, other]) == (not change)
+        assert ("not ranked" in pivot_markdown([base, other])) == bool(change)
+        assert bool(ranking([base, other])) == (not change)
+
+
+def test_the_same_pair_is_tested_once(make_record, monkeypatch):
+    calls = []
+    monkeypatch.setattr(pairing, "mcnemar", lambda *arrays: calls.append(1) or mcnemar(*arrays))
+    new, base = (make_record(name, correct=[*GOOD, *[name == "a"] * 37]) for name in ("a", "b"))
+    first = compare_records(new, base)
+    # Read again from disk, a record is another object with the same outcomes.
+    again = [Record.from_json(json.loads(json.dumps(record.to_json()))) for record in (new, base)]
+    assert compare_records(*again) == first
+    pivot_markdown(again), ranking(again), ranking([new, base])
+    assert len(calls) <= 2  # and once the other way round
+    assert first.n == 57 and first.difference == pytest.approx(100 * 37 / 57)
+
+
+def test_too_few_or_damaged_outcomes_are_told(make_record):
+    with pytest.raises(RecordError, match="cannot be paired: expected at least 2 episodes"):
+        compare_records(make_record(episodes=[5]), make_record(episodes=[6]))
+    broken = make_record(correct=GOOD)
+    broken.paired["data"] = "AA=A"
+    with pytest.raises(RecordError, match="cannot be paired"):
+        compare_records(broken, make_record(correct=GOOD))
+    assert ranking([make_record(name, episodes=[5]) for name in ("a", "b")]) == []
+    assert pivot_markdown([make_record(name, episodes=[5]) for name in ("a", "b")]).count("≈") == 2 + 1
 
 
 def test_other_unpairable_records(make_record):

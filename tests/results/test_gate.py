@@ -69,6 +69,13 @@ def test_a_case_that_cannot_be_paired_fails_and_leaves_the_others_compared(make_
     assert not results["swav|linear/b"].failed
 
 
+def test_a_case_of_another_compat_choice_fails_because_nothing_could_be_compared(make_record):
+    new, base = (make_record(correct=correct(85), compat={"linear-solver": name}) for name in ("sklearn", "path"))
+    (result,) = gate([new], [base], GateConfig())
+    assert result.failed and result.comparison is None
+    assert "linear-solver (new sklearn, base path)" in result.message
+
+
 def test_the_baseline_is_matched_by_name(make_record):
     record, base = make_record("a"), [make_record("b"), make_record("a")]
     assert match_baseline(record, base, None) is base[1]

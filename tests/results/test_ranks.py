@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from sslbench.errors import RecordError
+from sslbench.results import pairing
+from sslbench.results.pairing import compare_records
 from sslbench.results.ranks import mean_difference, rank_ranges, ranking, ranking_lines, ranking_markdown
 
 
@@ -130,6 +132,46 @@ def test_records_that_cannot_be_compared_leave_their_task_out(make_record):
     ranks = ranking([*ours, *old_kind, *without_kind, *shorter])
     assert [(r.backbone, r.best, r.worst, r.tasks) for r in ranks] == [("a", 1, 1, 1), ("b", 2, 2, 1)]
     assert ranking(old_kind) == []
+
+
+def test_a_task_with_records_of_other_compat_choices_is_left_out(make_record):
+    ours = [make_record(name, correct=outcomes(right)) for name, right in (("a", 300), ("b", 200))]
+    mixed = column(make_record, "linear/x", compat={"linear-solver": "sklearn"})
+    (first, _) = ranking([*ours, *mixed])
+    assert (first.backbone, first.tasks) == ("a", 1)
+    assert ranking(mixed) == []
+    with pytest.raises(RecordError, match="linear-solver"):
+        rank_ranges(mixed)
+
+
+def test_the_mean_level_of_guessing_stands_below_the_ranking(make_record):
+    records = [
+        make_record(name, f"linear/{task}", correct=outcomes(right), guess=level)
+        for name, right in (("a", 300), ("b", 100))
+        for task, level in (("x", 10.0), ("y", 20.0))
+    ]
+    ranks = ranking(records)
+    assert [rank.guess for rank in ranks] == [15.0, 15.0]
+    assert ranking_lines(ranks)[4] == "       15.0  guessing"
+    assert "| 2 | b | 25.0 |\n|  | *guessing* | 15.0 |\n" in ranking_markdown(ranks)
+    older = [*records, *(make_record(name, "linear/z", correct=outcomes(200)) for name in ("a", "b"))]
+    assert ranking(older)[0].guess is None
+    assert "guessing" not in ranking_markdown(ranking(older)) + "".join(ranking_lines(ranking(older)))
+
+
+def test_mean_per_class_accuracies_are_ranked_without_a_bootstrap(make_record, monkeypatch):
+    targets = [0] * 300 + [1] * 100
+    records = [
+        make_record(name, correct=outcomes(right), targets=targets, main_score="mean_per_class")
+        for name, right in (("a", 350), ("b", 340), ("c", 100))
+    ]
+    with_bootstrap = compare_records(records[0], records[1])
+    assert with_bootstrap.test == "paired-bootstrap"
+    monkeypatch.setattr(pairing, "paired_bootstrap", None)
+    found = mean_difference(records[:1], records[1:2])
+    assert found.difference == pytest.approx(with_bootstrap.difference)
+    assert found.ci95 == pytest.approx(with_bootstrap.ci95, abs=0.6)
+    assert [(r.backbone, r.best, r.worst) for r in ranking(records)] == [("a", 1, 1), ("b", 2, 2), ("c", 3, 3)]
 
 
 def test_no_ranking_without_two_backbones_on_one_task(make_record):

@@ -74,9 +74,9 @@ def test_the_table_is_sortable_with_a_keyboard(records):
     text = html_report(records, title="t")
     page = Page(text)
     sortable = [attributes for attributes in page.all("th") if "aria-sort" in attributes]
-    assert len(sortable) == len(page.all("button")) == 10
+    assert len(sortable) == len(page.all("button")) == 11
     first = text.split('<table id="records">')[1].split("<tbody>")[1].split("</tr>")[0]
-    assert first.count("<td") == 10
+    assert first.count("<td") == 11
 
 
 def test_cells_hold_score_interval_reference_and_verdict(records):
@@ -106,6 +106,32 @@ def test_the_overview_colours_by_merit_and_keeps_noise_pale(make_record):
     lower = [make_record(name, value=v, higher_is_better=False) for name, v in (("a", 90.0), ("b", 50.0))]
     assert heats(lower) == ["--heat: 0%", "--heat: 100%"]
     assert heats([make_record("a", value=90.0), make_record("b", value=89.0)]) == ["--heat: 25%", "--heat: 0%"]
+
+
+def test_the_level_of_guessing_is_in_the_overview_and_beside_each_score(make_record):
+    records = [make_record("a", guess=90.5), make_record("a", "knn/pets")]
+    text = html_report(records, title="t")
+    page = Page(text)
+    foot = text.split("<tfoot>")[1].split("</tfoot>")[0]
+    assert foot.count("<td") == 2 and ">–</td>" in foot and ">90.5</td>" in foot
+    assert text.split('<table id="records">')[1].count('data-sort="90.5">90.5</td>') == 1
+    assert ("dd", "90.5") in page.text
+    assert "Guessing: what a guess scores" in text
+    assert "<tfoot>" not in html_report(records[1:], title="t")
+
+
+def test_an_unsolved_probe_is_marked_and_explained(make_record):
+    early = make_record(hyperparameters={"unconverged": 2, "gap": None})
+    text = html_report([early, make_record("b")], title="t")
+    Page(text)
+    assert ">90.0 ± 1.0 †</a>" in text and text.count('<abbr title="† a linear probe') == 1
+    assert text.count("† a linear probe that did not reach its tolerance") == 2
+    assert "†" not in html_report([make_record()], title="t")
+
+
+def test_records_of_other_compat_choices_have_no_colour(make_record):
+    records = [make_record(n, value=v, compat={"linear-solver": n}) for n, v in (("path", 90.0), ("sklearn", 50.0))]
+    assert html_report(records, title="t").count("--heat: 0%") == 2
 
 
 def test_injected_markup_stays_text(make_record):

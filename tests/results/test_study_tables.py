@@ -69,5 +69,24 @@ def test_ties_share_their_place(measure):
     assert cells(text, "pirl")[place].startswith("<u>80.0</u>")
 
 
+def test_guessing_and_doubt_are_told(make_record):
+    known = make_record("swav", "linear/pets", value=88.0, guess=2.7, hyperparameters={"unconverged": 4})
+    text = study_tables([known, make_record("byol", "linear/pets", value=90.0, guess=2.7)])
+    place = columns(TABLES[0]).index("pets")
+    assert cells(text, "swav")[place] == "<u>88.0</u>† (87.6, +0.4)"
+    assert cells(text, "*guessing*")[place] == "2.7"
+    assert set(cells(text, "*guessing*")) == {"2.7", "–"}
+    assert "; guessing: what a guess scores" in text and "; † a linear probe" in text
+    assert "guessing" not in study_tables([make_record("byol", "linear/pets")])
+
+
+def test_records_of_other_compat_choices_are_not_ranked(make_record):
+    records = [make_record(n, "linear/pets", value=v, compat={"linear-solver": s}) for n, v, s in (
+        ("swav", 88.0, "path"), ("byol", 90.0, "sklearn"))]  # fmt: skip
+    text = study_tables(records)
+    assert "**90.0**" not in text
+    assert text.endswith("not ranked, as the records are of different versions, data or compat choices: pets.\n")
+
+
 def test_nothing_of_the_study_gives_nothing(measure):
     assert study_tables([measure("swav", "digits", 90.0), measure("swav", "pets", 90.0, "knn")]) == ""

@@ -31,7 +31,7 @@ def cells(markdown, backbone):
 
 def test_long_table_holds_the_fields_of_the_record(make_record):
     reference = {"value": 91.5, "tolerance": 2.0, "source": "paper"}
-    record = make_record(value=90.0, stderr=1.0, reference=reference, verdict="within")
+    record = make_record(value=90.0, stderr=1.0, reference=reference, verdict="within", guess=12.5)
     row = long_table([record]).iloc[0].to_dict()
     assert row == {
         "backbone": "swav",
@@ -46,9 +46,11 @@ def test_long_table_holds_the_fields_of_the_record(make_record):
         "ci_high": 92.0,
         "n": 100,
         "unit": "%",
+        "guess": 12.5,
         "reference": 91.5,
         "tolerance": 2.0,
         "verdict": "within",
+        "unsolved": False,
         "extract_s": 2.0,
         "fit_s": 1.0,
         "score_s": 0.5,
@@ -59,7 +61,8 @@ def test_long_table_holds_the_fields_of_the_record(make_record):
 
 def test_long_table_has_the_same_types_without_a_record_or_a_reference(make_record):
     assert (long_table([]).columns == long_table([make_record()]).columns).all()
-    assert long_table([])["reference"].dtype == long_table([make_record()])["reference"].dtype == float
+    for name, kind in (("reference", float), ("guess", float), ("unsolved", bool)):
+        assert long_table([])[name].dtype == long_table([make_record()])[name].dtype == kind
 
 
 def test_tables_do_not_depend_on_the_order_of_the_records(grid):
@@ -96,7 +99,7 @@ def test_markdown_has_a_table_a_protocol(grid):
 
 def test_markdown_marks_best_second_and_verdicts(grid):
     text = pivot_markdown(grid)
-    # 96..98 and 95..97 overlap, so the two are not separable; 68..72 and 28..32 are.
+    # Without single outcomes: 96..98 and 95..97 overlap, so the two are not separable; 68..72 and 28..32 are.
     assert cells(text, "swav") == [["91.0 ± 0.5"], ["**97.0 ± 0.5** ≈ ▲", "**70.0 ± 1.0**", "97.0"]]
     assert cells(text, "moco") == [["<u>96.0 ± 0.5</u>", "–", "96.0"]]
     assert cells(text, "pixels") == [["80.0 ± 1.0 ▼", "<u>30.0 ± 1.0</u>", "80.0"]]
@@ -136,6 +139,111 @@ def test_markdown_does_not_rank_what_is_not_comparable(make_record):
     text = pivot_markdown([make_record("a", version=1), make_record("b", version=2, value=10.0)])
     assert "The records of linear/digits are of different task versions" in text
     assert cells(text, "a") == [["90.0 ± 1.0"]]
+
+
+def test_markdown_does_not_rank_records_of_other_compat_choices(make_record):
+    choices = ({"linear-solver": "path"}, {"linear-solver": "sklearn"})
+    records = [make_record(n, compat=c, value=v) for n, c, v in zip("ab", choices, (90.0, 10.0), strict=True)]
+    text = pivot_markdown(records)
+    assert cells(text, "a") == [["90.0 ± 1.0"]] and cells(text, "b") == [["10.0 ± 1.0"]]
+    assert "data, compat choices or scores and are not ranked" in text
+    assert "linear-solver (new sklearn, base path)" in text
+
+
+def test_markdown_separates_the_two_best_by_the_paired_test(make_record):
+    # Twelve of 400 items differ, all for b: p = 2^-11, although the intervals overlap almost wholly.
+    close = {name: [True] * right + [False] * (400 - right) for name, right in (("a", 200), ("b", 212), ("c", 100))}
+    text = pivot_markdown([make_record(name, correct=correct, stderr=2.5) for name, correct in close.items()])
+    assert cells(text, "b") == [["**53.0 ± 2.5**"]]
+    assert cells(text, "a") == [["<u>50.0 ± 2.5</u>"]]
+    # Forty gained and forty-two lost: p is near 1, although the standard errors are told to be tiny.
+    mixed = [False] * 40 + [True] * 160 + [True] * 42 + [False] * 158
+    text = pivot_markdown(
+        [make_record("a", correct=close["a"], stderr=0.1), make_record("b", correct=mixed, stderr=0.1)]
+    )
+    assert cells(text, "b") == [["**50.5 ± 0.1** ≈"]]
+    assert "paired test on the same items, two-sided p of this one pair at least 0.05" in text
+
+
+def test_the_level_of_guessing_stands_below_the_scores(make_record):
+    records = [
+        make_record(name, task, value=value, guess=level)
+        for name in ("a", "b")
+        for task, value, level in (("linear/x", 90.5, 90.5), ("linear/y", 40.0, 12.5), ("knn/x", 91.0, 90.5))
+    ]
+    assert terminal_table(records, 80)[:4] == [
+        "backbone     knn/x  linear/x  linear/y",
+        "a         91.0±1.0  90.5±1.0  40.0±1.0",
+        "b         91.0±1.0  90.5±1.0  40.0±1.0",
+        "guessing      90.5      90.5      12.5",
+    ]
+    text = pivot_markdown(records)
+    assert cells(text, "*guessing*") == [["90.5"], ["90.5", "12.5", "51.5"]]
+    assert (
+        "guessing: what a guess scores" in text and "guessing: what a guess scores" in terminal_table(records, 200)[-1]
+    )
+    rows = list(csv.DictReader(io.StringIO(to_csv(records))))
+    assert [row["guess"] for row in rows] == ["90.5", "90.5", "90.5", "90.5", "12.5", "12.5"]
+
+
+def test_guessing_is_told_where_it_is_known(make_record):
+    known, unknown = make_record("a", "linear/x", guess=12.5), make_record("a", "linear/y", guess=None)
+    older = make_record("b", "linear/x")
+    assert terminal_table([known, unknown, older], 80)[3] == "guessing      12.5         –"
+    # Blocks without a known level have no such row, and neither has a table without one.
+    lines = terminal_table([known, unknown, older], 20)
+    assert [line.split()[0] for line in lines if line][:7] == ["backbone", "a", "b", "guessing", "backbone", "a", "b"]
+    assert not any("guessing" in line for line in terminal_table([unknown, make_record("a", "linear/z")], 80))
+    assert "guessing" not in pivot_markdown([unknown])
+    # An average of levels of which one is unknown would not be that of the scores.
+    assert cells(pivot_markdown([known, unknown]), "*guessing*") == [["12.5", "–", "–"]]
+    assert "guessing" not in pivot_markdown([make_record("a", guess=10.0), make_record("b", guess=20.0)])
+
+
+def test_an_unsolved_probe_is_marked_in_every_table(make_record):
+    records = [
+        make_record("early", hyperparameters={"unconverged": 3, "gap": 0.2}, verdict="below"),
+        make_record("solved", hyperparameters={"unconverged": 0, "gap": 9.9e-5}, verdict="above"),
+    ]
+    assert terminal_table(records, 200) == [
+        "backbone  linear/digits",
+        "early          90.0±1.0▼†",
+        "solved         90.0±1.0▲",
+        "▼ below, ▲ above the reference by more than its tolerance",
+        "† a linear probe that did not reach its tolerance at every penalty (unconverged, gap in the record); with "
+        "linear-solver=sklearn that is expected: it stops early, as the study's did",
+    ]
+    text = pivot_markdown(records)
+    assert cells(text, "early") == [["**90.0 ± 1.0** ≈ ▼†"]]
+    assert "† a linear probe" in text.splitlines()[-1]
+    assert "†" not in pivot_markdown(records[1:])
+    assert long_table(records)["unsolved"].tolist() == [True, False]
+
+
+def test_long_names_share_one_explanation(make_record):
+    models = ["python:laboratory.models:small", "python:laboratory.models:large"]
+    tasks = [
+        f"{protocol}/folder:/data/collections/2024/{name}" for protocol in ("knn", "linear") for name in ("im", "ok")
+    ]
+    records = [make_record(backbone, "knn/x") for backbone in models]
+    for task in tasks:
+        protocol, _, dataset = task.partition("/")
+        records += [make_record(backbone, task, protocol=protocol, dataset=dataset) for backbone in models]
+    lines = terminal_table(records, 80)
+    assert lines[:3] == [
+        "backbone  knn/¹…im  knn/¹…ok     knn/x  linear/¹…im  linear/¹…ok",
+        "²…large   90.0±1.0  90.0±1.0  90.0±1.0     90.0±1.0     90.0±1.0",
+        "²…small   90.0±1.0  90.0±1.0  90.0±1.0     90.0±1.0     90.0±1.0",
+    ]
+    assert lines[3:] == [
+        "¹… stands for folder:/data/collections/2024/",
+        "²… stands for python:laboratory.models:",
+    ]
+    text = pivot_markdown(records)
+    assert "| backbone | ¹…im | ¹…ok | x | average |" in text
+    assert "²… stands for python:laboratory.models:." in text
+    assert set(long_table(records)["backbone"]) == set(models)
+    assert set(long_table(records)["task"]) == {"knn/x", *tasks}
 
 
 def test_markdown_escapes_names(make_record):

@@ -1,0 +1,67 @@
+"""What stands beside a score in every table: its uncertainty, marks of verdict and of doubt, and the level of guessing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from sslbench.metrics import Score
+from sslbench.results.record import Record, by_task
+
+VERDICT_MARKS = {"below": "▼", "above": "▲"}
+VERDICT_LEGEND = "▼ below, ▲ above the reference by more than its tolerance"
+
+UNSOLVED_MARK = "†"
+UNSOLVED_LEGEND = (
+    "† a linear probe that did not reach its tolerance at every penalty (unconverged, gap in the record); with "
+    "linear-solver=sklearn that is expected: it stops early, as the study's did"
+)
+
+GUESSING = "guessing"
+GUESSING_LEGEND = f"{GUESSING}: what a guess scores that has not seen the picture (the largest class, or 1/way)"
+
+# The relative gap that the path solver certifies by default. Written here again, because its module loads torch.
+GAP_TOLERANCE = 1e-4
+
+
+def unsolved(record: Record) -> bool:
+    """Whether an optimisation behind the score ended before its tolerance, or without a certificate."""
+    known = record.hyperparameters
+    gap = known.get("gap", 0.0)
+    certified = isinstance(gap, int | float) and gap <= GAP_TOLERANCE
+    return bool(known.get("unconverged")) or not certified or known.get("refit_converged") is False
+
+
+def marks(record: Record) -> str:
+    """The marks of a record's score, empty for most."""
+    return VERDICT_MARKS.get(record.verdict, "") + (UNSOLVED_MARK if unsolved(record) else "")
+
+
+def legends(records: Iterable[Record]) -> list[str]:
+    """What the marks and the row of guessing mean, those that occur."""
+    records = list(records)
+    found = {
+        VERDICT_LEGEND: any(record.verdict in VERDICT_MARKS for record in records),
+        UNSOLVED_LEGEND: any(map(unsolved, records)),
+        GUESSING_LEGEND: any(guess(column) is not None for column in by_task(records).values()),
+    }
+    return [legend for legend, occurs in found.items() if occurs]
+
+
+def guess(column: Iterable[Record]) -> float | None:
+    """The level of guessing of records of one task in their main score's unit; None where unknown or not the same."""
+    levels = {float(level) for record in column if (level := record.task.get("guess")) is not None}
+    return levels.pop() if len(levels) == 1 else None
+
+
+def mean_guess(columns: Iterable[Iterable[Record]]) -> float | None:
+    """The mean level over tasks, None where one is unknown."""
+    levels = [guess(column) for column in columns]
+    known = [level for level in levels if level is not None]
+    return sum(known) / len(known) if known and len(known) == len(levels) else None
+
+
+def score_text(score: Score, *, decimals: int = 1, between: str = " ± ") -> str:
+    """Value and standard error, `?` for one that is not known."""
+    stderr = f"{score.stderr:.{decimals}f}" if math.isfinite(score.stderr) else "?"
+    return f"{score.value:.{decimals}f}{between}{stderr}"
