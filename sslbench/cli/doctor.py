@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from sslbench.cli.cache import parts_text
 from sslbench.cli.command import Commands, data_option, results_option, size_text
 from sslbench.config import Settings, default_cache_dir
 
@@ -46,8 +47,7 @@ def _doctor(arguments: argparse.Namespace) -> int:
         cache.check_writable()
     except CacheError as error:
         problem = f"  PROBLEM: {error}"
-    size = sum(path.stat().st_size for path in cache.files())
-    print(f"{'cache':14} {cache.root} ({size / 2**20:.1f} MiB){problem}")
+    print(f"{'cache':14} {cache.root.parent} ({parts_text(cache.size())}){problem}")
     data = arguments.data
     print(f"{'data':14} {data.absolute()}{'' if data.is_dir() else ' (absent; the embedded suite needs none)'}")
     print(f"{'results':14} {arguments.results.absolute()}")

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import os
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from sslbench.errors import CacheError, CacheWarning
+from sslbench.features import picture_file
 from sslbench.files import replacing
 
 FORMAT = "sslbench-features-1"
@@ -32,7 +35,8 @@ class DamagedFileError(CacheError):
 class CacheEntry:
     """One file as `sslbench cache ls` shows it.
 
-    label: who wrote it, for people; recipe: what its key was made from.
+    label: who wrote it, for people, or what pictures it keeps; recipe: what its key was made from, empty for pictures. A
+    damaged file has neither.
     """
 
     path: Path
@@ -40,6 +44,20 @@ class CacheEntry:
     bytes: int
     modified: float
     recipe: Mapping[str, Any]
+
+
+class CacheSize(NamedTuple):
+    """Bytes of features, kept pictures, interrupted writers' leftovers, and converted checkpoints beside them."""
+
+    features: int
+    pictures: int
+    leftovers: int
+    checkpoints: int
+
+    @property
+    def total(self) -> int:
+        """All of it."""
+        return sum(self)
 
 
 def recipe_key(recipe: Mapping[str, Any]) -> str:
@@ -57,7 +75,7 @@ def _checksum(arrays: Arrays) -> str:
 
 
 class FeatureCache:
-    """Arrays by recipe below `root/features`.
+    """Arrays by recipe below `root/features`, and beside them the pictures that `Pictures` keeps.
 
     A damaged file is reported with a CacheWarning and computed again. Two processes that want the same recipe: one
     computes, the other waits and reads.
@@ -66,6 +84,7 @@ class FeatureCache:
     def __init__(self, root: Path) -> None:
         self.root = root / "features"
         self.pictures = self.root / "pictures"
+        self.checkpoints = root / "checkpoints"
 
     def check_writable(self) -> None:
         """Raise CacheError before anything is computed when the directory cannot be written."""
@@ -122,14 +141,24 @@ class FeatureCache:
         """Every feature file, sorted by path."""
         return iter(sorted(self.root.glob("*/*.safetensors")))
 
+    def picture_files(self) -> Iterator[Path]:
+        """Every file of kept pictures, sorted by path."""
+        return iter(sorted(self.pictures.glob("*.npy")))
+
     def leftovers(self) -> list[Path]:
-        """Temporary files of writers that were interrupted."""
+        """Temporary files of writers that were interrupted, or are at work."""
         return sorted(self.root.glob("*/*.tmp"))
 
+    def size(self) -> CacheSize:
+        """How much is stored, by kind."""
+        checkpoints = (path for path in self.checkpoints.rglob("*") if path.is_file())
+        return CacheSize(*map(_bytes, (self.files(), self.picture_files(), self.leftovers(), checkpoints)))
+
     def entries(self) -> Iterator[CacheEntry]:
-        """What is in the cache; a file whose header cannot be read has an empty recipe."""
+        """The features in the cache; a file whose header cannot be read has an empty recipe."""
         for path in self.files():
-            stat = path.stat()
+            if (stat := _stat(path)) is None:
+                continue
             try:
                 metadata = _header(path)
                 label, recipe = metadata.get("label", ""), json.loads(metadata["recipe"])
@@ -137,37 +166,92 @@ class FeatureCache:
                 label, recipe = "", {}
             yield CacheEntry(path, label, stat.st_size, stat.st_mtime, recipe)
 
-    def prune(self, *, everything: bool = False, older_than_days: float | None = None) -> list[Path]:
-        """Remove damaged files and interrupted writers' leftovers; on request old features and pictures, or all. Returns them.
-
-        A leftover younger than an hour may belong to a writer at work and stays.
-        """
-        now = time.time()
-        doomed = [path for path in self.leftovers() if everything or now - path.stat().st_mtime > 3600]
-        for path in [*self.files(), *sorted(self.pictures.glob("*.npy"))]:
-            if everything or (older_than_days is not None and now - path.stat().st_mtime > older_than_days * 86400):
-                doomed.append(path)
-                continue
-            if path.parent == self.pictures:
-                # Checked picture by picture when they are read.
+    def picture_entries(self) -> Iterator[CacheEntry]:
+        """The kept pictures in the cache; a file whose header cannot be read has an empty label."""
+        for path in self.picture_files():
+            if (stat := _stat(path)) is None:
                 continue
             try:
-                read(path)
-            except DamagedFileError:
+                records = picture_file.open_records(path)
+                height, width, _ = records.dtype["pixels"].shape
+                label = f"{len(records)} pictures of {height}x{width}"
+            except (OSError, ValueError, EOFError):
+                label = ""
+            yield CacheEntry(path, label, stat.st_size, stat.st_mtime, {})
+
+    def prune(self, *, everything: bool = False, older_than_days: float | None = None) -> list[Path]:
+        """Remove damaged files and interrupted writers' leftovers; on request old features and pictures, or all of them.
+
+        Returns what was removed, without the lock files that go with it. What a process at work has locked stays: its lock
+        and what it is writing. So does a leftover younger than an hour without `everything`, as locks do not reach every
+        network disk. A picture file's age counts from its last use. Converted checkpoints are no part of this.
+        """
+        now = time.time()
+
+        def older(path: Path, seconds: float) -> bool:
+            return (stat := _stat(path)) is not None and now - stat.st_mtime > seconds
+
+        doomed = [path for path in self.leftovers() if not _locked(_lock(path)) and (everything or older(path, 3600))]
+        for path in (*self.files(), *self.picture_files()):
+            old = older_than_days is not None and older(path, older_than_days * 86400)
+            if everything or old or self._problem(path) is not None:
                 doomed.append(path)
         for path in doomed:
             path.unlink(missing_ok=True)
+        kept = {_lock(path) for path in (*self.files(), *self.picture_files())}
+        for lock in sorted(self.root.glob("*/*.lock")):
+            if lock not in kept:
+                _remove_lock(lock)
         return doomed
 
     def verify(self) -> list[str]:
-        """One message for each damaged file."""
-        problems = []
-        for path in self.files():
-            try:
-                read(path)
-            except DamagedFileError as error:
-                problems.append(str(error))
-        return problems
+        """One message for each damaged file of features or pictures."""
+        problems = (self._problem(path) for path in (*self.files(), *self.picture_files()))
+        return [problem for problem in problems if problem is not None]
+
+    def _problem(self, path: Path) -> str | None:
+        if path.parent == self.pictures:
+            why = picture_file.problem(path)
+            # Another process may have made room meanwhile.
+            return f"damaged picture file {path}: {why}" if why is not None and path.exists() else None
+        try:
+            read(path)
+        except DamagedFileError as error:
+            return str(error) if path.exists() else None
+        return None
+
+
+def _stat(path: Path) -> os.stat_result | None:
+    """None for a file that another process has removed since it was listed."""
+    try:
+        return path.stat()
+    except FileNotFoundError:
+        return None
+
+
+def _bytes(paths: Iterable[Path]) -> int:
+    return sum(stat.st_size for path in paths if (stat := _stat(path)) is not None)
+
+
+def _lock(path: Path) -> Path:
+    """The lock of a file `KEY.EXTENSION`, or of what is being written to it under a temporary name."""
+    return path.with_name(f"{path.name.partition('.')[0]}.lock")
+
+
+def _locked(lock: Path) -> bool:
+    if not lock.exists():
+        return False
+    try:
+        with FileLock(lock, timeout=0):
+            return False
+    except (Timeout, OSError):
+        return True
+
+
+def _remove_lock(lock: Path) -> None:
+    # While it is held here, so that nobody takes it between the look and the removal; who waits for it makes a new one.
+    with contextlib.suppress(Timeout, OSError), FileLock(lock, timeout=0):
+        lock.unlink(missing_ok=True)
 
 
 def _header(path: Path) -> dict[str, str]:

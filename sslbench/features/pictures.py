@@ -6,7 +6,6 @@ import contextlib
 import os
 import shutil
 import warnings
-import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -18,6 +17,7 @@ from filelock import FileLock, Timeout
 from sslbench.errors import CacheWarning
 from sslbench.features.cache import recipe_key
 from sslbench.features.loading import Loader, Pixels
+from sslbench.features.picture_file import checksum, open_records, record_type
 from sslbench.files import replacing
 
 FORMAT = "sslbench-pictures-1"
@@ -47,8 +47,8 @@ class Pictures:
         if not self.limit or not path.exists():
             return None
         try:
-            records: npt.NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-            if (records.dtype, records.shape) != (_record(size), (count,)):
+            records = open_records(path)
+            if (records.dtype, records.shape) != (record_type(size), (count,)):
                 raise ValueError(f"expected {count} pictures of {size}, got {records.shape} of {records.dtype}")
             os.utime(path)
         except (OSError, ValueError, EOFError) as error:
@@ -68,7 +68,7 @@ class Pictures:
 
         A second process does not wait for the first: it decodes for itself.
         """
-        path, needed = self.path(recipe), count * _record(size).itemsize
+        path, needed = self.path(recipe), count * record_type(size).itemsize
         if not self._make_room(needed):
             yield None
             return
@@ -109,7 +109,7 @@ class Writer:
 
     def __init__(self, file: IO[bytes], count: int, size: tuple[int, int]) -> None:
         self._file: IO[bytes] | None = file
-        self._missing, self._dtype = count, _record(size)
+        self._missing, self._dtype = count, record_type(size)
         header = {"descr": np.lib.format.dtype_to_descr(self._dtype), "fortran_order": False, "shape": (count,)}
         np.lib.format.write_array_header_1_0(file, header)
 
@@ -152,7 +152,7 @@ class StoredLoader:
 
     def _one(self, row: int, out: Pixels) -> bool:
         record = self._records[row]
-        if record["check"] != _check(record):
+        if record["check"] != checksum(record):
             if self._sound:
                 self._sound = False
                 self._pictures.discard(self._path, f"the checksum of picture {row} does not match")
@@ -161,18 +161,9 @@ class StoredLoader:
         return bool(record["present"])
 
 
-def _record(size: tuple[int, int]) -> np.dtype[Any]:
-    return np.dtype([("check", "<u4"), ("present", "?"), ("pixels", "u1", (*size, 3))])
-
-
 def _records_bytes(pixels: Pixels, present: list[bool], dtype: np.dtype[Any]) -> bytes:
     records = np.zeros(len(pixels), dtype=dtype)
     records["present"] = present
     records["pixels"][present] = pixels[present]
-    records["check"] = [_check(record) for record in records]
+    records["check"] = [checksum(record) for record in records]
     return records.tobytes()
-
-
-def _check(record: Any) -> int:
-    # Started from another value for an absent picture, so that the flag is covered too.
-    return zlib.crc32(record["pixels"], 1 + int(record["present"]))
