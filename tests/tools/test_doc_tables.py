@@ -1,0 +1,157 @@
+"""Every table of the documentation is that of the committed baseline."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from doc_blocks import calibration
+from doc_blocks.pages import PageError, by_hand, filled, names
+from doc_tables import BASELINE, CALIBRATION, made, pages, problems, refresh_calibration, rendered
+
+from sslbench.errors import RecordError
+from sslbench.results.record import Record
+from sslbench.results.references import read_records
+from sslbench.results.runs import Run, write_baseline
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_pages_are_those_of_the_committed_baseline() -> None:
+    assert problems(ROOT) == []
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """The pages and what they are made from."""
+    for path in (*pages(ROOT), BASELINE, CALIBRATION):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / path, tmp_path / path)
+    return tmp_path
+
+
+def change(root: Path, case: str, points: float, **task: object) -> None:
+    """Another baseline: a case's score moved, or fields of its task changed."""
+    records = json.loads((root / BASELINE).read_bytes())
+    (found,) = (record for record in records if record["case"] == case)
+    score = found["scores"][found["main_score"]]
+    score["value"] += points
+    score["ci95"] = [end + points for end in score["ci95"]]
+    found["task"].update(task)
+    (root / BASELINE).write_text(json.dumps(records))
+
+
+def test_another_baseline_is_noticed_and_one_command_mends_every_page(copy: Path) -> None:
+    for backbone in ("pixels", "colour-histogram"):
+        change(copy, f"{backbone}|knn/world-count", 40.0)
+    told = problems(copy)
+    for page in ("README.md", "docs/howto-gate-in-ci.md", "docs/zoo.md"):
+        shown = any(line.startswith(f"{page} differs from") for line in told)
+        # The README has the quick run, without the slow cases of this task.
+        assert shown == (page != "README.md")
+    for page, text in rendered(copy, made(copy)).items():
+        (copy / page).write_text(text, encoding="utf-8")
+    assert problems(copy) == []
+    (record,) = (r for r in read_records(copy / BASELINE) if r.case == "pixels|knn/world-count")
+    (row,) = (line for line in made(copy)["zoo-knn"].splitlines() if line.startswith("| `pixels` "))
+    assert f"| {record.main.value:.1f} [" in row
+    assert row in (copy / "docs/zoo.md").read_text(encoding="utf-8")
+
+
+def test_the_level_of_guessing_is_in_the_tables_once_the_baseline_has_it(copy: Path) -> None:
+    records = json.loads((copy / BASELINE).read_bytes())
+    for record in records:
+        record["task"]["guess"] = 10.3 if record["task"]["id"] == "knn/digits" else None
+    (copy / BASELINE).write_text(json.dumps(records))
+    blocks = made(copy)
+    assert "| *guessing* | 10.3 | – | – | – | – |" in blocks["zoo-knn"]
+    assert "guessing" not in blocks["zoo-linear"]
+    (row,) = (line for line in blocks["terminal"].splitlines() if line.startswith("guessing "))
+    assert row.split() == ["guessing", "–", "10.3"]
+
+
+def test_a_table_that_was_copied_from_another_is_noticed(copy: Path) -> None:
+    page = copy / "docs/zoo.md"
+    text = page.read_text(encoding="utf-8")
+    knn, linear = (
+        text.partition(f"<!-- table: zoo-{name} -->")[2].partition("<!-- /table -->")[0] for name in ("knn", "linear")
+    )
+    assert knn != linear
+    page.write_text(text.replace(linear, knn), encoding="utf-8")
+    assert problems(copy) == [f"docs/zoo.md differs from {BASELINE}; run `python tools/doc_tables.py`"]
+
+
+def test_a_table_of_scores_by_hand_is_noticed(copy: Path) -> None:
+    row = "| `zoo:simclr` | 98.3 | 39.5 |"
+    page = copy / "docs/performance.md"
+    page.write_text(
+        page.read_text(encoding="utf-8") + f"\n| backbone | a | b |\n|---|---|---|\n{row}\n", encoding="utf-8"
+    )
+    assert problems(copy) == [f"docs/performance.md has scores that are not made from the baseline: {row}"]
+    assert list(by_hand(f"<!-- table: x -->\n{row}\n<!-- /table -->\n", ["zoo:simclr"])) == []
+    assert list(by_hand("| `zoo:simclr` | SimCLR, 0.37 M parameters |", ["zoo:simclr"])) == []
+
+
+def test_calibration_of_another_baseline_is_refused(copy: Path) -> None:
+    change(copy, "zoo:swav|linear/world-shape", 20.0)
+    change(copy, "zoo:mae|linear/digits", 0.0, version="99")
+    with pytest.raises(RecordError, match=r"calibration.json does not belong to .*") as info:
+        made(copy)
+    for told in ("zoo:swav|linear/world-shape: its calibration error is of a score of", "zoo:mae|linear/digits: its"):
+        assert told in str(info.value)
+    with pytest.raises(RecordError, match="holds no samples of"):
+        refresh_calibration(copy, None)
+    (copy / CALIBRATION).unlink()
+    with pytest.raises(RecordError, match="no calibration error"):
+        made(copy)
+
+
+def test_calibration_is_measured_from_the_samples_of_a_run(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    decision = rng.normal(size=(500, 4)) * 3
+    targets = rng.integers(0, 4, 500)
+    run = Run(tmp_path / "results/embedded")
+    template = next(r for r in read_records(ROOT / BASELINE) if r.task["protocol"] == "linear")
+    samples = run.write_samples(template.case, {"decision": decision.astype(np.float32), "targets": targets})
+    record = Record.from_json({**template.to_json(), "samples": samples})
+    run.write(record)
+    write_baseline([record], tmp_path / BASELINE)
+    refresh_calibration(tmp_path, None)
+    (found,) = calibration.read(tmp_path / CALIBRATION).values()
+    # The definition, by a loop over the bins: sum of (items in the bin / items) x |accuracy - confidence|.
+    p = np.exp(decision) / np.exp(decision).sum(axis=1, keepdims=True)
+    confidence, right, expected = p.max(axis=1), p.argmax(axis=1) == targets, 0.0
+    for low in np.arange(15) / 15:
+        inside = (confidence > low) & (confidence <= low + 1 / 15)
+        if inside.any():
+            expected += inside.mean() * abs(right[inside].mean() - confidence[inside].mean())
+    assert found["error"] == pytest.approx(100 * expected, abs=0.01)
+    assert found["score"] == record.main.value
+
+
+def test_markers_that_do_not_match_are_named() -> None:
+    blocks = {"a": "one"}
+    assert filled("x\n<!-- table: a -->\nold\n<!-- /table -->\ny\n", blocks, "p") == (
+        "x\n<!-- table: a -->\none\n<!-- /table -->\ny\n"
+    )
+    for text, told in (
+        ("<!-- table: b -->\n<!-- /table -->\n", "block 'b', which nothing makes; known are a"),
+        ("<!-- table: a -->\nold\n", "is not closed"),
+        ("<!-- table: a -->\n<!-- table: a -->\n<!-- /table -->\n", "in turn"),
+        ("<!-- /table -->\n", "in turn"),
+        ("<!-- table: A B -->\n<!-- /table -->\n", "in turn"),
+    ):
+        with pytest.raises(PageError, match=told):
+            filled(text, blocks, "p")
+
+
+def test_no_block_is_made_for_nothing(copy: Path) -> None:
+    page = copy / "docs/zoo.md"
+    text = page.read_text(encoding="utf-8")
+    assert "zoo-gains" in names(text)
+    start, _, rest = text.partition("<!-- table: zoo-gains -->")
+    page.write_text(start + rest.partition("<!-- /table -->")[2], encoding="utf-8")
+    assert problems(copy) == ["no page shows the table 'zoo-gains'"]

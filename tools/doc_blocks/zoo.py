@@ -1,0 +1,179 @@
+"""The tables of docs/zoo.md, from the committed baseline and the zoo's cards."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from scipy.stats import pearsonr, spearmanr
+
+from doc_blocks.calibration import Errors
+from sslbench.backbones.zoo import read_card, zoo_names
+from sslbench.results.markdown import table
+from sslbench.results.marks import GUESSING, UNSOLVED_MARK, VERDICT_LEGEND, guess, legends, unsolved
+from sslbench.results.pairing import compare_records
+from sslbench.results.ranks import mean_difference, rank_ranges, ranking, ranking_markdown, span
+from sslbench.results.record import Record, by_task
+from sslbench.results.statistics import PairedComparison, holm
+from sslbench.results.tables import natural
+
+Columns = Mapping[str, Sequence[Record]]
+
+# (new, base) and tasks: what the colour section asks.
+COLOUR = ("simclr", "simclr-nocolour"), ("simclr", "supervised"), ("simclr-nocolour", "supervised")
+COLOUR_TASKS = tuple(
+    f"{protocol}/world-{name}" for name in ("colour", "shape", "texture") for protocol in ("linear", "knn")
+)
+
+
+def blocks(records: Sequence[Record], errors: Errors) -> dict[str, str]:
+    """By name."""
+    columns = by_task(records)
+    ranks = ranking(records)
+    order = [rank.backbone for rank in ranks]
+    order += sorted({record.backbone["name"] for record in records} - set(order))
+    protocols = sorted({record.task["protocol"] for record in records})
+    return {
+        "zoo-training": trained(),
+        "zoo-ranking": ranking_markdown(ranks).partition("## ranking\n")[2],
+        **{f"zoo-{name}": protocol_table(name, columns, order) for name in protocols},
+        "zoo-untrained": against_untrained(records),
+        "zoo-gains": colour_gains(columns),
+        "zoo-colour": colour(columns),
+        "zoo-in-domain": in_domain(records),
+        "zoo-calibration": calibration(errors),
+    }
+
+
+def trained() -> str:
+    """What the cards say."""
+    rows = []
+    for name in zoo_names():
+        facts = read_card(name).facts
+        training, found = facts["training"], facts["in_domain"]
+        scores = [
+            f"{found[key]['value']:.1f} ± {found[key]['stderr']:.1f}"
+            for key in ("linear_top1", "untrained_linear_top1")
+        ]
+        rows.append(
+            [
+                f"`{name}`", f"{training['first_loss']:.3f} → {training['last_loss']:.3f}",
+                f"{found['effective_rank']:.1f}", *scores, f"{training['seconds'] / 60:.0f}",
+                f"{training['views_per_second']:.0f}",
+            ]
+        )  # fmt: skip
+    return table(["backbone", "loss", "effective rank", "in-domain linear", "untrained", "minutes", "views/s"], rows)
+
+
+def protocol_table(protocol: str, columns: Columns, order: Sequence[str]) -> str:
+    """Scores with 95 % interval and rank range, backbones as rows, tasks as columns, the level of guessing last."""
+    tasks = sorted((task for task in columns if task.startswith(f"{protocol}/")), key=natural)
+    cells = {task: _scores(columns[task]) for task in tasks}
+    rows = [[f"`{name}`", *(cells[task].get(name, "–") for task in tasks)] for name in order]
+    levels = [guess(columns[task]) for task in tasks]
+    if any(level is not None for level in levels):
+        rows.append([f"*{GUESSING}*", *("–" if level is None else f"{level:.1f}" for level in levels)])
+    told = [text for text in legends(r for task in tasks for r in columns[task]) if text != VERDICT_LEGEND]
+    body = table(["backbone", *(task.removeprefix(f"{protocol}/") for task in tasks)], rows)
+    return "\n\n".join([body, *(f"{legend[0].upper()}{legend[1:]}." for legend in told)])
+
+
+def _scores(column: Sequence[Record]) -> dict[str, str]:
+    ranges = rank_ranges(column)
+    cells = {}
+    for record in column:
+        name, (low, high) = record.backbone["name"], record.main.ci95
+        mark = UNSOLVED_MARK * unsolved(record)
+        cells[name] = f"{record.main.value:.1f}{mark} [{low:.1f}, {high:.1f}] ({span(*ranges[name])})"
+    return cells
+
+
+def against_untrained(records: Sequence[Record]) -> str:
+    """Each zoo backbone against an untrained network of its own architecture."""
+    rows = []
+    for name in zoo_names():
+        new, base = _of(records, name), _of(records, _untrained(name))
+        mean, pairs = mean_difference(new, base), _pairs(new, base)
+        losing = sorted((task for task, pair in pairs.items() if pair.ci95[0] <= 0), key=natural)
+        told = ", ".join(f"{task} ({pairs[task].difference:+.1f})" for task in losing) or "none"
+        rows.append(
+            [f"`{name}`", f"`{_untrained(name)}`", _interval(mean.difference, mean.ci95), str(mean.tasks), told]
+        )
+    return table(["backbone", "control", "mean difference", "tasks", "tasks where it is not separably better"], rows)
+
+
+def _untrained(name: str) -> str:
+    # The six residual networks have the same initial weights.
+    return "random-init:zoo:simclr" if read_card(name).arch == "test_resnet" else f"random-init:{name}"
+
+
+def _of(records: Sequence[Record], name: str) -> list[Record]:
+    return [record for record in records if record.backbone["name"] == name]
+
+
+def _pairs(new: Sequence[Record], base: Sequence[Record]) -> dict[str, PairedComparison]:
+    theirs = {record.task["id"]: record for record in base}
+    return {r.task["id"]: compare_records(r, theirs[r.task["id"]]) for r in new if r.task["id"] in theirs}
+
+
+def _interval(difference: float, ci95: tuple[float, float]) -> str:
+    return f"{difference:+.1f} [{ci95[0]:+.1f}, {ci95[1]:+.1f}]"
+
+
+def colour_gains(columns: Columns) -> str:
+    """Each residual network against its initial weights on colour, by both probes."""
+    tasks = [task for task in COLOUR_TASKS if task.endswith("/world-colour")]
+    rows = []
+    for name in (name for name in zoo_names() if read_card(name).arch == "test_resnet"):
+        pairs = {task: _pairs(_of(columns[task], name), _of(columns[task], _untrained(name)))[task] for task in tasks}
+        rows.append([f"`{name}`", *(_interval(pair.difference, pair.ci95) for pair in pairs.values())])
+    return table(["backbone", *tasks], rows)
+
+
+def colour(columns: Columns) -> str:
+    """The colour question, paired, with Holm's adjustment over all its comparisons."""
+    rows, ps = [], []
+    for new, base in COLOUR:
+        for task in COLOUR_TASKS:
+            pair = _pairs(_of(columns[task], f"zoo:{new}"), _of(columns[task], f"zoo:{base}"))[task]
+            ps.append(pair.p_two_sided)
+            told = _interval(pair.difference, pair.ci95)
+            rows.append([f"{new} − {base}", task, told, f"{pair.p_two_sided:.2g}"])
+    rows = [[*row, f"{p:.2g}"] for row, p in zip(rows, holm(ps), strict=True)]
+    return table(["comparison", "task", "difference", "p", "Holm p"], rows)
+
+
+def in_domain(records: Sequence[Record]) -> str:
+    """Does in-domain accuracy predict transfer? Over the zoo's backbones, by protocol and in all."""
+    accuracy = {name: read_card(name).facts["in_domain"]["linear_top1"]["value"] for name in zoo_names()}
+    rows = []
+    for kind in ("fewshot/", "knn/", "linear/", "colour", ""):
+        means = {name: np.mean([r.main.value for r in _of(records, name) if kind in r.task["id"]]) for name in accuracy}
+        pairs = np.array([[accuracy[name], means[name]] for name in accuracy])
+        r, rho = pearsonr(*pairs.T), spearmanr(*pairs.T)
+        low, high = r.confidence_interval(0.95)
+        rows.append(
+            [
+                kind.strip("/") or "all tasks",
+                f"{r.statistic:+.2f} ({r.pvalue:.2g})",
+                f"{low:+.2f} to {high:+.2f}",
+                f"{rho.statistic:+.2f} ({rho.pvalue:.2g})",
+            ]
+        )
+    return table(["mean over", "Pearson r (p)", "95 % interval of r", "Spearman rho (p)"], rows)
+
+
+def calibration(errors: Errors) -> str:
+    """Expected calibration errors in %, the smallest mean first."""
+    found: dict[str, dict[str, float]] = {}
+    for case, known in errors.items():
+        backbone, _, task = case.partition("|")
+        found.setdefault(backbone, {})[task] = known["error"]
+    tasks = sorted({task for row in found.values() for task in row}, key=natural)
+    means = {name: math.fsum(row.values()) / len(row) for name, row in found.items()}
+    rows = [
+        [f"`{name}`", *(f"{found[name][task]:.1f}" for task in tasks), f"{means[name]:.1f}"]
+        for name in sorted(found, key=lambda name: (means[name], name))
+    ]
+    return table(["backbone", *(task.removeprefix("linear/") for task in tasks), "mean"], rows)

@@ -1,0 +1,102 @@
+"""Write the tables of README.md and docs/ from the committed baseline, or check that they are those of the baseline.
+
+python -m pytest benchmarks --sslbench-rerun all --sslbench-save-baseline results/baselines/embedded.json
+python tools/doc_tables.py
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from doc_blocks import calibration, printed, zoo
+from doc_blocks.pages import PageError, by_hand, filled, names
+
+from sslbench.errors import RecordError
+from sslbench.files import write_atomic
+from sslbench.results.record import Record
+from sslbench.results.references import read_records
+from sslbench.results.runs import Run
+
+ROOT = Path(__file__).parents[1]
+BASELINE = Path("results/baselines/embedded.json")
+CALIBRATION = Path("results/baselines/calibration.json")
+
+
+def pages(root: Path) -> list[Path]:
+    """Every page of the documentation, relative to `root`."""
+    return sorted(path.relative_to(root) for path in (root / "README.md", *(root / "docs").glob("*.md")))
+
+
+def made(root: Path) -> dict[str, str]:
+    """Every block by name, from the committed files. Raises RecordError when these do not belong together."""
+    records, errors = read_records(root / BASELINE), calibration.read(root / CALIBRATION)
+    if told := calibration.disagreements(errors, records):
+        raise RecordError(
+            f"{CALIBRATION} does not belong to {BASELINE}: {'; '.join(told)}. Run `python -m pytest benchmarks`, then "
+            "`python tools/doc_tables.py`"
+        )
+    return {**printed.blocks(records), **zoo.blocks(records, errors)}
+
+
+def rendered(root: Path, blocks: dict[str, str]) -> dict[Path, str]:
+    """Every page with its blocks as they should be; PageError where a page's markers are wrong."""
+    return {page: filled((root / page).read_text(encoding="utf-8"), blocks, str(page)) for page in pages(root)}
+
+
+def problems(root: Path) -> list[str]:
+    """What `--check` says: pages that differ from the baseline, tables that nobody shows, scores written by hand."""
+    blocks = made(root)
+    expected = rendered(root, blocks)
+    told = []
+    for page, text in expected.items():
+        if (root / page).read_text(encoding="utf-8") != text:
+            told.append(f"{page} differs from {BASELINE}; run `python tools/doc_tables.py`")
+    shown = {name for text in expected.values() for name in names(text)}
+    told += [f"no page shows the table {name!r}" for name in sorted(blocks.keys() - shown)]
+    backbones = {record.backbone["name"] for record in read_records(root / BASELINE)}
+    for page, text in expected.items():
+        told += [f"{page} has scores that are not made from the baseline: {line}" for line in by_hand(text, backbones)]
+    return told
+
+
+def refresh_calibration(root: Path, run: Run | None) -> None:
+    """Measure the calibration errors again where they are not those of the baseline, or where a run is given."""
+    records: list[Record] = read_records(root / BASELINE)
+    if run is None and not calibration.disagreements(calibration.read(root / CALIBRATION), records):
+        return
+    errors = calibration.measure(run or Run(root / "results" / "embedded"), records)
+    if told := calibration.disagreements(errors, records):
+        raise RecordError(f"the samples are not those of {BASELINE}: {'; '.join(told)}")
+    calibration.write(errors, root / CALIBRATION)
+
+
+def main() -> int:
+    """Write what differs, or tell of it."""
+    parser = argparse.ArgumentParser(description="Write the tables of README.md and docs/ from the committed baseline.")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 when a page differs")
+    parser.add_argument(
+        "--run",
+        type=Path,
+        help="run directory to measure calibration from (default: results/embedded, when the baseline has changed)",
+    )
+    options = parser.parse_args()
+    try:
+        if options.check:
+            told = problems(ROOT)
+            print("\n".join(told or ["every table is that of the baseline"]))
+            return int(bool(told))
+        refresh_calibration(ROOT, None if options.run is None else Run(options.run))
+        for page, text in rendered(ROOT, made(ROOT)).items():
+            if text != (ROOT / page).read_text(encoding="utf-8"):
+                write_atomic(ROOT / page, text.encode())
+                print(page)
+    except (RecordError, PageError) as error:
+        print(f"doc_tables: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
