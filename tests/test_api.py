@@ -15,7 +15,8 @@ from sslbench.errors import DataError, FeatureError, UnknownNameError
 
 COLUMNS = [
     *("backbone", "task", "protocol", "dataset", "variant", "score", "value", "stderr", "ci_low", "ci_high", "n"),
-    *("unit", "reference", "tolerance", "verdict", "extract_s", "fit_s", "score_s", "images_per_second", "created"),
+    *("unit", "guess", "reference", "tolerance", "verdict", "unsolved"),
+    *("extract_s", "fit_s", "score_s", "images_per_second", "created"),
 ]
 
 
