@@ -110,7 +110,7 @@ def compare_records(new: Record, base: Record) -> PairedComparison:
     check_pair(new, base)
     try:
         return _compared(_stored(new), _stored(base), new.main.value - base.main.value)
-    except ValueError as error:
+    except (KeyError, ValueError) as error:
         raise RecordError(f"{_pair(new, base)}: {error}") from error
 
 
@@ -120,14 +120,14 @@ def compare_spread(new: Record, base: Record) -> tuple[float, tuple[float, float
     As `compare_records`, but mean per-class accuracy is not bootstrapped: its interval is that of `per_class_interval`.
     Raises RecordError as `compare_records` does.
     """
-    if new.main_score != "mean_per_class":
+    if "targets" not in new.paired or new.main_score != "mean_per_class":
         comparison = compare_records(new, base)
         return comparison.difference, comparison.ci95
     check_pair(new, base)
     ours, theirs = _stored(new), _stored(base)
     try:
         return per_class_interval(_outcomes(ours), _outcomes(theirs), _targets(str(ours.targets)))
-    except ValueError as error:
+    except (KeyError, ValueError) as error:
         raise RecordError(f"{_pair(new, base)}: {error}") from error
 
 
@@ -167,7 +167,7 @@ class _Stored(NamedTuple):
 def _stored(record: Record) -> _Stored:
     paired = record.paired
     size = paired.get("per_episode") or paired.get("images") or 1
-    targets = paired["targets"] if record.main_score == "mean_per_class" else None
+    targets = paired.get("targets") if record.main_score == "mean_per_class" else None
     return _Stored(paired["kind"], paired["n"], paired["data"], size, targets)
 
 
