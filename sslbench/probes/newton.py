@@ -127,6 +127,7 @@ class Newton:
         towards = inverse(rest)
         alignment = _inner(rest, towards)
         for _ in range(_CG_STEPS):
+            model.rows.look()
             in_head, in_intercept = model.head_curvature(point.residual, towards[..., :-1], towards[..., -1])
             image = torch.cat([in_head + penalty * towards[..., :-1], in_intercept[..., None]], 2)
             length = alignment / _inner(towards, image).clamp_min(1e-30)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -20,7 +20,8 @@ class Rows:
     The intercept is free, so a shift changes no solution, and float32 loses less to rounding about the mean. The scale, a
     power of two near the root mean square, changes the penalty by its square and nothing else; no threshold of a solver meets
     numbers of another size. Features of at most `resident_bytes` as float32 are held as one such copy; larger ones are read
-    and converted anew, chunk by chunk, for every product. energy: the sum of squares of what is held.
+    and converted anew, chunk by chunk, for every product. energy: the sum of squares of what is held. look: called before
+    each product.
 
     Raises FeatureError for NaN or infinite values.
     """
@@ -47,6 +48,7 @@ class Rows:
         self.energy = float(energy) / self.scale**2
         self._basis: Tensor | None = None
         self._double: Tensor | None = None
+        self.look: Callable[[], None] = lambda: None
 
     @property
     def resident(self) -> Tensor | None:
@@ -62,6 +64,7 @@ class Rows:
 
     def forward(self, weights: Tensor) -> Tensor:
         """Weights (r, d) times the transposed features: (r, n), in float32 or float64 as the weights are."""
+        self.look()
         out = torch.empty(len(weights), self.n, device=self.device, dtype=weights.dtype)
         for part, x in self._chunks_as(weights.dtype):
             narrow.forward(weights, x, out[:, part])
@@ -72,6 +75,7 @@ class Rows:
 
     def adjoint(self, residual: Tensor) -> Tensor:
         """Residuals (r, n) times the features: (r, d), in float32 or float64 as the residuals are."""
+        self.look()
         out = torch.zeros(len(residual), self.d, device=self.device, dtype=residual.dtype)
         for part, x in self._chunks_as(residual.dtype):
             narrow.add_adjoint(residual[:, part], x, out)

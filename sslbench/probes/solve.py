@@ -17,6 +17,7 @@ from sslbench.probes.path import PathSolver, Solution
 from sslbench.probes.result import Work
 from sslbench.probes.rows import Rows
 from sslbench.probes.source import Source
+from sslbench.threads import giving_way
 
 _MOST_DIRECTIONS, _FEWEST_DIRECTIONS = 18, 9
 _CPU_MEMORY = 4 << 30
@@ -54,7 +55,8 @@ class Solved:
 
 def read(source: Source, device: torch.device, memory: int | None) -> Rows:
     """The features on the device, resident when they fit in half of the memory (bytes)."""
-    return Rows(source, device, Work(), resident_bytes=_budget(device, memory) // 2)
+    with giving_way():
+        return Rows(source, device, Work(), resident_bytes=_budget(device, memory) // 2)
 
 
 def solve_path(
@@ -71,19 +73,8 @@ def solve_path(
         intercept = start.intercept.to(mean) + start.coef.to(mean) @ mean
         weights = rows.reduce(start.coef.to(rows.device, torch.float32))
         first = (weights, intercept.float().view(loss.groups, loss.rows), start.penalty / rows.scale**2)
-    solver: PathSolver | FullNewton
-    if is_small(rows, loss):
-        rows.keep_double()
-        solver = FullNewton(rows, loss, tol, WholeInverse(rows, loss))
-    else:
-        row_bytes = 4 * loss.groups * loss.rows * (rows.n + rows.d)
-        directions = min(_MOST_DIRECTIONS, max(_FEWEST_DIRECTIONS, _budget(rows.device, memory) // 4 // row_bytes))
-        solver = PathSolver(Model(rows, loss, directions), tol)
-    if first is not None:
-        solver.start(*first)
-    solutions = dict(zip(penalties, solver.solve(penalties), strict=True))
-    if isinstance(solver, PathSolver):
-        solutions |= _certified(rows, loss, tol, solutions)
+    with giving_way() as rows.look:
+        solutions = _solve(rows, loss, penalties, tol, memory, first)
     ordered = [solutions[penalty] for penalty in scaled]
     coef = rows.expand(torch.stack([solution.weights for solution in ordered]))
     centred = torch.stack([solution.intercept.reshape(-1) for solution in ordered]).double()
@@ -94,6 +85,28 @@ def solve_path(
         torch.stack([solution.gap for solution in ordered]).cpu(),
         rows.work,
     )
+
+
+def _solve(
+    rows: Rows,
+    loss: Loss,
+    penalties: Sequence[float],
+    tol: float,
+    memory: int | None,
+    start: tuple[Tensor, Tensor, float] | None,
+) -> dict[float, Solution]:
+    solver: PathSolver | FullNewton
+    if is_small(rows, loss):
+        rows.keep_double()
+        solver = FullNewton(rows, loss, tol, WholeInverse(rows, loss))
+    else:
+        row_bytes = 4 * loss.groups * loss.rows * (rows.n + rows.d)
+        directions = min(_MOST_DIRECTIONS, max(_FEWEST_DIRECTIONS, _budget(rows.device, memory) // 4 // row_bytes))
+        solver = PathSolver(Model(rows, loss, directions), tol)
+    if start is not None:
+        solver.start(*start)
+    solutions = dict(zip(penalties, solver.solve(penalties), strict=True))
+    return solutions if isinstance(solver, FullNewton) else solutions | _certified(rows, loss, tol, solutions)
 
 
 def _certified(rows: Rows, loss: Loss, tol: float, solutions: Mapping[float, Solution]) -> dict[float, Solution]:

@@ -1,0 +1,109 @@
+"""How many threads the numerics take: what this process may use, and one while other programs want the cores too.
+
+OpenMP's threads wait for each other by spinning. Where another program holds a core, each of the tens of thousands of short
+parallel steps of a solver then lasts until the scheduler turns round, and all of it up to fifty times as long as on one thread.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+# Of the time in which a thread could run, the share that it waits for a core: with as many busy programs as cores it is a half;
+# beside a program that wakes now and then, a few hundredths.
+_CROWDED = 0.15
+# A look costs 20 microseconds; a shorter time than this tells more of the scheduler's turns than of the machine.
+_LOOK_SECONDS = 0.03
+# How long one thread is kept before several are tried again.
+_ALONE_SECONDS = 1.0
+
+_CGROUP = Path("/sys/fs/cgroup")
+
+
+def usable_cores() -> int:
+    """Cores by affinity and by the control group's quota, whichever is less; one at least."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, int(min(cores, math.ceil(_quota() or cores))))
+
+
+def _quota() -> float | None:
+    """Cores' worth of time that the control group grants; None where it grants all."""
+    for quota, period in (("cpu.max", None), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")):
+        try:
+            words = (_CGROUP / quota).read_text().split()
+            words += (_CGROUP / period).read_text().split() if period else []
+            granted, each = float(words[0]), float(words[1])
+        except (OSError, ValueError, IndexError):
+            continue
+        if granted > 0 and each > 0:
+            return granted / each
+    return None
+
+
+def share_cores(workers: int = 1) -> int:
+    """Lower torch's threads to this process's share of the usable cores; returns their number.
+
+    Never raises it: a number that the user has chosen, by `OMP_NUM_THREADS` or `torch.set_num_threads`, stays an upper limit.
+    """
+    import torch
+
+    share = max(1, usable_cores() // workers)
+    if torch.get_num_threads() > share:
+        torch.set_num_threads(share)
+    return torch.get_num_threads()
+
+
+class _Crowding(threading.local):
+    """Whether the cores are crowded, by how long this thread has waited for one since the last look."""
+
+    def __init__(self) -> None:
+        self.crowded, self._looked, self._before = False, -math.inf, (0, 0)
+
+    def look(self) -> bool:
+        """Look again if the last time was long enough ago; the first look is at the thread's whole life."""
+        now, after = time.perf_counter(), run_and_wait()
+        if after is not None and now - self._looked >= (_ALONE_SECONDS if self.crowded else _LOOK_SECONDS):
+            run, wait = after[0] - self._before[0], after[1] - self._before[1]
+            self.crowded = wait > _CROWDED * (run + wait)
+            self._looked, self._before = now, after
+        return self.crowded
+
+
+_crowding = _Crowding()
+
+
+@contextlib.contextmanager
+def giving_way() -> Iterator[Callable[[], None]]:
+    """Goes down to one thread while the cores are crowded; hands out a function to be called between pieces of work.
+
+    It goes back to several a second later if they are not any more, and at the end. Nothing is done where the system does not
+    tell how long a thread has waited, or with one thread.
+    """
+    import torch
+
+    several = torch.get_num_threads()
+
+    def look() -> None:
+        wanted = 1 if _crowding.look() else several
+        if torch.get_num_threads() != wanted:
+            torch.set_num_threads(wanted)
+
+    try:
+        look()
+        yield look
+    finally:
+        torch.set_num_threads(several)
+
+
+def run_and_wait() -> tuple[int, int] | None:
+    """Nanoseconds that this thread has run, and that it has waited for a core; None where the system does not tell."""
+    try:
+        run, wait, _ = Path("/proc/thread-self/schedstat").read_text().split()
+        return int(run), int(wait)
+    except (OSError, ValueError):
+        return None
