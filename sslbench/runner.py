@@ -26,9 +26,10 @@ from sslbench.errors import DataError
 from sslbench.features.extract import feature_recipe
 from sslbench.features.pool import Pool
 from sslbench.features.store import FeatureStore
-from sslbench.metrics import METRICS, SELECTION, Score, correct, episode_mean, voc_map11_resampled
+from sslbench.metrics import METRICS, MetricSpec, Score, correct, episode_mean, metric_spec, metrics_for
 from sslbench.protocols import protocol_spec
 from sslbench.protocols.base import Episodes, EpisodicProtocol, Labelled, SplitProtocol
+from sslbench.protocols.needs import check_dataset, check_fit, check_scored
 from sslbench.results.record import Record, case_name, dump, pack_paired
 from sslbench.results.references import find_reference, verdict
 from sslbench.results.runs import Run
@@ -90,10 +91,14 @@ class CaseFeatures:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a protocol gave: scores by name, the main one, and what is stored beside the record."""
+    """What a protocol gave: scores by name, the main one, and what is stored beside the record.
+
+    guess: the main score of who does not look at the pictures.
+    """
 
     scores: dict[str, Score]
     main: str
+    guess: float
     hyperparameters: dict[str, Any]
     paired: dict[str, Any]
     samples: dict[str, npt.NDArray[Any]]
@@ -129,11 +134,20 @@ class Runner:
         self._backbones[backbone.name] = backbone
 
     def prepare(self, case: Case) -> PreparedCase:
-        """Load what identifies a case: the backbone's digest and the dataset's targets, no image yet."""
+        """Load what identifies a case: the backbone's digest and the dataset's targets, no image yet.
+
+        Raises DataError where the targets already tell that the task cannot be run on the dataset.
+        """
         name = case.task.dataset
         if name not in self._datasets:
             self._datasets[name] = load_dataset(name, self.settings)
-        return PreparedCase(self, case, self.backbone(case.backbone), self._datasets[name])
+        dataset = self._datasets[name]
+        protocol = protocol_spec(case.task.protocol).build(case.task.variant, _compat(case.task, self.settings))
+        try:
+            check_dataset(protocol, dataset)
+        except DataError as error:
+            raise DataError(f"{case.task.id}: {error}") from error
+        return PreparedCase(self, case, self.backbone(case.backbone), dataset)
 
 
 class PreparedCase:
@@ -144,9 +158,7 @@ class PreparedCase:
         self.dataset = dataset
         self._runner = runner
         self._spec = protocol_spec(case.task.protocol)
-        declaration = dataset_spec(case.task.dataset)
-        switches = concerning(case.task.protocol, study=declaration.study, declared=declaration.compat)
-        self.compat = {name: runner.settings.choice(name) for name in switches}
+        self.compat = _compat(case.task, runner.settings)
         if self.compat.get("fewshot-geometry") == "official":
             backbone = backbone.seeing(official_fewshot(backbone.preprocessing))
         self.backbone = backbone
@@ -182,24 +194,28 @@ class PreparedCase:
         return Record.from_json(fresh)
 
     def execute(self) -> Record:
-        """Run the case and store its record and samples."""
+        """Run the case and store its record and samples.
+
+        Raises DataError for images that cannot be read, or where too few are left without those that were skipped.
+        """
         cuda = self._runner.store.device.startswith("cuda")
         if cuda:
             torch.cuda.reset_peak_memory_stats(self._runner.store.device)
         protocol = self._spec.build(self.case.task.variant, self.compat)
-        takes_several = isinstance(protocol, SplitProtocol) and protocol.multi_label
-        if self.dataset.multi_label and not takes_several:
-            raise DataError(
-                f"{self.case.task.id}: this protocol takes one class an image, but {self.dataset.name} is multi-label"
-            )
         version = str(self._spec.version)
-        if isinstance(protocol, EpisodicProtocol):
-            pool, targets = self.features.pooled()
-            episodes = protocol.draw(targets, self.dataset.classes)
-            outcome = _run_episodes(protocol, episodes, pool)
-            version = f"{version}:draws-{episodes.digest}"
-        else:
-            outcome = _run_splits(protocol, self.features)
+        try:
+            if isinstance(protocol, EpisodicProtocol):
+                pool, targets = self.features.pooled()
+                episodes = protocol.draw(targets, self.dataset.classes)
+                outcome = _run_episodes(protocol, episodes, pool)
+                version = f"{version}:draws-{episodes.digest}"
+            else:
+                outcome = _run_splits(protocol, self.features)
+        except DataError as error:
+            if not self.features.skipped:
+                raise
+            left_out = ", ".join(f"{count} of {split}" for split, count in self.features.skipped.items())
+            raise DataError(f"{error}. Unreadable images were left out: {left_out}") from error
         return self._store(outcome, version, cuda)
 
     def _store(self, outcome: Outcome, version: str, cuda: bool) -> Record:
@@ -214,6 +230,7 @@ class PreparedCase:
             "fingerprint": self.dataset.fingerprint,
             "compat": self.compat,
             "details": {**self.dataset.details, **({"skipped_images": features.skipped} if features.skipped else {})},
+            "guess": outcome.guess,
         }
         reference = find_reference(self.case.backbone, described, main, outcome.hyperparameters)
         samples = runner.run.write_samples(self.case.name, outcome.samples) if runner.run is not None else None
@@ -255,30 +272,30 @@ class PreparedCase:
 
 
 def _run_splits(protocol: SplitProtocol, features: CaseFeatures) -> Outcome:
-    dataset = features.dataset
+    dataset, metric = features.dataset, metric_spec(features.dataset.metric)
     train, val = features.split("train"), features.split("val")
+    check_fit(protocol, dataset, train.targets, val.targets)
     start = time.perf_counter()
-    predictor = protocol.fit(train, val, num_classes=len(dataset.classes), metric=SELECTION[dataset.metric])
+    predictor = protocol.fit(train, val, num_classes=len(dataset.classes), metric=metric.select)
     fitted = time.perf_counter()
     # The test split is opened here, after selection, and decided once.
     test = features.split("test")
+    check_scored(dataset, "test", test.targets)
     opened = time.perf_counter()
     decision = predictor.decide(test.x)
     items = hashlib.sha256(f"{dataset.splits['test'].images.fingerprint}|".encode())
     items.update(np.ascontiguousarray(test.targets, dtype="<i8").tobytes())
     digest = items.hexdigest()[:16]
-    if dataset.multi_label:
-        # No picture is right on its own: the score on resamples is paired instead.
-        score, resampled = voc_map11_resampled(decision, test.targets)
-        scores = {dataset.metric: score}
-        paired = pack_paired("resamples", resampled, digest, images=len(test.targets))
-    else:
-        names = dict.fromkeys([dataset.metric, "top1", "mean_per_class"])
-        scores = {name: METRICS[name](decision, test.targets) for name in names}
-        paired = _paired_outcomes(dataset.metric, decision, test.targets, digest)
+    score, paired = _scored(metric, decision, test.targets, digest)
+    scores = {metric.name: score}
+    for name in metrics_for(several_labels=dataset.multi_label):
+        # The others of a kind that takes no bootstrap are given beside it.
+        if METRICS[name].resampled is None and name not in scores:
+            scores[name] = METRICS[name](decision, test.targets)
     return Outcome(
         scores=scores,
-        main=dataset.metric,
+        main=metric.name,
+        guess=metric.blind(test.targets, len(dataset.classes)),
         hyperparameters=dict(predictor.hyperparameters),
         paired=paired,
         samples={"decision": decision.astype(np.float32), "targets": test.targets},
@@ -287,11 +304,15 @@ def _run_splits(protocol: SplitProtocol, features: CaseFeatures) -> Outcome:
     )
 
 
-def _paired_outcomes(metric: str, decision: npt.NDArray[Any], targets: npt.NDArray[Any], items: str) -> dict[str, Any]:
-    """Which test images were right."""
-    # The paired test of mean per-class accuracy resamples within classes, so it needs them.
-    classes = {"targets": base64.b64encode(targets.astype("<u2").tobytes()).decode()}
-    return pack_paired("correct", correct(decision, targets), items, **(classes if metric == "mean_per_class" else {}))
+def _scored(
+    metric: MetricSpec, decision: npt.NDArray[Any], targets: npt.NDArray[Any], items: str
+) -> tuple[Score, dict[str, Any]]:
+    """The main score, and which test images were right; where none is right by itself, the score on resamples."""
+    if metric.resampled is not None:
+        score, resampled = metric.resampled(decision, targets)
+        return score, pack_paired("resamples", resampled, items, images=len(targets))
+    extra = {"targets": base64.b64encode(targets.astype("<u2").tobytes()).decode()} if metric.within_classes else {}
+    return metric(decision, targets), pack_paired("correct", correct(decision, targets), items, **extra)
 
 
 def _run_episodes(protocol: EpisodicProtocol, episodes: Episodes, pool: Pool) -> Outcome:
@@ -302,12 +323,20 @@ def _run_episodes(protocol: EpisodicProtocol, episodes: Episodes, pool: Pool) ->
     return Outcome(
         scores={"accuracy": episode_mean(right / queries)},
         main="accuracy",
+        guess=100 / protocol.way,
         hyperparameters={"way": protocol.way, "shot": protocol.shot, "query": protocol.query, "episodes": len(right)},
         paired=pack_paired("episodes", right, episodes.digest, per_episode=queries),
         samples={"right": right, "predictions": predictions},
         fit_seconds=0.0,
         score_seconds=time.perf_counter() - start,
     )
+
+
+def _compat(task: Task, settings: Settings) -> dict[str, str]:
+    """The choices of the compat switches that concern a task."""
+    declaration = dataset_spec(task.dataset)
+    switches = concerning(task.protocol, study=declaration.study, declared=declaration.compat)
+    return {name: settings.choice(name) for name in switches}
 
 
 def _share_threads() -> None:

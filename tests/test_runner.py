@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.numpy import load_file
 from torch import nn
 
@@ -16,6 +17,8 @@ from sslbench.backbones.options import Options
 from sslbench.backbones.python_source import wrap
 from sslbench.config import Settings
 from sslbench.datasets import Dataset, DatasetSpec, ImageSource, Split, registry
+from sslbench.errors import DataError
+from sslbench.metrics import METRICS
 from sslbench.protocols.knn import NearestNeighbours
 from sslbench.results import references
 from sslbench.results.record import unpack_paired
@@ -53,21 +56,31 @@ class Spy:
         self.read: list[str] = []
         self.metric = "top1"
         self.shift = 0
+        self.sizes = {"train": 60, "val": 60, "test": 60}
+        self.classes = COLOURS
+        self.unreadable: dict[str, list[int]] = {}
+
+    def targets(self, name: str, count: int) -> np.ndarray:
+        return np.arange(count, dtype=np.int64) % self.classes
 
     def load(self, settings: Settings) -> Dataset:
         splits = {}
-        for seed, (name, count) in enumerate({"train": 60, "val": 20, "test": 40}.items()):
+        for seed, (name, count) in enumerate(self.sizes.items()):
             rng = np.random.default_rng(seed)
-            targets = np.arange(count, dtype=np.int64) % COLOURS
             palette = np.random.default_rng(99).integers(40, 200, size=(COLOURS, 3)) + self.shift
-            images = (palette[targets][:, None, None] + rng.integers(-40, 40, size=(count, 4, 4, 3))).astype(np.uint8)
+            shown = palette[np.arange(count) % COLOURS][:, None, None]
+            images = (shown + rng.integers(-40, 40, size=(count, 4, 4, 3))).astype(np.uint8)
+            unreadable = self.unreadable.get(name, [])
 
-            def read(start, stop, *, name=name, images=images):
+            def read(start, stop, *, name=name, images=images, unreadable=unreadable):
                 self.read.append(name)
-                return images[start:stop]
+                if not unreadable:
+                    return images[start:stop]
+                rows = range(start, min(stop, len(images)))
+                return [None if row in unreadable else Image.fromarray(images[row]) for row in rows]
 
-            digest = hashlib.sha256(images.tobytes()).hexdigest()[:16]
-            splits[name] = Split(name, ImageSource(f"spy:{digest}", count, read), targets)
+            digest = hashlib.sha256(images.tobytes() + bytes(unreadable)).hexdigest()[:16]
+            splits[name] = Split(name, ImageSource(f"spy:{digest}", count, read), self.targets(name, count))
         return Dataset("spy", tuple("abcde"), splits, self.metric, details={"drawn": "here"})
 
 
@@ -149,6 +162,131 @@ def test_the_metric_of_the_dataset_is_the_main_score(spy, settings):
     assert prepare(settings, KNN).execute().main_score == "mean_per_class"
 
 
+@pytest.mark.parametrize("metric", ["auroc", "map"])
+def test_a_ranking_metric_comes_with_resamples_and_the_accuracies(metric, spy, settings, tmp_path):
+    spy.metric = metric
+    spy.targets = lambda name, count: (np.arange(count) + (np.arange(count) % 7 == 0)) % COLOURS
+    run = Run(tmp_path / "run")
+    record = prepare(settings, Task("linear", "spy"), run).execute()
+    samples = load_file(run.record_path(record.case).parent / record.samples["path"])
+    score, resampled = METRICS[metric].resampled(samples["decision"], samples["targets"])
+    assert record.main_score == metric
+    assert set(record.scores) == {metric, "top1", "mean_per_class"}
+    assert record.main.value == pytest.approx(score.value)
+    assert (record.paired["kind"], record.paired["images"]) == ("resamples", 60)
+    np.testing.assert_allclose(unpack_paired(record.paired), resampled, rtol=1e-6)
+    assert 60 < record.main.value < 100
+    assert record.hyperparameters["val_score"] <= 100
+
+
+def test_the_record_says_what_guessing_scores(spy, settings):
+    before = prepare(settings, KNN).key
+    assert prepare(settings, KNN).execute().task["guess"] == pytest.approx(20)
+    assert prepare(settings, Task("fewshot", "spy", "5shot")).execute().task["guess"] == 20
+    spy.metric = "auroc"
+    assert prepare(settings, KNN).execute().task["guess"] == 50
+    spy.metric, spy.classes = "top1", 2
+    assert prepare(settings, KNN).execute().task["guess"] == pytest.approx(50)
+    spy.classes = COLOURS
+    assert prepare(settings, KNN).key == before
+
+
+LINEAR, SHOTS = Task("linear", "spy"), Task("fewshot", "spy", "50shot")
+
+
+def without(spy, split, *classes):
+    """No image of these classes in a split."""
+    targets = spy.targets
+
+    def changed(name, count):
+        given = targets(name, count)
+        return np.where(np.isin(given, classes), 4, given) if name == split else given
+
+    spy.targets = changed
+
+
+@pytest.mark.parametrize(
+    ("task", "metric", "lacking", "told"),
+    [
+        (
+            SHOTS,
+            "top1",
+            (),
+            r"fewshot/spy/50shot: 50 shots .* of 5 of 5 classes: 'a' 36, 'b' 36, 'c' 36, 'd' 36, 'e' 36",
+        ),
+        (LINEAR, "top1", ("train", 1, 2), r"linear/spy: the training split has no image with the classes 'b', 'c'"),
+        (
+            LINEAR,
+            "auroc",
+            ("test", 1, 2),
+            r"auroc has no value on the test split, .* no image with the classes 'b', 'c'",
+        ),
+        (LINEAR, "map", ("val", 0), r"map has no value on the val split, which has no image with the class 'a'"),
+        (KNN, "map", ("test", 0), r"knn/spy: the metric map has no value on the test split"),
+        (KNN, "voc_map11", (), r"spy has one class an image, .* its metric may be top1, mean_per_class, auroc, map"),
+    ],
+)
+def test_what_the_targets_tell_is_told_before_a_picture_is_read(
+    task, metric, lacking, told, spy, settings, monkeypatch
+):
+    loaded = []
+    monkeypatch.setattr(Runner, "backbone", lambda self, name: loaded.append(name))
+    spy.metric = metric
+    if lacking:
+        without(spy, *lacking)
+    with pytest.raises(DataError, match=told):
+        prepare(settings, task)
+    assert (spy.read, loaded) == ([], [])
+
+
+def test_nearest_neighbours_select_nothing_and_need_no_class_in_validation(spy, settings):
+    spy.metric = "auroc"
+    without(spy, "val", 1, 2)
+    assert prepare(settings, KNN).execute().main_score == "auroc"
+
+
+def test_several_labels_need_a_protocol_and_a_metric_that_take_them(spy, settings):
+    targets = spy.targets
+    spy.targets = lambda name, count: (targets(name, count)[:, None] == np.arange(COLOURS)).astype(np.int8)
+    with pytest.raises(
+        DataError, match=r"linear/spy: spy has several classes an image, which the metric top1 does not"
+    ):
+        prepare(settings, LINEAR)
+    for task in (KNN, SHOTS):
+        with pytest.raises(DataError, match="this protocol takes one class an image, but spy is multi-label"):
+            prepare(settings, task)
+    assert spy.read == []
+    spy.metric = "auroc"
+    record = prepare(settings, LINEAR).execute()
+    assert (list(record.scores), record.task["guess"]) == (["auroc"], 50)
+    spy.metric = "map"
+    assert prepare(settings, LINEAR).execute().task["guess"] == pytest.approx(20)
+
+
+def test_absent_and_empty_splits_are_named(spy, settings):
+    spy.sizes = {"train": 60, "test": 0}
+    with pytest.raises(
+        DataError, match=r"needs the splits train, val, test of spy, which has train, test, of which test w"
+    ):
+        prepare(settings, KNN)
+
+
+def test_images_that_were_left_out_may_make_a_class_too_small(spy, settings):
+    """What the targets alone could not tell is told when the pictures have been read."""
+    spy.unreadable = {"train": [row for row in range(60) if row % COLOURS == 3]}
+    with pytest.raises(DataError, match=r"no image with the class 'd'.*Unreadable images were left out: 12 of train$"):
+        prepare(settings, LINEAR).execute()
+    spy.unreadable["val"] = spy.unreadable["train"]
+    told = (
+        r"need 20 images of each class; fewer are there of 1 of 5 classes: 'd' 12\..* left out: 12 of train, 12 of val$"
+    )
+    with pytest.raises(DataError, match=told):
+        prepare(settings, Task("fewshot", "spy", "5shot")).execute()
+    spy.unreadable, spy.metric = {"test": [row for row in range(60) if row % COLOURS == 1]}, "auroc"
+    with pytest.raises(DataError, match=r"auroc has no value on the test split, .* 'b'.*left out: 12 of test$"):
+        prepare(settings, KNN).execute()
+
+
 def test_few_shot_pools_all_splits_and_states_its_draws(spy, settings):
     record = prepare(settings, Task("fewshot", "spy", "5shot")).execute()
     assert sorted(spy.read) == ["test", "train", "val"]
@@ -167,7 +305,7 @@ def test_without_a_run_nothing_but_features_is_kept(spy, settings, tmp_path):
 def test_extraction_is_counted_once(spy, settings):
     first, second = (prepare(settings, KNN).execute() for _ in range(2))
     assert first.timings["extract"] > 0
-    assert first.timings["images_per_second"] == pytest.approx(120 / first.timings["extract"])
+    assert first.timings["images_per_second"] == pytest.approx(180 / first.timings["extract"])
     assert second.timings["extract"] == 0
     assert second.timings["images_per_second"] is None
     assert second.scores == first.scores

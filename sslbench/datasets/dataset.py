@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from sslbench.config import Settings
 from sslbench.errors import DataError
+from sslbench.metrics import metric_spec
 from sslbench.sources import Source
 
 if TYPE_CHECKING:
@@ -46,7 +47,8 @@ class ImageSource:
 class Split:
     """One named split: images and, row by row, targets.
 
-    targets: int64 (N,) class indices, or int8 (N, K) for multi-label datasets: 1 present, 0 absent, -1 to be ignored.
+    targets: int64 (N,) class indices, or int8 (N, K) for multi-label datasets: 1 present, 0 absent, -1 to be ignored; any
+    other type of integers will do. Raises DataError for anything else.
     """
 
     name: str
@@ -54,8 +56,17 @@ class Split:
     targets: npt.NDArray[Any]
 
     def __post_init__(self) -> None:
-        if len(self.images) != len(self.targets):
-            raise DataError(f"split {self.name!r} has {len(self.images)} images but {len(self.targets)} targets")
+        given: Any = self.targets
+        if not isinstance(given, np.ndarray):
+            raise DataError(f"split {self.name!r}: targets must be a NumPy array, got {type(given).__name__}")
+        # Numbers with a fraction would be cut to integers, and different targets would be one dataset.
+        if given.dtype.kind not in {1: "iu", 2: "iub"}.get(given.ndim, ""):
+            raise DataError(
+                f"split {self.name!r}: targets must be integers, (N,) class numbers or (N, K) of 1, 0 and -1, got "
+                f"{given.dtype} {given.shape}; if they are whole numbers, give targets.astype(np.int64)"
+            )
+        if len(self.images) != len(given):
+            raise DataError(f"split {self.name!r} has {len(self.images)} images but {len(given)} targets")
 
 
 @dataclass(frozen=True)
@@ -63,7 +74,8 @@ class Dataset:
     """Images and targets with named splits, ready to be embedded.
 
     pool: the splits that few-shot episodes are drawn from. details: choices the record must state (seed of a random
-    split, which folder served as test, ...).
+    split, which folder served as test, ...). Raises UnknownNameError for an unknown metric, DataError for targets that
+    do not fit the classes.
     """
 
     name: str
@@ -73,6 +85,13 @@ class Dataset:
     kind: str = "recognition"
     pool: tuple[str, ...] = ("train", "val", "test")
     details: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        metric_spec(self.metric)
+        if len({split.targets.ndim for split in self.splits.values()}) > 1:
+            raise DataError(f"{self.name}: some splits have one class an image, (N,), and some have several, (N, K)")
+        for split in self.splits.values():
+            _check_targets(f"{self.name}, split {split.name!r}", split.targets, len(self.classes))
 
     @property
     def multi_label(self) -> bool:
@@ -90,13 +109,26 @@ class Dataset:
         return digest.hexdigest()[:16]
 
 
+def _check_targets(where: str, targets: npt.NDArray[Any], classes: int) -> None:
+    if targets.ndim == 2:
+        if targets.shape[1] != classes:
+            raise DataError(f"{where}: expected targets (N, {classes}), a column for each class, got {targets.shape}")
+        odd = np.flatnonzero(~np.isin(targets, (-1, 0, 1)).all(axis=1))
+        wanted = "1 (present), 0 (absent) or -1 (ignored)"
+    else:
+        odd = np.flatnonzero((targets < 0) | (targets >= classes))
+        wanted = f"a class from 0 to {classes - 1}"
+    if odd.size:
+        raise DataError(f"{where}: expected {wanted}, got {targets[odd[0]].tolist()} in row {odd[0]}")
+
+
 @dataclass(frozen=True)
 class DatasetSpec:
     """The declaration of a dataset; nothing is read until `load`.
 
     loader: `module:function` taking (Settings) and returning a Dataset; imported on first use only, so that listing
     and collecting tasks costs no import. kind: `recognition` (later: detection, segmentation, normals).
-    metric: a key of `sslbench.metrics.METRICS`. protocols: the ones that make
+    metric: a key of `sslbench.metrics.METRICS`; UnknownNameError otherwise. protocols: the ones that make
     sense for it; None stands for all of its kind. markers: pytest markers of
     its cases, such as `download` or `slow`.
 
@@ -123,6 +155,9 @@ class DatasetSpec:
     compat: tuple[str, ...] = ()
     citation: str = ""
     study: bool = False
+
+    def __post_init__(self) -> None:
+        metric_spec(self.metric)
 
     @property
     def by_hand(self) -> bool:

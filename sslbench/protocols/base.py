@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,10 +38,18 @@ class Predictor(ABC):
 class SplitProtocol(ABC):
     """Fit on train and validation; the runner opens the test split afterwards.
 
-    multi_label: whether targets (N, K) are taken too.
+    multi_label: whether targets (N, K) are taken too. selects: whether `fit` asks the metric about `val`, so that the metric
+    must have a value there.
     """
 
     multi_label = False
+    selects = True
+
+    def check(self, train: npt.NDArray[Any], val: npt.NDArray[Any], classes: Sequence[str]) -> None:  # noqa: B027
+        """Raise DataError for targets that `fit` cannot use; the runner asks before a picture is decoded.
+
+        classes: names, for the message.
+        """
 
     @abstractmethod
     def fit(self, train: Labelled, val: Labelled, *, num_classes: int, metric: Metric) -> Predictor:
@@ -65,6 +73,9 @@ class EpisodicProtocol(ABC):
     shot: int
     query: int
     way: int
+
+    def check(self, targets: npt.NDArray[np.int64], classes: Sequence[str]) -> None:  # noqa: B027
+        """Raise DataError for targets that `draw` cannot use; the runner asks before a picture is decoded."""
 
     @abstractmethod
     def draw(self, targets: npt.NDArray[np.int64], classes: tuple[str, ...]) -> Episodes:

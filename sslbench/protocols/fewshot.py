@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -40,18 +41,24 @@ class FewShot(EpisodicProtocol):
             raise DataError(f"few-shot variants are named like 20shot, got {variant!r}")
         self.shot = int(shot)
 
-    def draw(self, targets: npt.NDArray[np.int64], classes: tuple[str, ...]) -> Episodes:
-        """Draw classes without replacement, then support and query images of each without replacement."""
+    def check(self, targets: npt.NDArray[np.int64], classes: Sequence[str]) -> None:
+        """Five classes, each with images for support and queries."""
         size = self.shot + QUERY
         if len(classes) < WAY:
             raise DataError(f"{WAY}-way episodes need at least {WAY} classes, got {len(classes)}")
+        counts = np.bincount(targets, minlength=len(classes))
+        small = [f"{name!r} {count}" for name, count in zip(classes, counts, strict=True) if count < size]
+        if small:
+            raise DataError(
+                f"{self.shot} shots and {QUERY} queries need {size} images of each class; fewer are there "
+                f"of {len(small)} of {len(classes)} classes: {', '.join(small)}. Use fewer shots or add images"
+            )
+
+    def draw(self, targets: npt.NDArray[np.int64], classes: tuple[str, ...]) -> Episodes:
+        """Draw classes without replacement, then support and query images of each without replacement."""
+        self.check(targets, classes)
+        size = self.shot + QUERY
         members = [np.flatnonzero(targets == label) for label in range(len(classes))]
-        for name, rows in zip(classes, members, strict=True):
-            if len(rows) < size:
-                raise DataError(
-                    f"class {name!r} has {len(rows)} images; {self.shot} shots and {QUERY} queries need {size}. "
-                    "Use fewer shots or add images"
-                )
         rng = np.random.Generator(np.random.PCG64([DRAW_SEED, self.shot]))
         rows = np.empty((EPISODES, WAY, size), dtype=np.int64)
         for episode in range(EPISODES):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -20,15 +23,21 @@ CHUNK = 1024
 class NearestNeighbours(SplitProtocol):
     """k = 20, temperature 0.07; train and validation images are the bank, as in the linear probe's last fit."""
 
+    selects = False
+
     def __init__(self, variant: str = "") -> None:
         if variant:
             raise DataError(f"the knn protocol has no variant {variant!r}")
 
+    def check(self, train: npt.NDArray[Any], val: npt.NDArray[Any], classes: Sequence[str]) -> None:
+        """A bank of k pictures."""
+        if (bank := len(train) + len(val)) < NEIGHBOURS:
+            raise DataError(f"knn needs at least {NEIGHBOURS} training images, got {bank}; add images")
+
     def fit(self, train: Labelled, val: Labelled, *, num_classes: int, metric: Metric) -> Predictor:
         """Store the bank; nothing is selected."""
+        self.check(train.targets, val.targets, ())
         bank = torch.cat([train.x.float(), val.x.float()])
-        if len(bank) < NEIGHBOURS:
-            raise DataError(f"knn needs at least {NEIGHBOURS} training images, got {len(bank)}")
         return _Bank(bank, np.concatenate([train.targets, val.targets]), num_classes)
 
 

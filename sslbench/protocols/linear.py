@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,9 +34,21 @@ class Linear(SplitProtocol):
             raise DataError(f"the linear protocol has no variant {variant!r}")
         self.compat = parse_compat(compat or {})
 
+    def check(self, train: npt.NDArray[Any], val: npt.NDArray[Any], classes: Sequence[str]) -> None:
+        """Something of every class to train on, and where an image has several, something without it."""
+        counts = {"with": np.bincount(train, minlength=len(classes))} if train.ndim == 1 else {
+            "with": (train == 1).sum(axis=0), "without": (train == 0).sum(axis=0)
+        }  # fmt: skip
+        told = []
+        for side, count in counts.items():
+            if lacking := [repr(classes[label]) for label in np.flatnonzero(count == 0)]:
+                told.append(f"no image {side} the class{'es' * (len(lacking) > 1)} {', '.join(lacking)}")
+        if told:
+            raise DataError(f"the training split has {' and '.join(told)}; add images or leave the classes out")
+
     def fit(self, train: Labelled, val: Labelled, *, num_classes: int, metric: Metric) -> Predictor:
         """Select the penalty on val, refit on train + val."""
-        _check_classes(train.targets, num_classes)
+        self.check(train.targets, val.targets, [str(label) for label in range(num_classes)])
         solver = self._solver(num_classes, multi_label=train.targets.ndim == 2)
         best, best_score = 0, -np.inf
         for index, decision in enumerate(solver.scan(train, val.x)):
@@ -52,16 +64,3 @@ class Linear(SplitProtocol):
         solver = PathSolver if self.compat["linear-solver"] == "path" else SklearnSolver
         two_rows = self.compat["voc2007-penalty"] == "binary-softmax" if multi_label else num_classes == 2
         return solver(PENALTIES.tolist(), num_classes=num_classes, two_rows=two_rows)
-
-
-def _check_classes(targets: npt.NDArray[Any], num_classes: int) -> None:
-    if targets.ndim == 2:
-        lacking = [c for c, column in enumerate(targets.T) if not {0, 1} <= set(column.tolist())]
-        if lacking:
-            raise DataError(
-                f"the training split has no positive or no negative image of class {lacking[:8]}; each needs both"
-            )
-        return
-    missing = sorted(set(range(num_classes)) - set(np.unique(targets).tolist()))
-    if missing:
-        raise DataError(f"the training split has no image of class {missing[:8]}; every class needs at least one")

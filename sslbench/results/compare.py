@@ -16,6 +16,8 @@ from sslbench.results.tables import ordered
 RECIPE = ("backbone", "task", "hyperparameters", "environment")
 """The fields of a record that can change its score."""
 
+# What follows from the data and is no ingredient; records of earlier versions lack it.
+_DERIVED = {"task.guess"}
 _ABSENT = "(absent)"
 
 
@@ -36,7 +38,7 @@ def differences(new: Record, base: Record) -> list[tuple[str, str, str]]:
     found = []
     for field in RECIPE:
         ours, theirs = flatten(getattr(new, field), field), flatten(getattr(base, field), field)
-        for path in sorted(ours.keys() | theirs.keys()):
+        for path in sorted((ours.keys() | theirs.keys()) - _DERIVED):
             pair = ours.get(path, _ABSENT), theirs.get(path, _ABSENT)
             if pair[0] != pair[1]:
                 found.append((path, *pair))

@@ -80,6 +80,53 @@ def test_a_split_needs_a_target_for_each_image() -> None:
         Split("train", ImageSource("f", 3, lambda a, b: None), np.array([0, 1]))
 
 
+@pytest.mark.parametrize(
+    ("targets", "told"),
+    [
+        (np.array([0.2, 0.7]), r"split 'train': targets must be integers, .* got float64 \(2,\).*astype"),
+        (np.array([[1.0, 0.0], [0.0, 1.0]]), r"got float64 \(2, 2\)"),
+        (np.array(["0", "1"]), r"got <U1 \(2,\)"),
+        (np.array([True, False]), r"got bool \(2,\)"),
+        (np.zeros((2, 2, 2), dtype=int), r"got int64 \(2, 2, 2\)"),
+        ([0, 1], "must be a NumPy array, got list"),
+    ],
+)
+def test_targets_that_are_no_integers_are_refused(targets: object, told: str) -> None:
+    with pytest.raises(DataError, match=told):
+        Split("train", ImageSource("f", 2, lambda a, b: None), targets)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("targets", "told"),
+    [
+        (np.array([0, 2]), r"tiny, split 'train': expected a class from 0 to 1, got 2 in row 1"),
+        (np.array([-1, 1]), r"expected a class from 0 to 1, got -1 in row 0"),
+        (np.array([[1, 0, 0], [0, 1, 0]]), r"expected targets \(N, 2\), a column for each class, got \(2, 3\)"),
+        (np.array([[1, 0], [2, 1]]), r"expected 1 \(present\), 0 \(absent\) or -1 \(ignored\), got \[2, 1\] in row 1"),
+    ],
+)
+def test_targets_that_do_not_fit_the_classes_are_refused(targets: np.ndarray, told: str) -> None:
+    base = tiny(Settings())
+    split = replace(base.splits["train"], targets=targets)
+    with pytest.raises(DataError, match=told):
+        replace(base, splits={"train": split})
+
+
+def test_splits_of_one_and_of_several_labels_are_refused() -> None:
+    base = tiny(Settings())
+    marked = replace(base.splits["train"], targets=np.eye(2, dtype=bool))
+    assert replace(base, splits={"train": marked}).multi_label
+    with pytest.raises(DataError, match=r"tiny: some splits have one class an image, .* and some have several"):
+        replace(base, splits={**base.splits, "train": marked})
+
+
+def test_an_unknown_metric_is_refused_where_it_is_declared() -> None:
+    with pytest.raises(UnknownNameError, match="unknown metric 'topp1'; nearest: top1"):
+        DatasetSpec("tiny", tiny, 2, "", "", "", metric="topp1")
+    with pytest.raises(UnknownNameError, match="unknown metric 'f1'; known: auroc, map, mean_per_class, top1"):
+        replace(tiny(Settings()), metric="f1")
+
+
 def test_the_fingerprint_follows_classes_images_and_targets() -> None:
     base = tiny(Settings())
     split = base.splits["train"]

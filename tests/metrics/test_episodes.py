@@ -1,4 +1,4 @@
-"""The few-shot mean as the study reports it, and the registry of metrics."""
+"""The few-shot mean as the study reports it."""
 
 import subprocess
 import sys
@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from sslbench.metrics import METRICS, Score, episode_mean
+from sslbench.metrics import episode_mean
 
 
 def test_episode_mean_is_the_studys_formula():
@@ -38,15 +38,6 @@ def test_episode_mean_of_a_known_pair_divides_by_the_number_of_episodes():
 def test_bad_input_is_refused(accuracies, message):
     with pytest.raises(ValueError, match=message):
         episode_mean(accuracies)
-
-
-def test_metrics_are_registered_by_name():
-    perfect = np.eye(2)
-    assert set(METRICS) == {"top1", "mean_per_class", "voc_map11"}
-    for name, targets in {"top1": [0, 1], "mean_per_class": [0, 1], "voc_map11": np.eye(2)}.items():
-        score = METRICS[name](perfect, np.asarray(targets))
-        assert isinstance(score, Score)
-        assert score.value == pytest.approx(100.0)
 
 
 def test_importing_the_metrics_imports_no_heavy_package():

@@ -65,14 +65,25 @@ sslbench.register_backbone("flat", Flat)
 
 def test_a_class_with_too_few_images_for_the_shots(project):
     folder = project.folder(images=22, classes=5)
-    (folder / "class3/00.png").unlink()
-    (folder / "class3/01.png").unlink()
-    (folder / "class3/02.png").unlink()
+    for label in ("class1", "class3"):
+        for index in range(3):
+            (folder / f"{label}/{index:02}.png").unlink()
     tasks = f"fewshot/folder:{folder}/5shot,knn/folder:{folder}"
     result = project.run("--sslbench-backbones", "tiny", "--sslbench-tasks", tasks)
     result.assert_outcomes(errors=1, passed=1)
-    assert "class 'class3' has 19 images; 5 shots and 15 queries need 20" in short(result)
+    told = "5 shots and 15 queries need 20 images of each class; fewer are there of 2 of 5 classes: 'class1' 19, 'class3' 19"
+    assert told in short(result)
     assert set(project.records()) == {f"tiny|knn/folder:{folder}"}
+
+
+def test_what_the_targets_tell_comes_before_the_pictures(project, monkeypatch):
+    counter = project.path / "extracted.txt"
+    monkeypatch.setenv("COUNT", str(counter))
+    folder = project.folder(images=22, classes=5)
+    result = project.run("--sslbench-backbones", "tiny", "--sslbench-tasks", f"fewshot/folder:{folder}/50shot")
+    result.assert_outcomes(errors=1)
+    assert "fewer are there of 5 of 5 classes" in short(result)
+    assert not counter.exists()
 
 
 def test_a_folder_of_one_class(project):

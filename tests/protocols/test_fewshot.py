@@ -121,11 +121,16 @@ def test_chunking_changes_nothing(chunk_bytes: int, monkeypatch: pytest.MonkeyPa
     np.testing.assert_array_equal(protocol.right_answers(Pool([x]), episodes), whole)
 
 
-def test_a_class_with_too_few_images_is_named() -> None:
+def test_all_classes_with_too_few_images_are_named() -> None:
     labels = targets()
     short = np.delete(labels, np.flatnonzero(labels == 3)[:11])
-    with pytest.raises(DataError, match=r"class 'd' has 19 images; 5 shots and 15 queries need 20"):
-        FewShot("5shot").draw(short, CLASSES)
+    short = short[short != 6]
+    told = (
+        r"5 shots and 15 queries need 20 images of each class; fewer are there of 2 of 7 classes: 'd' 19, 'g' 0\. Use"
+    )
+    for refused in (FewShot("5shot").draw, FewShot("5shot").check):
+        with pytest.raises(DataError, match=told):
+            refused(short, CLASSES)
 
 
 def test_fewer_classes_than_ways_are_refused() -> None:

@@ -198,7 +198,7 @@ def test_one_c_for_all_labels_by_the_mean_over_them() -> None:
 def test_a_label_without_negative_images_is_named() -> None:
     train, val = several(10, 1), several(5, 2)
     train.targets[:, 1] = 1
-    with pytest.raises(DataError, match=r"no positive or no negative image of class \[1\]"):
+    with pytest.raises(DataError, match=r"the training split has no image without the class '1'; add"):
         Linear().fit(train, val, num_classes=3, metric=voc_map11)
 
 
@@ -206,8 +206,21 @@ def test_a_class_without_training_images_is_named() -> None:
     train, val = clusters(4, 5, 1), clusters(4, 5, 2)
     keep = train.targets != 2
     short = Labelled(train.x[torch.from_numpy(keep)], train.targets[keep])
-    with pytest.raises(DataError, match=r"no image of class \[2\]"):
+    with pytest.raises(DataError, match=r"the training split has no image with the class '2'; add"):
         Linear().fit(short, val, num_classes=4, metric=top1)
+
+
+def test_all_classes_that_cannot_be_trained_are_named() -> None:
+    names = ["ant", "bee", "cat", "dog"]
+    with pytest.raises(DataError, match=r"no image with the classes 'ant', 'cat', 'dog'; add images or leave"):
+        Linear().check(np.array([1, 1]), np.array([0]), names)
+    marks = np.array([[1, 0, 1, -1], [1, 0, 0, 1]])
+    with pytest.raises(
+        DataError, match=r"no image with the class 'bee' and no image without the classes 'ant', 'dog'; "
+    ):
+        Linear().check(marks, marks, names)
+    Linear().check(np.arange(4), np.array([0]), names)
+    Linear().check(np.array([[1, 0, 1, 0], [0, 1, 0, 1]]), marks, names)
 
 
 def test_a_variant_is_refused() -> None:

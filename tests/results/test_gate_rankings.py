@@ -1,4 +1,4 @@
-"""A dataset of several labels a picture goes through the gate like any other."""
+"""What ranks pictures instead of counting the right ones goes through the gate like any other score."""
 
 from __future__ import annotations
 
@@ -17,22 +17,32 @@ from sslbench.runner import Case, Runner
 from sslbench.tasks import Task
 
 
-def test_average_precision_is_compared_on_the_same_resamples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("metric", "several"), [("voc_map11", True), ("map", True), ("auroc", True), ("map", False), ("auroc", False)]
+)
+def test_rankings_are_compared_on_the_same_resamples(
+    metric: str, several: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     spec = registry.dataset_spec("digits")
 
     def load(settings: Settings):
         digits = spec.load(settings)
-        splits = {
-            name: replace(split, targets=np.stack([split.targets == 3, split.targets % 2], axis=1).astype(np.int64))
+        marks = {
+            name: np.stack([split.targets == 3, split.targets % 2], axis=1).astype(np.int64)
             for name, split in digits.splits.items()
         }
-        return replace(digits, name="threes-and-odds", classes=("three", "odd"), splits=splits, metric="voc_map11")
+        splits = {
+            name: replace(split, targets=marks[name] if several else marks[name][:, 0])
+            for name, split in digits.splits.items()
+        }
+        return replace(digits, name="threes-and-odds", classes=("three", "odd"), splits=splits, metric=metric)
 
-    named = replace(spec, name="threes-and-odds", loader=load, metric="voc_map11", num_classes=2)
+    named = replace(spec, name="threes-and-odds", loader=load, metric=metric, num_classes=2)
     monkeypatch.setitem(registry._SPECS, named.name, named)
     runner = Runner(Settings(cache_dir=tmp_path))
     task = Task("linear", named.name)
     good, bad = (runner.prepare(Case(name, task)).execute() for name in ("pixels", "colour-histogram"))
+    assert good.main_score == metric
     assert good.paired["kind"] == "resamples"
     (worse,) = gate([bad], [good], GateConfig())
     assert worse.failed and worse.comparison is not None

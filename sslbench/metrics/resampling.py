@@ -1,0 +1,87 @@
+"""Means over classes whose uncertainty comes from resamples of the test items, the same for every backbone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sslbench.metrics.classification import finite_rows
+from sslbench.metrics.score import Z95, Score
+
+RESAMPLES = 200
+_SEED = 2007
+
+PerClass = Callable[[NDArray[Any], NDArray[np.bool_], NDArray[np.int64]], NDArray[np.float64]]
+"""scores (N,), positive (N,) and counts (N, R), how often each item occurs, to a fraction for each column of counts (R,);
+nan where it is undefined."""
+
+
+def mean_over_classes(
+    scores: NDArray[Any], targets: NDArray[Any], per_class: PerClass, *, resamples: int, both_sides: bool = False
+) -> tuple[Score, NDArray[np.float64]]:
+    """The mean of a figure over the classes, and its value on each bootstrap resample of the items, (resamples,), in percent.
+
+    The resamples are seeded and depend on the number of items alone, so those of two score matrices are of the same
+    items, and their differences are a paired bootstrap. A class for which the figure is undefined in a resample is left out
+    of that resample's mean, which is nan if no class is left.
+
+    The standard error is the standard deviation over the resamples. ``ci95`` is value +- 1.96 stderr, clipped to [0, 100], and
+    not the bootstrap percentiles: 200 resamples suffice for a standard error but not for the 2.5 % and 97.5 % points (Efron
+    and Tibshirani, "An Introduction to the Bootstrap", 1993, chapters 6 and 19).
+
+    Args:
+        scores: (N, K) real decision values; only their order within a class counts.
+        targets: (N, K) of 1 (present), 0 (absent) and -1 (ignored: the item is left out of that class alone), or bool.
+        per_class: the figure.
+        resamples: with 0, which spares nearly all of the time, the standard error and ``ci95`` are nan.
+        both_sides: whether the figure needs negatives as well as positives.
+
+    Raises:
+        ValueError: empty input, wrong shapes, a score that is not finite, a target other than 1, 0 and -1, or a class for
+            which the figure is undefined.
+    """
+    scores, targets = finite_rows(scores, "scores"), np.asarray(targets)
+    n, k = scores.shape
+    if targets.shape != (n, k):
+        raise ValueError(f"targets: expected shape ({n}, {k}), that of scores, got {targets.shape}")
+    bad = np.flatnonzero(~np.isin(targets, (-1, 0, 1)).all(axis=1))
+    if bad.size:
+        raise ValueError(f"targets: expected only 1, 0 and -1, got {targets[bad[0]].tolist()} at row {bad[0]}")
+    positive, judged = targets == 1, targets != -1
+    for side, there in (("positive", positive), ("negative", targets == 0))[: 2 if both_sides else 1]:
+        without = np.flatnonzero(~there.any(axis=0))
+        if without.size:
+            raise ValueError(f"targets: expected a {side} item in every class, got none in classes {without.tolist()}")
+
+    # Column 0 counts every item once: the sample itself, on the same path as its resamples.
+    counts = np.ones((n, 1 + resamples), dtype=np.int64)
+    counts[:, 1:] = np.random.default_rng(_SEED).multinomial(n, np.full(n, 1 / n), size=resamples).T
+    figures = np.stack([per_class(scores[kept, c], positive[kept, c], counts[kept]) for c, kept in enumerate(judged.T)])
+
+    resampled = figures[:, 1:]
+    defined = (~np.isnan(resampled)).sum(axis=0)
+    sums = np.nansum(resampled, axis=0)
+    means = 100 * np.divide(sums, defined, out=np.full(resamples, np.nan), where=defined > 0)
+    value = 100 * float(figures[:, 0].mean())
+    stderr = float(means[defined > 0].std(ddof=1)) if resamples else math.nan
+    ci95 = (max(0.0, value - Z95 * stderr), min(100.0, value + Z95 * stderr)) if resamples else (math.nan, math.nan)
+    return Score(value, stderr, ci95, n=n), means
+
+
+def ties(
+    scores: NDArray[Any], positive: NDArray[np.bool_], counts: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Groups of equal scores, the highest first: occurrences of positives and of all items in each, (G, R) of counts (N, R).
+
+    The third array, (G,), has the positives of each group in the sample itself.
+    """
+    order = np.argsort(scores)[::-1]
+    ranked, positive, counts = scores[order], positive[order], counts[order]
+    starts = np.flatnonzero(np.append(True, ranked[1:] != ranked[:-1]))
+    hits = np.add.reduceat(counts * positive[:, None], starts, axis=0)
+    seen = np.add.reduceat(counts, starts, axis=0)
+    return hits, seen, np.add.reduceat(positive, starts, dtype=np.int64)
