@@ -93,7 +93,7 @@ def class_scores(decision: NDArray[Any]) -> NDArray[np.float64]:
     others[rows, top] = -np.inf
     # log(1 - share) through log1p loses all digits for a share near 1, which only the largest value can have.
     share = np.minimum(values - total, np.log(0.5))
-    odds = values - (total + np.log1p(-np.exp(share)))
+    odds: NDArray[np.float64] = values - (total + np.log1p(-np.exp(share)))
     odds[rows, top] = values[rows, top] - np.logaddexp.reduce(others, axis=1)
     return odds
 
@@ -107,7 +107,7 @@ def _areas(scores: NDArray[Any], positive: NDArray[np.bool_], counts: NDArray[np
     # In halves of a pair, so that the sum is exact.
     won = (hits * (2 * below + misses)).sum(axis=0)
     pairs = positives * negatives
-    return np.divide(won, 2 * pairs, out=np.full(len(won), np.nan), where=pairs > 0)
+    return _shares(won, 2 * pairs)
 
 
 def _step_precisions(
@@ -122,4 +122,10 @@ def _step_precisions(
     total = found[-1]
     # Summed in the order of the ranks, so that the value does not depend on how many resamples are computed with it.
     gained = np.cumsum(rise * precision, axis=0)[-1]
-    return np.divide(gained, total, out=np.full(len(total), np.nan), where=total > 0)
+    return _shares(gained, total)
+
+
+def _shares(part: NDArray[Any], whole: NDArray[np.int64]) -> NDArray[np.float64]:
+    shares = np.full(len(whole), np.nan)
+    np.divide(part, whole, out=shares, where=whole > 0)
+    return shares

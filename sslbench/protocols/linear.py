@@ -36,12 +36,13 @@ class Linear(SplitProtocol):
 
     def check(self, train: npt.NDArray[Any], val: npt.NDArray[Any], classes: Sequence[str]) -> None:
         """Something of every class to train on, and where an image has several, something without it."""
-        counts = {"with": np.bincount(train, minlength=len(classes))} if train.ndim == 1 else {
-            "with": (train == 1).sum(axis=0), "without": (train == 0).sum(axis=0)
-        }  # fmt: skip
+        if train.ndim == 1:
+            counts = {"with": np.bincount(train, minlength=len(classes))}
+        else:
+            counts = {"with": (train == 1).sum(axis=0), "without": (train == 0).sum(axis=0)}
         told = []
         for side, count in counts.items():
-            if lacking := [repr(classes[label]) for label in np.flatnonzero(count == 0)]:
+            if lacking := [repr(name) for name, images in zip(classes, count, strict=True) if images == 0]:
                 told.append(f"no image {side} the class{'es' * (len(lacking) > 1)} {', '.join(lacking)}")
         if told:
             raise DataError(f"the training split has {' and '.join(told)}; add images or leave the classes out")

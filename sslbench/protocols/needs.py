@@ -21,13 +21,11 @@ def check_dataset(protocol: SplitProtocol | EpisodicProtocol, dataset: Dataset) 
 
     Asks of the targets alone; all classes that are in the way are named.
     """
-    episodic = isinstance(protocol, EpisodicProtocol)
-    wanted = dataset.pool if episodic else ("train", "val", "test")
-    _check_splits(dataset, wanted)
-    targets = {name: dataset.splits[name].targets for name in wanted}
-    if dataset.multi_label and (episodic or not protocol.multi_label):
+    wanted = dataset.pool if isinstance(protocol, EpisodicProtocol) else ("train", "val", "test")
+    targets = _targets(dataset, wanted)
+    if dataset.multi_label and (isinstance(protocol, EpisodicProtocol) or not protocol.multi_label):
         raise DataError(f"this protocol takes one class an image, but {dataset.name} is multi-label")
-    if episodic:
+    if isinstance(protocol, EpisodicProtocol):
         protocol.check(np.concatenate(list(targets.values())), dataset.classes)
         return
     metric = metric_spec(dataset.metric)
@@ -58,7 +56,7 @@ def check_scored(dataset: Dataset, split: str, targets: npt.NDArray[Any]) -> Non
         )
 
 
-def _check_splits(dataset: Dataset, wanted: Sequence[str]) -> None:
+def _targets(dataset: Dataset, wanted: Sequence[str]) -> dict[str, npt.NDArray[Any]]:
     absent = [name for name in wanted if name not in dataset.splits]
     empty = [name for name in wanted if name not in absent and not len(dataset.splits[name].targets)]
     if absent or empty:
@@ -66,6 +64,7 @@ def _check_splits(dataset: Dataset, wanted: Sequence[str]) -> None:
             f"this protocol needs the splits {', '.join(wanted)} of {dataset.name}, which has {', '.join(dataset.splits)}"
             + (f", of which {', '.join(empty)} without an image" if empty else "")
         )
+    return {name: dataset.splits[name].targets for name in wanted}
 
 
 def _named(labels: Sequence[int], classes: Sequence[str]) -> str:
