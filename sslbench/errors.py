@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 
@@ -35,6 +36,10 @@ class IncompleteDataError(DataError):
         self.found = found
 
 
+class UnclearPixelsError(DataError):
+    """A picture whose values do not say how bright they are."""
+
+
 class FeatureError(SslbenchError):
     """Features that cannot be used, such as NaN or infinite values."""
 
@@ -57,6 +62,18 @@ class ArchiveError(SslbenchError):
 
 class DeviceError(SslbenchError):
     """A device that was asked for and cannot be used."""
+
+
+class DataWarning(UserWarning):
+    """Something about a dataset that was not expected and may matter; the run goes on."""
+
+
+def tell(message: str) -> None:
+    """Give a DataWarning. Raises DataError where this run makes warnings errors, so that it ends like other bad input."""
+    try:
+        warnings.warn(message, DataWarning, stacklevel=3)
+    except DataWarning as warning:
+        raise DataError(f"{warning} (warnings are errors in this run)") from None
 
 
 class CacheWarning(UserWarning):

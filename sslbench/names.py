@@ -1,4 +1,4 @@
-"""Names and globs: matching, and helpful answers to unknown ones."""
+"""Names and globs: matching, bytes that are not UTF-8, and helpful answers to unknown ones."""
 
 from __future__ import annotations
 
@@ -25,6 +25,16 @@ def is_glob(pattern: str) -> bool:
 def matches(name: str, pattern: str) -> bool:
     """Whether `name` equals `pattern` or is matched by it as a glob (`*`, `[...]`)."""
     return name == pattern or fnmatchcase(name, pattern.replace("?", "[?]"))
+
+
+def encoded(name: str) -> bytes:
+    """The bytes of a name, for a digest; a file name that is not UTF-8 keeps its own."""
+    return name.encode("utf-8", "surrogateescape")
+
+
+def printable(text: str) -> str:
+    """Text that every file and terminal takes: bytes of file names that are not UTF-8 are shown as \\xe9."""
+    return encoded(text).decode("utf-8", "backslashreplace")
 
 
 def unknown(kind: str, name: str, known: Iterable[str], hint: str = "") -> UnknownNameError:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+# Of a picture between the resize and the crop: 200 MB, a shape of 1,300 to 1 at 224.
+MOST_PIXELS = 1 << 26
 _INTERPOLATIONS = {"nearest": 0, "lanczos": 1, "bilinear": 2, "bicubic": 3}
 
 
@@ -59,6 +61,16 @@ class Preprocessing:
         if width <= height:
             return self.resize, int(self.resize * height / width)
         return int(self.resize * width / height), self.resize
+
+    def too_long(self, width: int, height: int) -> str:
+        """What is wrong with a picture that would take too much memory between the resize and the crop; empty for others."""
+        resized_width, resized_height = self._resized(width, height)
+        if resized_width * resized_height <= MOST_PIXELS:
+            return ""
+        return (
+            f"its {width} x {height} pixels would become {resized_width} x {resized_height} before the crop, more than "
+            f"{MOST_PIXELS:,}; cut it into pieces"
+        )
 
     def _corner(self, width: int, height: int) -> tuple[int, int]:
         """(left, top) of the crop, `int(round(...))` as in torchvision."""

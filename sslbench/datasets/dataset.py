@@ -30,7 +30,7 @@ class ImageSource:
     Datasets that label the same images differently share the source, and with it the cached features.
     read(start, stop) gives uint8 (B, H, W, 3), or a list of RGB PIL images with None for one that was unreadable and
     skipped under the `skip` policy. parallel: several threads may call it at once, a picture at a time. paths: the file of
-    each picture, where `read` does nothing with it but decode and convert to RGB.
+    each picture, where `read` does nothing with it but decode and convert to RGB. bad_images: that policy, `fail` or `skip`.
     """
 
     fingerprint: str
@@ -38,6 +38,7 @@ class ImageSource:
     read: Callable[[int, int], Any]
     parallel: bool = False
     paths: Sequence[str | Path] = ()
+    bad_images: str = "fail"
 
     def __len__(self) -> int:
         return self.size

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from sslbench.datasets.layout import Found
 from sslbench.datasets.rows import Rows
+from sslbench.names import encoded
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ def rows_digest(rows: Rows) -> str:
     digest = hashlib.sha256()
     for name, target in zip(rows.ids, rows.targets.tolist(), strict=True):
         label = target if isinstance(target, int) else ",".join(map(str, target))
-        digest.update(f"{name} {label}\n".encode())
+        digest.update(encoded(f"{name} {label}\n"))
     return digest.hexdigest()
 
 

@@ -18,6 +18,8 @@ _START = b"\xff\xd8\xff"
 _FRAMES = frozenset({0xC0, 0xC1, 0xC2})
 # torchvision.io.ImageReadMode.RGB.
 _RGB = 3
+# Read into memory whole, so that what is larger is left to PIL, which reads as it decodes.
+MOST_BYTES = 1 << 29
 _WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD9)})
 
 
@@ -47,6 +49,8 @@ def decode_colour_jpeg(path: Path) -> Tensor | None:
     if decode is None:
         return None
     try:
+        if path.stat().st_size > MOST_BYTES:
+            return None
         content = path.read_bytes()
     except OSError:
         return None

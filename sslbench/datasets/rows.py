@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from sslbench.datasets.dataset import ImageSource
 from sslbench.datasets.disk import Disk
+from sslbench.names import encoded
 
 if TYPE_CHECKING:
     from sslbench.datasets.images import Prepare
@@ -81,13 +82,14 @@ class FileRows:
         prepare, paths = self.prepare, self.paths
         digest = hashlib.blake2b(json.dumps([dataset, bad_images, self.decoding]).encode(), digest_size=16)
         for name, size in zip(self.ids, self.sizes, strict=True):
-            digest.update(f"{name}\0{size}\n".encode())
+            digest.update(encoded(name) + f"\0{size}\n".encode())
 
         def read(start: int, stop: int) -> list[Any]:
             return [read_or_skip(Path(path), bad_images, prepare) for path in paths[start:stop]]
 
         fingerprint = f"{dataset}:{digest.hexdigest()}"
-        return ImageSource(fingerprint, len(paths), read, parallel=True, paths=() if prepare else paths)
+        decoded_only = () if prepare else paths
+        return ImageSource(fingerprint, len(paths), read, parallel=True, paths=decoded_only, bad_images=bad_images)
 
 
 def file_rows(

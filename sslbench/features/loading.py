@@ -11,6 +11,7 @@ import numpy.typing as npt
 from sslbench.backbones.preprocessing import Preprocessing
 from sslbench.datasets import ImageSource
 from sslbench.datasets.jpeg import decode_colour_jpeg, decoder
+from sslbench.errors import DataError
 
 # Part of the cache keys of features and pictures that are decoded this way: libjpeg-turbo through torchvision, resized
 # by its second transforms on uint8.
@@ -59,6 +60,13 @@ class BatchLoader:
     def load(self, start: int, stop: int, out: Pixels) -> list[bool]:
         """Through PIL where the pictures have another size."""
         images: Any = self._source.read(start, stop)
+        if not isinstance(images, np.ndarray):
+            images = [
+                image
+                if image is not None and _usable(self._source, start + place, image.size, self._preprocessing)
+                else None
+                for place, image in enumerate(images)
+            ]
         present = [image is not None for image in images]
         if all(present):
             out[:] = self._preprocessing.pixels(images)
@@ -87,10 +95,27 @@ class FileLoader:
         if self._fast:
             picture = decode_colour_jpeg(Path(self._source.paths[row]))
             if picture is not None:
+                height, width = picture.shape[1:]
+                if not _usable(self._source, row, (width, height), self._preprocessing):
+                    return False
                 out[:] = self._preprocessing.tensor_geometry(picture).permute(1, 2, 0).numpy()
                 return True
         (image,) = self._source.read(row, row + 1)
-        if image is None:
+        if image is None or not _usable(self._source, row, image.size, self._preprocessing):
             return False
         out[:] = np.asarray(self._preprocessing.geometry(image))
         return True
+
+
+def _usable(source: ImageSource, row: int, size: tuple[int, int], preprocessing: Preprocessing) -> bool:
+    """Whether a picture of (width, height) can be resized in bounded memory.
+
+    Raises DataError that names it where not, unless unreadable ones are skipped.
+    """
+    told = preprocessing.too_long(*size)
+    if told and source.bad_images != "skip":
+        name = source.paths[row] if source.paths else f"{row} of {source.fingerprint}"
+        raise DataError(
+            f"cannot use the image {name}: {told}, or count and leave out such images with --sslbench-bad-images skip"
+        )
+    return not told

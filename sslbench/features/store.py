@@ -13,6 +13,7 @@ import torch
 
 from sslbench.config import Settings
 from sslbench.datasets import ImageSource
+from sslbench.datasets.picture_warnings import picture_warnings
 from sslbench.features.cache import FeatureCache
 from sslbench.features.device import resolve_device
 from sslbench.features.extract import extract_features, feature_recipe
@@ -77,7 +78,9 @@ class FeatureStore:
             seconds = time.perf_counter() - start
             return arrays
 
-        arrays, _ = self.cache.get(recipe, compute, backbone.name)
+        with picture_warnings() as said:
+            arrays, _ = self.cache.get(recipe, compute, backbone.name)
+        said.tell(source.fingerprint)
         # Files of earlier versions do not say; their networks ran as they are.
         execution = arrays["execution"].tobytes().decode() if "execution" in arrays else "plain"
         features = Features(torch.from_numpy(arrays["x"]).to(self.device), arrays["rows"], seconds, execution)
