@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from sslbench.backbones.checkpoints import STUDY
-from sslbench.datasets import dataset_spec, list_datasets
+from sslbench.datasets import dataset_spec, list_datasets, tidy_folder
 from sslbench.errors import SslbenchError
 from sslbench.names import is_glob, matches, select, unknown
 from sslbench.protocols import list_protocols, protocol_spec
@@ -127,11 +127,11 @@ def _folder_tasks(protocol: str, rest: str, pattern: str) -> list[Task]:
     head, _, tail = rest.rpartition("/")
     if any(variant and matches(variant, tail) for _, variant in tasks):
         # The last part names variants (20shot, *shot, *); everything before it is the folder.
-        chosen = [Task(name, head, variant) for name, variant in tasks if matches(variant, tail)]
-    else:
-        path = rest.removesuffix("*").rstrip("/")
-        chosen = [Task(name, path, variant) for name, variant in tasks]
-    return chosen
+        return [Task(name, tidy_folder(head), variant) for name, variant in tasks if matches(variant, tail)]
+    folder = tidy_folder(rest.removesuffix("*"))
+    # An unknown metric is told before anything runs.
+    dataset_spec(folder)
+    return [Task(name, folder, variant) for name, variant in tasks]
 
 
 def parse_task(text: str) -> Task:

@@ -22,7 +22,7 @@ _SIXTEEN_BITS = frozenset({"PPM", "PNG"})
 # What rounding in float32 may add to 0 and 1.
 _ROUNDING = 1e-6
 # What PIL's decoders raise for damaged files, and its warnings where this run makes them errors.
-_DAMAGE = (
+DAMAGE = (
     OSError, UnidentifiedImageError, SyntaxError, ValueError, TypeError, IndexError, KeyError, RuntimeError, EOFError,
     struct.error, zlib.error, Image.DecompressionBombError, Warning,
 )  # fmt: skip
@@ -85,7 +85,7 @@ def read_image(path: Path, prepare: Prepare | None = None) -> Image.Image:
             f"cannot tell the brightness in the image {path}: {error}. Save the pictures with 8 or 16 bits, or as floats scaled "
             "to 0..1 by one rule for all of them; --sslbench-bad-images skip does not leave such pictures out"
         ) from error
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise DataError(
             f"cannot read the image {path}: {error}. Replace or remove the file, or count and leave out unreadable "
             "images with --sslbench-bad-images skip"

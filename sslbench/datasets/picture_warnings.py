@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TextIO
 
 import PIL
 from PIL.Image import DecompressionBombWarning
@@ -75,11 +75,18 @@ def picture_warnings() -> Iterator[PictureWarnings]:
         with warnings.catch_warnings():
             show = warnings.showwarning
 
-            def showwarning(message: Any, category: Any, filename: str, lineno: int, *more: Any) -> None:
+            def showwarning(
+                message: Warning | str,
+                category: type[Warning],
+                filename: str,
+                lineno: int,
+                file: TextIO | None = None,
+                line: str | None = None,
+            ) -> None:
                 if getattr(_thread, "path", None) is not None and filename.startswith(_FROM_PIL):
                     collected.take(message, category, filename)
                 else:
-                    show(message, category, filename, lineno, *more)
+                    show(message, category, filename, lineno, file, line)
 
             warnings.filterwarnings("always", module=r"PIL\.")
             warnings.showwarning = showwarning

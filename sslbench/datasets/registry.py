@@ -5,6 +5,7 @@ from __future__ import annotations
 from sslbench.config import Settings
 from sslbench.datasets import study
 from sslbench.datasets.dataset import Dataset, DatasetSpec
+from sslbench.datasets.folder_names import parse_folder
 from sslbench.datasets.status import Status, status_of
 from sslbench.errors import DataError
 from sslbench.names import matches, unknown
@@ -26,15 +27,17 @@ def register_dataset(spec: DatasetSpec) -> DatasetSpec:
 
 
 def dataset_spec(name: str) -> DatasetSpec:
-    """The declaration behind a name; UnknownNameError lists the nearest known ones."""
+    """The declaration behind a name; UnknownNameError lists the nearest known ones, for the metric of a folder too."""
     if name.startswith("folder:"):
+        path, metric = parse_folder(name)
         return DatasetSpec(
             name=name,
             loader=lambda settings: _load_folder(name, settings),
             num_classes=0,
             summary="a folder of images, one sub-folder a class",
             licence="the owner's",
-            source=name.removeprefix("folder:"),
+            source=path,
+            metric=metric,
         )
     if name not in _SPECS:
         raise unknown("dataset", name, _SPECS, "A folder of images is named folder:PATH")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from sslbench.config import Settings
@@ -31,6 +32,8 @@ class Status:
 
 def status_of(spec: DatasetSpec, settings: Settings) -> Status:
     """Look for a dataset as a run would, without decoding a picture."""
+    if spec.name.startswith("folder:"):
+        return _of_folder(spec, settings)
     if not spec.layouts:
         return _by_sources(spec, settings)
     try:
@@ -43,6 +46,15 @@ def status_of(spec: DatasetSpec, settings: Settings) -> Status:
     except DataError as error:
         return Status(spec.name, "incomplete", (str(error),), _bytes(spec, settings), spec.how_to_get())
     return Status(spec.name, "ready", bytes=_bytes(spec, settings))
+
+
+def _of_folder(spec: DatasetSpec, settings: Settings) -> Status:
+    try:
+        dataset = spec.load(settings)
+    except DataError as error:
+        return Status(spec.name, "incomplete", (str(error),))
+    paths = [Path(path) for split in dataset.splits.values() for path in split.images.paths]
+    return Status(spec.name, "ready", bytes=sum(path.stat().st_size for path in paths))
 
 
 def _by_sources(spec: DatasetSpec, settings: Settings) -> Status:
