@@ -138,6 +138,13 @@ ALL_OF_A_FOLDER = sorted(["knn/folder:/p/x", "linear/folder:/p/x", *(f"fewshot/f
         ("fewshot/folder:/p/x/5*", ["fewshot/folder:/p/x/50shot", "fewshot/folder:/p/x/5shot"]),
         ("*/folder:/p/x*", ALL_OF_A_FOLDER),
         ("l*/folder:/p/x*", ["linear/folder:/p/x"]),
+        ("linear/folder:/p/x?metric=auroc", ["linear/folder:/p/x?metric=auroc"]),
+        ("linear/folder:/p/x/?metric=auroc*", ["linear/folder:/p/x?metric=auroc"]),
+        ("[kl]*/folder:x?metric=map*", ["knn/folder:x?metric=map", "linear/folder:x?metric=map"]),
+        ("*/folder:x?metric=map/20*", ["fewshot/folder:x?metric=map/20shot"]),
+        ("fewshot/folder:x?metric=map", sorted(f"fewshot/folder:x?metric=map/{shot}" for shot in SHOTS)),
+        ("knn/folder:what?", ["knn/folder:what?"]),
+        ("fewshot/folder:what?/x/5shot", ["fewshot/folder:what?/x/5shot"]),
     ],
 )
 def test_folder_patterns(pattern: str, expected: list[str]) -> None:
@@ -147,6 +154,12 @@ def test_folder_patterns(pattern: str, expected: list[str]) -> None:
         assert not task.dataset.endswith(("/", "*", "shot"))
         if "[" not in task.id:
             assert parse_task(task.id) == task
+
+
+def test_an_unknown_metric_of_a_folder_is_refused_at_once() -> None:
+    for pattern in ("linear/folder:x?metric=acc", "*/folder:x?metric=acc*", "fewshot/folder:x?metric=acc/20shot"):
+        with pytest.raises(UnknownNameError, match="unknown metric of a folder 'acc'"):
+            ids(pattern)
 
 
 def test_folders_mix_with_other_patterns() -> None:

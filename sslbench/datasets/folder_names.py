@@ -34,7 +34,7 @@ def is_hidden(name: str) -> bool:
 @lru_cache(maxsize=4096)
 def split_of(name: str) -> str:
     """The split that a folder's name is a spelling of (`Training`, `valid`, `test_images`), or an empty text."""
-    word = re.sub(r"[\W_]+", "", name).lower()
+    word = re.sub(r"[\s_.-]+", "", name).lower()
     while word not in _WORDS:
         shorter = _TAIL.sub("", word)
         if shorter == word:

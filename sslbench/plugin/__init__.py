@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from sslbench.errors import SslbenchError
+from sslbench.names import printable
 from sslbench.plugin.fixtures import sslbench_case, sslbench_features, sslbench_record
 from sslbench.plugin.options import add_options, read_options
 from sslbench.plugin.state import CASE_RECORD, STATE, SessionState
@@ -44,12 +45,24 @@ def pytest_configure(config: pytest.Config) -> None:
     for name, text in MARKERS.items():
         config.addinivalue_line("markers", f"{name}: {text}")
     options = read_options(config)
+    if getattr(config.option, "numprocesses", None):
+        _check_carried(config)
     if options.settings.offline:
         # huggingface_hub reads the variable when it is first imported.
         os.environ["HF_HUB_OFFLINE"] = "1"
     config.stash[STATE] = SessionState(options)
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(_Controller(config), "sslbench-controller")
+
+
+def _check_carried(config: pytest.Config) -> None:
+    """xdist hands the command line to its workers as UTF-8, and ends in an internal error where that cannot be."""
+    odd = [text for text in map(str, config.invocation_params.args) if printable(text) != text]
+    if odd:
+        raise pytest.UsageError(
+            f"pytest-xdist cannot hand on {printable(odd[0])}, which is not UTF-8: rename the folder, name it through a link, "
+            "or run without -n"
+        )
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sslbench.errors import SslbenchError
+from sslbench.names import printable
 from sslbench.plugin.state import CASE_RECORD, STATE, SessionState
 
 if TYPE_CHECKING:
@@ -26,9 +27,14 @@ def sslbench_case(request: pytest.FixtureRequest) -> PreparedCase:
     try:
         return state.runner.prepare(Case(backbone, task))
     except SslbenchError as error:
-        told = f"{type(error).__name__}: {error}"
+        told = _told(error)
     # Outside the except block: pytest would print the error once more as the cause.
     pytest.fail(told, pytrace=False)
+
+
+def _told(error: SslbenchError) -> str:
+    # xdist carries UTF-8 alone.
+    return printable(f"{type(error).__name__}: {error}")
 
 
 @pytest.fixture
@@ -71,5 +77,5 @@ def _timed(request: pytest.FixtureRequest, case: PreparedCase) -> Record:
         benchmark.extra_info.update({name: score["value"] for name, score in record.scores.items()})
         return record
     except SslbenchError as error:
-        told = f"{case.case.name}: {type(error).__name__}: {error}"
+        told = f"{printable(case.case.name)}: {_told(error)}"
     pytest.fail(told, pytrace=False)

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from sslbench.errors import RecordError
 from sslbench.metrics import Score
+from sslbench.names import encoded
 
 SCHEMA_VERSION = 1
 
@@ -106,7 +107,7 @@ def by_task(records: Iterable[Record]) -> dict[str, list[Record]]:
 def slug(case: str) -> str:
     """A file name for a case: readable, and unique through a short digest of the whole name."""
     readable = re.sub(r"[^A-Za-z0-9.=+-]+", "_", case).strip("_")[:120]
-    return f"{readable}-{hashlib.sha256(case.encode()).hexdigest()[:8]}"
+    return f"{readable}-{hashlib.sha256(encoded(case)).hexdigest()[:8]}"
 
 
 def plain(data: Any) -> Any:

@@ -10,6 +10,7 @@ from pathlib import Path
 from string import Template
 
 from sslbench.files import write_atomic
+from sslbench.names import printable
 from sslbench.results.compare import RECIPE, flatten
 from sslbench.results.marks import (
     GUESSING,
@@ -45,7 +46,7 @@ def write_report(records: Iterable[Record], directory: Path) -> list[Path]:
     if study := study_tables(records):
         texts["study.md"] = study
     for name, text in texts.items():
-        write_atomic(directory / name, text.encode())
+        write_atomic(directory / name, printable(text).encode())
     return [directory / name for name in texts]
 
 
