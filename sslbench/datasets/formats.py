@@ -18,27 +18,28 @@ from sslbench.errors import DataError, IncompleteDataError
 IMAGE_FOLDER = frozenset({".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp"})
 
 
-def text_lines(path: Path) -> list[str]:
+AGAIN = "fetch or extract it again"
+
+
+def text_lines(path: Path, remedy: str = AGAIN) -> list[str]:
     """Stripped lines without the blank ones, whatever the line ends. Raises DataError for what is no UTF-8 text."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot read {path}: {error}; fetch or extract it again") from error
+        raise DataError(f"cannot read {path}: {error}; {remedy}") from error
     return [stripped for line in lines if (stripped := line.strip())]
 
 
-def columns(path: Path, names: str) -> list[list[str]]:
+def columns(path: Path, names: str, remedy: str = AGAIN) -> list[list[str]]:
     """Lines cut at white space into as many columns as `names` has words; the last one keeps its spaces.
 
-    Raises DataError that names a line with fewer.
+    remedy: what to do about a file that is not as expected. Raises DataError that names a line with fewer.
     """
     count = len(names.split())
-    rows = [line.split(maxsplit=count - 1) for line in text_lines(path)]
+    rows = [line.split(maxsplit=count - 1) for line in text_lines(path, remedy)]
     for number, row in enumerate(rows, 1):
         if len(row) != count:
-            raise DataError(
-                f"{path}: row {number}: expected {names!r}, got {' '.join(row)!r}; fetch or extract it again"
-            )
+            raise DataError(f"{path}: row {number}: expected {names!r}, got {' '.join(row)!r}; {remedy}")
     return rows
 
 

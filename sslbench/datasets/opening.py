@@ -21,11 +21,15 @@ NAMED = 5
 
 @dataclass(frozen=True)
 class Listing:
-    """What a reader found: classes, and the official splits `train`, `test` and perhaps `val`, or the single `all`."""
+    """What a reader found: classes, and the official splits `train`, `test` and perhaps `val`, or the single `all`.
+
+    differs: what it found that is not as published, beside what the declaration expects.
+    """
 
     classes: tuple[str, ...]
     splits: Mapping[str, Rows]
     details: Mapping[str, Any] = field(default_factory=dict)
+    differs: tuple[str, ...] = ()
 
 
 Reader = Callable[[Found, Settings], Listing]
@@ -92,7 +96,8 @@ def _first_complete(
         try:
             listing = read(found, settings)
             _check_files(found, listing)
-            differs = expected.differences(listing.classes, listing.splits, found) if expected else []
+            differs = list(listing.differs)
+            differs += expected.differences(listing.classes, listing.splits, found) if expected else []
             if differs and settings.check_data == "strict":
                 raise IncompleteDataError(
                     f"the files in {found.base} are not the published ones: {_few(differs, '; ')}; to run on what is there, "

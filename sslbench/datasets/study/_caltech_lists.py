@@ -28,6 +28,13 @@ COUNTS: dict[str, int] = {
 }
 
 
+def published_lists() -> tuple[list[str], list[str]]:
+    """Ids `CLASS/IMAGE` of train and test as ssl-transfer published them in 2021, some of train twice."""
+    files = [f"{name}/image_{number:04d}.jpg" for name, count in COUNTS.items() for number in range(1, count + 1)]
+    train, test = draw_lists(np.repeat(np.arange(len(COUNTS)), list(COUNTS.values())))
+    return [files[row] for row in train], [files[row] for row in test]
+
+
 def draw_lists(targets: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Rows of train and test as the list of 2021 drew them from images sorted by class and name.
 

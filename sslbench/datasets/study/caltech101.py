@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 from sslbench.config import Settings
@@ -11,8 +12,8 @@ from sslbench.datasets.formats import columns, image_folder
 from sslbench.datasets.layout import Found, layouts
 from sslbench.datasets.opening import Listing, open_dataset
 from sslbench.datasets.rows import FileRows, file_rows
-from sslbench.datasets.study._caltech_lists import BACKGROUND, COUNTS, draw_lists
-from sslbench.errors import DataError, IncompleteDataError
+from sslbench.datasets.study._caltech_lists import BACKGROUND, COUNTS, draw_lists, published_lists
+from sslbench.errors import DataError, IncompleteDataError, tell
 from sslbench.sources import Source
 
 _TEST = "b9ed3419c72dff3f1ad3cb7cee5eb756e6e59502cc0062d46f3b454da3f87c24"
@@ -75,60 +76,106 @@ def read(found: Found, settings: Settings) -> Listing:
     """The official train.txt and test.txt where both are there and hold what is asked for, otherwise drawn anew."""
     images = found.path("images")
     folders, files, targets = image_folder(images, found.disk)
-    if settings.check_data == "strict":
-        _check_folders(images, folders, files)
-    lists = _official_lists(found.base, folders)
-    if lists is None or (settings.choice("caltech101-list") == "2021" and len(set(lists[0])) == len(lists[0])):
-        # The official list without duplicates does not tell which rows were drawn twice.
+    incomplete = _incomplete(folders, files)
+    if incomplete and settings.check_data == "strict":
+        raise IncompleteDataError(
+            f"{images} does not hold all 9,144 images: {_few(incomplete)}", incomplete, found=True
+        )
+    lists, unused = _lists_beside(found.base, folders, set(files))
+    if lists is not None and settings.choice("caltech101-list") == "2021" and len(set(lists[0])) == len(lists[0]):
+        lists, unused = None, "train.txt names no image twice, so that it does not tell the list of 2021"
+    if lists is None:
         train, test = ([files[row] for row in rows] for rows in draw_lists(targets))
         origin = "drawn from the folders"
     else:
         train, test = lists
         origin = "train.txt and test.txt"
-    if settings.choice("caltech101-list") == "unique":
-        train = list(dict.fromkeys(train))
     dropped = {BACKGROUND} if settings.choice("caltech101-background") == "drop" else set()
     classes = tuple(name for name in folders if name not in dropped)
     label = {name: number for number, name in enumerate(classes)}
 
-    def rows(ids: list[str]) -> FileRows:
-        kept = [image for image in ids if _class(image) not in dropped]
-        return file_rows(images, kept, [label[_class(image)] for image in kept], found.disk)
+    def chosen(ids: list[str]) -> list[str]:
+        kept = dict.fromkeys(ids) if settings.choice("caltech101-list") == "unique" else ids
+        return [image for image in kept if _class(image) not in dropped]
 
-    return Listing(classes, {"train": rows(train), "test": rows(test)}, {"lists": origin})
+    def rows(ids: list[str]) -> FileRows:
+        return file_rows(images, ids, [label[_class(image)] for image in ids], found.disk)
+
+    train, test = chosen(train), chosen(test)
+    differs: list[str] = []
+    published = [Counter(chosen(ids)) for ids in published_lists()]
+    others = [(Counter(ids) - known).total() for ids, known in zip((train, test), published, strict=True)]
+    if lists is None and incomplete:
+        differs.append(
+            f"the folders do not hold all 9,144 images ({_few(incomplete)}), so that another list was drawn from them: "
+            f"{others[0]:,} of {len(train):,} rows of train are not those of the published list"
+        )
+    elif lists is not None and any(others):
+        differs.append(
+            f"train.txt and test.txt are not the study's lists ({others[0]:,} rows of train and {others[1]:,} of test are "
+            f"others); without them in {found.base} the lists are drawn from the folders"
+        )
+    details = {"lists": origin, **({"lists_not_used": unused} if unused else {})}
+    return Listing(classes, {"train": rows(train), "test": rows(test)}, details, tuple(differs))
 
 
 def _class(image: str) -> str:
     return image.partition("/")[0]
 
 
-def _check_folders(root: Path, folders: tuple[str, ...], images: list[str]) -> None:
-    """Every draw depends on every folder, so that one missing image would change all lists."""
-    counts = dict.fromkeys(folders, 0)
-    for image in images:
-        counts[_class(image)] += 1
-    odd = [f"{name} {counts.get(name, 0)} of {count}" for name, count in COUNTS.items() if counts.get(name, 0) != count]
-    if odd:
-        more = f" and {len(odd) - 5} more classes" if len(odd) > 5 else ""
-        raise IncompleteDataError(
-            f"{root} does not hold all 9,144 images: {', '.join(odd[:5])}{more}", odd[:5], found=True
-        )
+def _incomplete(folders: tuple[str, ...], images: list[str]) -> list[str]:
+    """Folders that hold more or fewer images than published. Every draw depends on every folder."""
+    counts = Counter(map(_class, images))
+    return [
+        f"{name} {counts[name]} of {COUNTS.get(name, 0)}"
+        for name in sorted({*folders, *COUNTS})
+        if counts[name] != COUNTS.get(name, 0)
+    ]
 
 
-def _official_lists(base: Path, folders: tuple[str, ...]) -> tuple[list[str], list[str]] | None:
-    """Ids of the files train.txt and test.txt of ssl-transfer, or None where one of them is absent."""
+def _few(folders: list[str]) -> str:
+    more = f" and {len(folders) - 5} more classes" if len(folders) > 5 else ""
+    return f"{', '.join(folders[:5])}{more}"
+
+
+def _lists_beside(
+    base: Path, folders: tuple[str, ...], images: set[str]
+) -> tuple[tuple[list[str], list[str]] | None, str]:
+    """Ids of the files train.txt and test.txt of ssl-transfer, or None, and why those that are there are not used.
+
+    Other lists have the same names: what does not fit the folders is refused as such, before it is taken for damage.
+    """
     files = [base / "train.txt", base / "test.txt"]
-    if not all(file.is_file() for file in files):
-        return None
+    there = [file.name for file in files if file.is_file()]
+    if len(there) < 2:
+        unused = f"{there[0]} without the other list" if there else ""
+        if unused:
+            tell(f"caltech101: {base} holds {unused}; the lists are drawn from the folders")
+        return None, unused
+    remedy = (
+        f"if it is not the study's list of Caltech-101, move train.txt and test.txt away from {base}, and the lists are drawn "
+        "from the folders"
+    )
     label = {name: str(number) for number, name in enumerate(folders)}
     lists = []
     for file in files:
-        rows = columns(file, "CLASS/IMAGE LABEL")
+        rows = columns(file, "CLASS/IMAGE LABEL", remedy)
+        if not rows:
+            raise DataError(f"{file} is empty; {remedy}")
         for image, given in rows:
             if label.get(_class(image)) != given:
                 raise DataError(
                     f"{file} labels {image} as {given}, but its folder is {label.get(_class(image), 'not')} among the "
-                    f"{len(folders)} class folders; a class folder is missing, or the list belongs to other data"
+                    f"{len(folders)} class folders; a class folder is missing, or the list belongs to other data: {remedy}"
                 )
+        absent = [image for image, _ in rows if image not in images]
+        if absent:
+            raise IncompleteDataError(
+                f"{len(absent)} of the {len(rows)} images of {file.stem} are absent from the class folders, such as "
+                f"{', '.join(absent[:5])}: the folders are incomplete, or {file} belongs to other data; {remedy}",
+                absent[:5],
+                count=len(absent),
+                found=True,
+            )
         lists.append([image for image, _ in rows])
-    return lists[0], lists[1]
+    return (lists[0], lists[1]), ""

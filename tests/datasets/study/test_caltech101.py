@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,9 @@ import pytest
 from sslbench.config import Settings
 from sslbench.datasets import Dataset, load_dataset
 from sslbench.datasets.splits import study_validation
-from sslbench.datasets.study._caltech_lists import COUNTS, draw_lists
+from sslbench.datasets.study._caltech_lists import COUNTS, draw_lists, published_lists
 from sslbench.datasets.study.caltech101 import EXPECTED
-from sslbench.errors import DataError
+from sslbench.errors import DataError, DataWarning
 from tests.datasets.study.builders import Built, build
 
 FILES = [f"{name}/image_{number:04d}.jpg" for name, count in COUNTS.items() for number in range(1, count + 1)]
@@ -166,6 +167,99 @@ def test_labels_that_do_not_fit_the_folders_are_refused(built: Built, tmp_path: 
         DataError, match=r"train\.txt labels accordion/image_\d+.jpg as 3, but its folder is 2 among the 3"
     ):
         load(tmp_path)
+
+
+FOREIGN = (
+    r"not the study's list of Caltech-101, move train\.txt and test\.txt away from .*, and the lists are drawn from"
+)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"image_0001\n", r"train\.txt: row 1: expected 'CLASS/IMAGE LABEL', got 'image_0001'; if it is"),
+        (b"Faces/image_0001.jpg,1\n", r"row 1: expected 'CLASS/IMAGE LABEL', got 'Faces/image_0001\.jpg,1'"),
+        (b"\xff\xfe1\n", r"cannot read .*train\.txt: .*codec"),
+        (b"", r"train\.txt is empty"),
+        (
+            b"./Faces/image_0001.jpg 1\n",
+            r"train\.txt labels \./Faces/image_0001\.jpg as 1, but its folder is not among",
+        ),
+        (
+            b"Faces/photo.jpg 1\n",
+            r"1 of the 1 images of train are absent .*such as Faces/photo\.jpg: .* belongs to other data",
+        ),
+    ],
+)
+def test_lists_of_something_else_are_not_taken_for_damage(
+    content: bytes, told: str, built: Built, tmp_path: Path
+) -> None:
+    for name in ("train.txt", "test.txt"):
+        (built.root / name).write_bytes(content)
+    with pytest.raises(DataError, match=f"{told}.*{FOREIGN}") as caught:
+        load(tmp_path)
+    assert "extract" not in str(caught.value)
+    for name in ("train.txt", "test.txt"):
+        (built.root / name).unlink()
+    assert load(tmp_path).details["lists"] == "drawn from the folders"
+
+
+def test_one_list_without_the_other_is_told(built: Built, tmp_path: Path) -> None:
+    (built.root / "test.txt").write_text("something\n")
+    with pytest.warns(DataWarning, match=r"caltech101: .* holds test\.txt without the other list; the lists are drawn"):
+        details = load(tmp_path).details
+    assert details["lists"] == "drawn from the folders"
+    assert details["lists_not_used"] == "test.txt without the other list"
+
+
+def test_loose_says_that_the_whole_draw_differs(tmp_path: Path) -> None:
+    """One missing image shifts the draws of later classes too, where other random numbers are rejected."""
+    root = tmp_path / "caltech101" / "101_ObjectCategories"
+    for file in FILES:
+        (root / file).parent.mkdir(parents=True, exist_ok=True)
+        (root / file).write_bytes(b"x")
+    assert load(tmp_path).details["complete"] is True
+    lost = root / "binocular" / "image_0033.jpg"
+    lost.unlink()
+    kept = [file for file in FILES if file != "binocular/image_0033.jpg"]
+    drawn_train, _ = draw_lists(np.array([list(COUNTS).index(file.partition("/")[0]) for file in kept]))
+    published, _ = published_lists()
+    others = Counter(kept[row] for row in drawn_train) - Counter(published)
+    assert others.total() > 700
+    told = f"(binocular 32 of 33), so that another list was drawn from them: {others.total():,} of 3,060 rows of train are not"
+    for choices in ({}, {"caltech101-background": "drop"}):
+        differs = load(tmp_path, **choices).details["fingerprint"]["differs"]
+        assert "the folders do not hold all 9,144 images (binocular 32 of 33)" in differs[0]
+        assert choices or told in differs[0]
+        assert any("test: expected" in text for text in differs)
+    assert (
+        "train: the list of images and labels is not the published one"
+        in load(tmp_path).details["fingerprint"]["differs"]
+    )
+    with pytest.raises(DataError, match=r"does not hold all 9,144 images: binocular 32 of 33"):
+        load_dataset("caltech101", Settings(data_dir=tmp_path))
+
+
+def test_lists_in_the_right_form_that_are_not_the_studys_are_named(tmp_path: Path) -> None:
+    root = tmp_path / "caltech101" / "101_ObjectCategories"
+    for file in FILES:
+        (root / file).parent.mkdir(parents=True, exist_ok=True)
+        (root / file).write_bytes(b"x")
+    train, test = published_lists()
+    classes = list(COUNTS)
+
+    def write(train: list[str]) -> None:
+        for name, ids in (("train.txt", train), ("test.txt", test)):
+            lines = [f"{image} {classes.index(image.partition('/')[0])}\n" for image in ids]
+            (tmp_path / "caltech101" / name).write_text("".join(lines))
+
+    write(train)
+    dataset = load_dataset("caltech101", Settings(data_dir=tmp_path))
+    assert (dataset.details["lists"], dataset.details["complete"]) == ("train.txt and test.txt", True)
+    write([test[0], *train[1:]])
+    told = r"train\.txt and test\.txt are not the study's lists \(1 rows of train and 0 of test are others\); without them in"
+    with pytest.raises(DataError, match=told):
+        load_dataset("caltech101", Settings(data_dir=tmp_path))
 
 
 def test_images_that_only_the_list_names_are_missed(built: Built, tmp_path: Path) -> None:
