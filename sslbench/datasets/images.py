@@ -6,9 +6,10 @@ import struct
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
 from sslbench.datasets.picture_warnings import attributed
 from sslbench.errors import DataError, UnclearPixelsError
@@ -17,6 +18,7 @@ Prepare = Callable[[Image.Image], Image.Image]
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"})
 # PIL's limit counts pixels; a row of 80 million would pass it and take gigabytes for the weights of a resize.
 LONGEST_SIDE = 1 << 20
+_TILE = (TiffImagePlugin.TILEWIDTH, TiffImagePlugin.TILELENGTH)
 # Formats whose mode "I" is 16 bits on a scale of 65535: PGM, and PNG before Pillow 11.
 _SIXTEEN_BITS = frozenset({"PPM", "PNG"})
 # What rounding in float32 may add to 0 and 1.
@@ -77,7 +79,7 @@ def read_image(path: Path, prepare: Prepare | None = None) -> Image.Image:
     """
     try:
         with attributed(path), Image.open(path) as image:
-            _check_size(*image.size)
+            _check_size(image)
             image.load()
             return to_rgb(prepare(image) if prepare else image, image.format)
     except UnclearPixelsError as error:
@@ -108,13 +110,18 @@ def read_or_skip(path: Path, bad_images: str, prepare: Prepare | None = None) ->
         raise
 
 
-def _check_size(width: int, height: int) -> None:
-    """ValueError for a picture whose pixels would take more memory than PIL allows before it warns."""
+def _check_size(image: Image.Image) -> None:
+    """ValueError for a picture that takes more memory than PIL allows before it warns."""
+    width, height = image.size
     limit = Image.MAX_IMAGE_PIXELS
-    if limit is not None and width * height > limit:
-        raise ValueError(
-            f"its {width} x {height} pixels are more than the {limit:,} of PIL.Image.MAX_IMAGE_PIXELS, which may be raised in a "
-            "conftest.py"
-        )
+    # A tile of a TIFF is decoded whole, however small the picture.
+    tags: Any = getattr(image, "tag_v2", {})
+    tile_width, tile_height = (tags.get(tag) or 0 for tag in _TILE)
+    for what, columns, rows in (("", width, height), ("tiles of ", tile_width, tile_height)):
+        if limit is not None and columns * rows > limit:
+            raise ValueError(
+                f"its {what}{columns} x {rows} pixels are more than the {limit:,} of PIL.Image.MAX_IMAGE_PIXELS, which may be "
+                "raised in a conftest.py"
+            )
     if max(width, height) > LONGEST_SIDE:
         raise ValueError(f"of its {width} x {height} pixels one side is longer than {LONGEST_SIDE:,}")

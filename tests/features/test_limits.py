@@ -68,6 +68,33 @@ def test_a_picture_that_is_too_large_is_refused_before_it_is_decoded(
         tracemalloc.stop()
 
 
+def test_a_small_picture_in_a_huge_tile_is_refused(tmp_path: Path) -> None:
+    """libtiff decodes a tile whole: 1.6 GB for a picture of 10 x 10."""
+    data = zlib.compress(bytes(100))
+    entries = [
+        (256, 3, 1, 10), (257, 3, 1, 10), (258, 3, 1, 8), (259, 3, 1, 8), (262, 3, 1, 1), (277, 3, 1, 1),
+        (322, 4, 1, 40_000), (323, 4, 1, 40_000), (324, 4, 1, 200), (325, 4, 1, len(data)),
+    ]  # fmt: skip
+    directory = struct.pack("<H", 10) + b"".join(struct.pack("<HHII", *entry) for entry in entries) + bytes(4)
+    (tmp_path / "a.tif").write_bytes((b"II*\0" + struct.pack("<I", 8) + directory).ljust(200, b"\0") + data)
+    with pytest.raises(
+        DataError, match=r"a\.tif: its tiles of 40000 x 40000 pixels are more than the 89,478,485 of PIL"
+    ):
+        read_image(tmp_path / "a.tif")
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+@pytest.mark.parametrize(
+    ("size", "told"), [((60_000, 60_000), "exceeds limit"), ((20_000, 5_000), "20000 x 5000 pixels are")]
+)
+def test_a_frame_larger_than_its_screen_is_refused(size: tuple[int, int], told: str, tmp_path: Path) -> None:
+    screen = struct.pack("<HHBBB", 10, 10, 0x80, 0, 0) + bytes(6)
+    frame = b"," + struct.pack("<HHHHB", 0, 0, *size, 0) + b"\x02\x02\x4c\x01\0;"
+    (tmp_path / "a.gif").write_bytes(b"GIF89a" + screen + frame)
+    with pytest.raises(DataError, match=rf"a\.gif: .*{told}"):
+        read_image(tmp_path / "a.gif")
+
+
 def test_the_limit_is_pils_and_can_be_raised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Image.new("RGB", (20, 10)).save(tmp_path / "a.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 199)
