@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from sslbench.datasets.images import EXTENSIONS, to_rgb
-from sslbench.errors import DataError
+from sslbench.errors import DataError, UnclearPixelsError
 
 SIZE = 64
 
@@ -58,7 +58,7 @@ def _decode(content: bytes, where: str) -> np.ndarray:
         with Image.open(io.BytesIO(content)) as image:
             size = image.size
             pixels = np.asarray(to_rgb(image)) if size == (SIZE, SIZE) else None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, UnclearPixelsError) as error:
         raise DataError(f"{where} cannot be decoded ({error}); replace or remove it") from error
     if pixels is None:
         raise DataError(f"{where} has {size} pixels; expected {(SIZE, SIZE)}")
