@@ -64,7 +64,7 @@ def average_precision_resampled(
 
 
 def one_against_rest(decision: NDArray[Any], targets: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Scores and 0/1 targets (N, C), a column for each question "this class or not".
+    """Scores and targets (N, C) of 1 and 0, a column for each question "this class or not".
 
     Several labels an item are that already. Of one label an item, K classes give K columns, but two classes one: class 1.
     """
@@ -74,7 +74,7 @@ def one_against_rest(decision: NDArray[Any], targets: NDArray[Any]) -> tuple[NDA
     correct(decision, targets)  # for its errors
     scores = class_scores(decision)
     first = 1 if decision.shape[1] == 2 else 0
-    return scores[:, first:], (targets[:, None] == np.arange(first, decision.shape[1])).astype(np.int64)
+    return scores[:, first:], targets[:, None] == np.arange(first, decision.shape[1])
 
 
 def class_scores(decision: NDArray[Any]) -> NDArray[np.float64]:
