@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -55,14 +56,14 @@ class Unread:
 
     def words(self) -> str:
         """For people; empty where everything was read."""
-        told = [f"{count} {suffix}" for suffix, count in sorted(self.suffixes.items())]
-        for count, what in (
-            (self.hidden, "hidden pictures"),
-            (self.loose, "pictures outside of the class folders"),
-            (self.broken, "broken links"),
-            (self.repeated, "links to folders that were read already"),
+        told = [f"{suffix}: {count}" for suffix, count in sorted(self.suffixes.items())]
+        for what, count in (
+            ("hidden pictures", self.hidden),
+            ("pictures outside of the class folders", self.loose),
+            ("broken links", self.broken),
+            ("links to folders that were read already", self.repeated),
         ):
-            told += [f"{count} {what}"] if count else []
+            told += [f"{what}: {count}"] if count else []
         told += [f"the folder {name}" for name in sorted(self.folders)]
         return ", ".join(told)
 
@@ -83,7 +84,7 @@ def subfolders(folder: Path) -> list[str]:
 
 def loose_pictures(folder: Path) -> int:
     """How many pictures lie in a folder itself."""
-    return sum(entry.is_file() and is_picture(entry.path) for entry in entries(folder) if not is_hidden(entry.name))
+    return sum(_is_file(entry) and is_picture(entry.path) for entry in entries(folder) if not is_hidden(entry.name))
 
 
 def count_hidden(folder: Path, unread: Unread) -> None:
@@ -141,7 +142,10 @@ def is_picture(path: str) -> bool:
     suffix = suffix_of(path)
     if suffix in EXTENSIONS or suffix in _other_suffixes():
         return True
-    return not suffix and _has_picture_content(path)
+    try:
+        return not suffix and _starts_like_picture(path)
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}; make it readable or remove it") from error
 
 
 def suffix_of(name: str) -> str:
@@ -155,13 +159,10 @@ def _other_suffixes() -> frozenset[str]:
     return frozenset(suffix for suffix, name in suffixes if name in _FORMATS and name in Image.OPEN)
 
 
-def _has_picture_content(path: str) -> bool:
+def _starts_like_picture(path: str) -> bool:
     Image.init()
-    try:
-        with open(path, "rb") as file:  # noqa: PTH123
-            start = file.read(32)
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror}; make it readable or remove it") from error
+    with open(path, "rb") as file:  # noqa: PTH123
+        start = file.read(32)
     for name in _CERTAIN:
         _, accept = Image.OPEN.get(name, (None, None))
         # A text instead of yes says what PIL was built without.
@@ -174,8 +175,12 @@ def _hidden_pictures(entry: os.DirEntry[str]) -> int:
     """Pictures of a hidden file or folder; `._photo.jpg` of macOS has only the name of one."""
     if entry.is_symlink():
         return 0
-    files = _files(entry.path) if entry.is_dir() else iter([entry.path])
-    return sum(is_picture(path) and _has_picture_content(path) for path in files if suffix_of(path))
+    count = 0
+    for path in _files(entry.path) if entry.is_dir() else [entry.path]:
+        # What a tool keeps for itself need not be readable.
+        with contextlib.suppress(OSError):
+            count += bool(suffix_of(path)) and is_picture(path) and _starts_like_picture(path)
+    return count
 
 
 def _files(folder: str | Path) -> Iterator[str]:

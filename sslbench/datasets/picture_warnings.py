@@ -38,8 +38,9 @@ class PictureWarnings:
             return
         some = [f"{path}: {text}" for path, text in sorted(self._said.items())[:NAMED]]
         more = f"; and {len(self._said) - NAMED} more" if len(self._said) > NAMED else ""
+        count = len(self._said)
         tell(
-            f"PIL warned of {len(self._said)} pictures of {source}, which were used as decoded. {'; '.join(some)}{more}"
+            f"PIL warned of pictures of {source}, which were used as decoded ({count} in all). {'; '.join(some)}{more}"
         )
 
     def take(self, message: Warning | str, category: type[Warning], filename: str) -> None:

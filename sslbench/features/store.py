@@ -13,7 +13,7 @@ import torch
 
 from sslbench.config import Settings
 from sslbench.datasets import ImageSource
-from sslbench.datasets.picture_warnings import picture_warnings
+from sslbench.datasets.picture_warnings import PictureWarnings, picture_warnings
 from sslbench.features.cache import FeatureCache
 from sslbench.features.device import resolve_device
 from sslbench.features.extract import extract_features, feature_recipe
@@ -61,26 +61,29 @@ class FeatureStore:
             self._held.move_to_end(key)
             return self._held[key]
         seconds = 0.0
+        said: PictureWarnings | None = None
 
         def compute() -> dict[str, npt.NDArray[np.generic]]:
-            nonlocal seconds
+            nonlocal seconds, said
             start = time.perf_counter()
-            arrays = extract_features(
-                backbone,
-                source,
-                device=self.device,
-                dtype=self.settings.dtype,
-                batch_size=self.settings.batch_size,
-                stored=self.settings.stored,
-                extraction=self.settings.extraction,
-                pictures=self.pictures,
-            )
+            with picture_warnings() as said:
+                arrays = extract_features(
+                    backbone,
+                    source,
+                    device=self.device,
+                    dtype=self.settings.dtype,
+                    batch_size=self.settings.batch_size,
+                    stored=self.settings.stored,
+                    extraction=self.settings.extraction,
+                    pictures=self.pictures,
+                )
             seconds = time.perf_counter() - start
             return arrays
 
-        with picture_warnings() as said:
-            arrays, _ = self.cache.get(recipe, compute, backbone.name)
-        said.tell(source.fingerprint)
+        arrays, _ = self.cache.get(recipe, compute, backbone.name)
+        if said is not None:
+            # After the features are stored: where warnings are errors they must not be lost.
+            said.tell(source.fingerprint)
         # Files of earlier versions do not say; their networks ran as they are.
         execution = arrays["execution"].tobytes().decode() if "execution" in arrays else "plain"
         features = Features(torch.from_numpy(arrays["x"]).to(self.device), arrays["rows"], seconds, execution)

@@ -175,7 +175,7 @@ def test_folders_beside_the_splits_are_told(tmp_path: Path) -> None:
     (tmp_path / "annotations" / "a.xml").write_text("<a/>")
     picture(tmp_path / "train" / "contact-sheet.png")
     with pytest.warns(
-        DataWarning, match=r"not read: 1 pictures outside of the class folders, the folder extra_test, the folder unl"
+        DataWarning, match=r"not read: pictures outside of the class folders: 1, the folder extra_test, the folder unl"
     ):
         dataset = load(tmp_path)
     assert dataset.details["not_read"] == {

@@ -88,7 +88,7 @@ def test_where_warnings_are_errors_a_picture_is_named(project):
     assert sum(record["task"]["details"]["skipped_images"].values()) == 1
     told = project.run(*chosen, "--sslbench-rerun", "all")
     told.assert_outcomes(passed=1, warnings=1)
-    assert "PIL warned of 1 pictures of folder:" in told.stdout.str()
+    assert "PIL warned of pictures of folder:" in told.stdout.str()
 
 
 def test_what_is_not_read_is_told_and_in_the_record(project):
@@ -96,6 +96,6 @@ def test_what_is_not_read_is_told_and_in_the_record(project):
     (folder / "class0" / "notes.txt").write_text("text")
     result = project.run(*TINY, "--sslbench-tasks", f"knn/folder:{folder}")
     result.assert_outcomes(passed=1, warnings=1)
-    assert "not read: 1 .txt" in result.stdout.str()
+    assert "not read: .txt: 1" in result.stdout.str()
     (record,) = project.records().values()
     assert record["task"]["details"]["not_read"] == {"other_files": {".txt": 1}}
