@@ -48,8 +48,8 @@ class ImageSource:
 class Split:
     """One named split: images and, row by row, targets.
 
-    targets: int64 (N,) class indices, or int8 (N, K) for multi-label datasets: 1 present, 0 absent, -1 to be ignored; any
-    other type of integers will do. Raises DataError for anything else.
+    targets: int64 (N,) class indices, or int8 (N, K) for multi-label datasets: 1 present, 0 absent, -1 to be ignored; other
+    types of integers become these. Raises DataError for anything else.
     """
 
     name: str
@@ -68,6 +68,15 @@ class Split:
             )
         if len(self.images) != len(given):
             raise DataError(f"split {self.name!r} has {len(self.images)} images but {len(given)} targets")
+        if given.ndim == 2:
+            odd = np.flatnonzero(~np.isin(given, (-1, 0, 1)).all(axis=1))
+            if odd.size:
+                raise DataError(
+                    f"split {self.name!r}: targets of several classes must be 1 (present), 0 (absent) or -1 (ignored), got "
+                    f"{given[odd[0]].tolist()} in row {odd[0]}"
+                )
+        # Not every protocol indexes by every type. The class is frozen for its users.
+        object.__setattr__(self, "targets", given.astype(np.int64 if given.ndim == 1 else np.int8, copy=False))
 
 
 @dataclass(frozen=True)
@@ -114,13 +123,10 @@ def _check_targets(where: str, targets: npt.NDArray[Any], classes: int) -> None:
     if targets.ndim == 2:
         if targets.shape[1] != classes:
             raise DataError(f"{where}: expected targets (N, {classes}), a column for each class, got {targets.shape}")
-        odd = np.flatnonzero(~np.isin(targets, (-1, 0, 1)).all(axis=1))
-        wanted = "1 (present), 0 (absent) or -1 (ignored)"
-    else:
-        odd = np.flatnonzero((targets < 0) | (targets >= classes))
-        wanted = f"a class from 0 to {classes - 1}"
+        return
+    odd = np.flatnonzero((targets < 0) | (targets >= classes))
     if odd.size:
-        raise DataError(f"{where}: expected {wanted}, got {targets[odd[0]].tolist()} in row {odd[0]}")
+        raise DataError(f"{where}: expected a class from 0 to {classes - 1}, got {targets[odd[0]]} in row {odd[0]}")
 
 
 @dataclass(frozen=True)

@@ -89,6 +89,10 @@ def test_a_split_needs_a_target_for_each_image() -> None:
         (np.array([True, False]), r"got bool \(2,\)"),
         (np.zeros((2, 2, 2), dtype=int), r"got int64 \(2, 2, 2\)"),
         ([0, 1], "must be a NumPy array, got list"),
+        (
+            np.array([[1, 0], [256, 1]]),
+            r"must be 1 \(present\), 0 \(absent\) or -1 \(ignored\), got \[256, 1\] in row 1",
+        ),
     ],
 )
 def test_targets_that_are_no_integers_are_refused(targets: object, told: str) -> None:
@@ -102,7 +106,6 @@ def test_targets_that_are_no_integers_are_refused(targets: object, told: str) ->
         (np.array([0, 2]), r"tiny, split 'train': expected a class from 0 to 1, got 2 in row 1"),
         (np.array([-1, 1]), r"expected a class from 0 to 1, got -1 in row 0"),
         (np.array([[1, 0, 0], [0, 1, 0]]), r"expected targets \(N, 2\), a column for each class, got \(2, 3\)"),
-        (np.array([[1, 0], [2, 1]]), r"expected 1 \(present\), 0 \(absent\) or -1 \(ignored\), got \[2, 1\] in row 1"),
     ],
 )
 def test_targets_that_do_not_fit_the_classes_are_refused(targets: np.ndarray, told: str) -> None:
@@ -110,6 +113,15 @@ def test_targets_that_do_not_fit_the_classes_are_refused(targets: np.ndarray, to
     split = replace(base.splits["train"], targets=targets)
     with pytest.raises(DataError, match=told):
         replace(base, splits={"train": split})
+
+
+def test_integers_of_other_types_become_the_usual_ones() -> None:
+    source = ImageSource("f", 2, lambda a, b: None)
+    for kind in (np.uint8, np.int32, np.uint64):
+        assert Split("train", source, np.array([0, 1], dtype=kind)).targets.dtype == np.int64
+    for kind in (bool, np.int64, np.uint8):
+        split = Split("train", source, np.eye(2, dtype=kind))
+        assert (split.targets.dtype, split.targets.tolist()) == (np.int8, [[1, 0], [0, 1]])
 
 
 def test_splits_of_one_and_of_several_labels_are_refused() -> None:
