@@ -44,6 +44,12 @@ SWITCHES: Mapping[str, Switch] = {
         scope="all",
         published=("path", "sklearn"),
     ),
+    "linear-selection": Switch(
+        ("best", "one-stderr"),
+        "the linear probe's C that is best on validation, as the study chose it, or the smallest within one standard error of it",
+        protocols=("linear",),
+        scope="all",
+    ),
     "caltech101-list": Switch(
         ("2021", "unique"),
         "train.txt of 2021 with 3,060 rows, some of them twice, or its 2,416 unique rows (official file since 2023)",

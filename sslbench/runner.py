@@ -34,6 +34,7 @@ from sslbench.results.record import Record, case_name, dump, pack_paired
 from sslbench.results.references import find_reference, verdict
 from sslbench.results.runs import Run
 from sslbench.tasks import Task, case_id
+from sslbench.threads import share_cores
 
 if TYPE_CHECKING:
     from sslbench.backbones import Backbone
@@ -115,7 +116,7 @@ class Runner:
     def __init__(self, settings: Settings, run: Run | None = None) -> None:
         self.settings = settings
         self.run = run
-        _share_threads()
+        share_cores(int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
         self.store = FeatureStore(settings)
         self._backbones: OrderedDict[str, Backbone] = OrderedDict()
         self._datasets: dict[str, Dataset] = {}
@@ -185,9 +186,6 @@ class PreparedCase:
         run = self._runner.run
         record = run.read(self.case.name) if run is not None else None
         if run is None or record is None or record.key != self.key or not run.samples_sound(record):
-            return None
-        # Records of several labels had nothing to pair at first.
-        if not record.paired:
             return None
         reference = find_reference(self.case.backbone, record.task, record.main, record.hyperparameters)
         fresh = {**record.to_json(), "reference": reference, "verdict": verdict(record.main, reference)}
@@ -276,7 +274,7 @@ def _run_splits(protocol: SplitProtocol, features: CaseFeatures) -> Outcome:
     train, val = features.split("train"), features.split("val")
     check_fit(protocol, dataset, train.targets, val.targets)
     start = time.perf_counter()
-    predictor = protocol.fit(train, val, num_classes=len(dataset.classes), metric=metric.select)
+    predictor = protocol.fit(train, val, num_classes=len(dataset.classes), metric=metric)
     fitted = time.perf_counter()
     # The test split is opened here, after selection, and decided once.
     test = features.split("test")
@@ -337,13 +335,6 @@ def _compat(task: Task, settings: Settings) -> dict[str, str]:
     declaration = dataset_spec(task.dataset)
     switches = concerning(task.protocol, study=declaration.study, declared=declaration.compat)
     return {name: settings.choice(name) for name in switches}
-
-
-def _share_threads() -> None:
-    """Give each xdist worker its share of the cores instead of a full thread pool each."""
-    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-    if workers > 1:
-        torch.set_num_threads(max(1, (os.cpu_count() or 1) // workers))
 
 
 def _peak_rss() -> int:

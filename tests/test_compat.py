@@ -29,17 +29,17 @@ def test_unknown_switch_and_choice() -> None:
 @pytest.mark.parametrize(
     ("protocol", "study", "declared", "expected"),
     [
-        ("linear", False, (), ["linear-solver"]),
+        ("linear", False, (), ["linear-solver", "linear-selection"]),
         ("knn", False, (), []),
         ("fewshot", False, (), []),
         ("fewshot", True, (), ["fewshot-geometry"]),
         ("fewshot", True, ("fewshot-pool",), ["fewshot-geometry", "fewshot-pool"]),
-        ("linear", True, ("fewshot-pool",), ["linear-solver"]),
+        ("linear", True, ("fewshot-pool",), ["linear-solver", "linear-selection"]),
         (
             "linear",
             True,
             ("voc2007-difficult", "voc2007-penalty"),
-            ["linear-solver", "voc2007-difficult", "voc2007-penalty"],
+            ["linear-solver", "linear-selection", "voc2007-difficult", "voc2007-penalty"],
         ),
         ("knn", True, ("caltech101-list", "caltech101-background"), ["caltech101-list", "caltech101-background"]),
     ],

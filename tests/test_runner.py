@@ -149,12 +149,12 @@ def test_scores_are_those_of_the_stored_decisions(spy, settings, tmp_path):
     assert run.read(record.case) == record
 
 
-def test_a_record_without_outcomes_to_pair_is_not_resumed(spy, settings, tmp_path):
+def test_a_record_is_resumed_with_or_without_outcomes_to_pair(spy, settings, tmp_path):
     run = Run(tmp_path / "run")
     record = prepare(settings, KNN, run).execute()
     assert prepare(settings, KNN, run).resume() == record
     run.write(replace(record, paired={}))
-    assert prepare(settings, KNN, run).resume() is None
+    assert prepare(settings, KNN, run).resume() == replace(record, paired={})
 
 
 def test_the_metric_of_the_dataset_is_the_main_score(spy, settings):
@@ -369,19 +369,3 @@ def test_few_backbones_are_held(spy, settings, monkeypatch):
     assert BACKBONES_HELD == 2
     # c pushes b out, the least recently used one; a stays.
     assert loaded == ["a", "b", "c", "b"]
-
-
-def test_workers_share_the_cores(settings, monkeypatch):
-    import sslbench.runner
-
-    before = torch.get_num_threads()
-    monkeypatch.setattr(sslbench.runner.os, "cpu_count", lambda: 8)
-    monkeypatch.setenv("PYTEST_XDIST_WORKER_COUNT", "4")
-    try:
-        Runner(settings)
-        assert torch.get_num_threads() == 2
-        monkeypatch.setenv("PYTEST_XDIST_WORKER_COUNT", "100")
-        Runner(settings)
-        assert torch.get_num_threads() == 1
-    finally:
-        torch.set_num_threads(before)

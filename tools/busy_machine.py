@@ -2,7 +2,8 @@
 
 python tools/busy_machine.py --repeats 3 --suite
 
-Every figure is of a process of its own, in turns, so that a change of the machine meets all of them. Ratios are to the idle time as installed.
+Every figure is of a process of its own, in turns, so that a change of the machine meets all of them. Ratios are to the idle time
+as installed.
 """
 
 from __future__ import annotations
@@ -131,7 +132,9 @@ def main() -> None:
     """Print a Markdown table: medians, ranges and ratios."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--busy", type=int, default=len(os.sched_getaffinity(0)), help="busy programs; default one a core")
+    parser.add_argument(
+        "--busy", type=int, default=len(os.sched_getaffinity(0)), help="busy programs; default one a core"
+    )
     parser.add_argument("--work", default=",".join(WORK), help="which, separated by commas")
     parser.add_argument("--ways", default=",".join(WAYS), help="how, separated by commas")
     parser.add_argument("--suite", action="store_true", help="the whole cold embedded suite too, as installed")

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from sslbench.compat import parse_compat
 from sslbench.errors import DataError
+from sslbench.metrics import MetricSpec
 from sslbench.protocols.base import Labelled, Metric, Predictor, SplitProtocol
 from sslbench.protocols.linear_path import PathSolver
 from sslbench.protocols.linear_sklearn import SklearnSolver
@@ -24,7 +25,9 @@ class Linear(SplitProtocol):
     """45 penalties on train, the best on val, refitted on train + val; no scaling of the features.
 
     The switch linear-solver chooses between the certified path of `sslbench.probes` and the study's own way, and
-    voc2007-penalty what C means on multi-label targets, of which one C serves all classes.
+    voc2007-penalty what C means on multi-label targets, of which one C serves all classes. linear-selection takes the best
+    penalty on val, or the strongest whose score is within one standard error of the best (Breiman et al., "Classification and
+    Regression Trees", 1984, section 3.4.3): on a flat curve the best one is chosen by chance.
     """
 
     multi_label = True
@@ -51,13 +54,18 @@ class Linear(SplitProtocol):
         """Select the penalty on val, refit on train + val."""
         self.check(train.targets, val.targets, [str(label) for label in range(num_classes)])
         solver = self._solver(num_classes, multi_label=train.targets.ndim == 2)
-        best, best_score = 0, -np.inf
+        select = metric.select if isinstance(metric, MetricSpec) else metric
+        scores: list[float] = []
+        best, decided = 0, None
         for index, decision in enumerate(solver.scan(train, val.x)):
-            score = metric(decision, val.targets).value
-            if score > best_score:
-                best, best_score = index, score
+            scores.append(select(decision, val.targets).value)
+            if decided is None or scores[index] > scores[best]:
+                best, decided = index, decision
+        if self.compat["linear-selection"] == "one-stderr" and decided is not None:
+            allowed = scores[best] - metric(decided, val.targets).stderr
+            best = max(index for index, score in enumerate(scores) if score >= allowed)
         predictor = solver.refit(train, val, best)
-        chosen = {"C": float(1 / PENALTIES[best]), "val_score": best_score, "solver": self.compat["linear-solver"]}
+        chosen = {"C": float(1 / PENALTIES[best]), "val_score": scores[best], "solver": self.compat["linear-solver"]}
         predictor.hyperparameters = {**chosen, **predictor.hyperparameters}
         return predictor
 

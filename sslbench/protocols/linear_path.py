@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -20,8 +21,8 @@ _CPU_MEMORY = 840 << 20
 class PathSolver(LinearSolver):
     """`softmax_path` or `binary_path`; the refit starts from the chosen solution.
 
-    `hyperparameters["gap"]` is the largest certified relative gap over the path and the refit, and
-    `hyperparameters["unconverged"]` counts penalties whose gap is above the tolerance.
+    `hyperparameters["gap"]` is the largest certified relative gap over the path and the refit, None where one has no
+    certificate at all, and `hyperparameters["unconverged"]` counts penalties whose gap is above the tolerance.
     """
 
     def scan(self, train: Labelled, x: Tensor) -> Iterator[Decisions]:
@@ -36,10 +37,11 @@ class PathSolver(LinearSolver):
         start = Start(path.coef[index], path.intercept[index], self.penalties[index])
         last = self._solve([train, val], [self.penalties[index]], start)
         solved = [path, last]
+        gap = max(float(part.gap.max()) for part in solved)
         return PathPredictor(
             last,
             {
-                "gap": max(float(part.gap.max()) for part in solved),
+                "gap": gap if math.isfinite(gap) else None,
                 "unconverged": sum(int((~part.converged).sum()) for part in solved),
             },
         )

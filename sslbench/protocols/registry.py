@@ -68,10 +68,10 @@ def list_protocols(kind: str | None = None) -> list[str]:
 register_protocol(
     ProtocolSpec(
         "linear",
-        2,
+        3,
         "sslbench.protocols.linear:Linear",
         "logistic regression on frozen features, L2 by validation",
-        switches=("linear-solver", "voc2007-penalty"),
+        switches=("linear-solver", "linear-selection", "voc2007-penalty"),
     )
 )
 register_protocol(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import warnings
 
 import numpy as np
@@ -13,10 +12,10 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
 from sslbench.errors import DataError
-from sslbench.metrics import top1, voc_map11
+from sslbench.metrics import METRICS, MetricSpec, top1, voc_map11
+from sslbench.probes import softmax_path
 from sslbench.protocols import linear, linear_sklearn
-from sslbench.protocols.base import Labelled, SplitProtocol
-from sslbench.protocols.knn import NearestNeighbours
+from sslbench.protocols.base import Labelled
 from sslbench.protocols.linear import Linear
 
 SOLVERS = ("path", "sklearn")
@@ -185,14 +184,44 @@ def test_several_labels_are_one_binary_problem_each(
 
 
 def test_one_c_for_all_labels_by_the_mean_over_them() -> None:
-    train, val = several(20, 1), several(8, 2)
+    train, val = several(20, 9), several(8, 10)
     predictor = probe("path").fit(train, val, num_classes=3, metric=voc_map11)
     x, x_val = train.x.double().numpy(), val.x.double().numpy()
-    scores = []
-    for weight in linear.PENALTIES:
-        models = [LogisticRegression(C=2 / weight, tol=1e-6, max_iter=3000).fit(x, t) for t in train.targets.T]
-        scores.append(voc_map11(np.stack([m.decision_function(x_val) for m in models], 1), val.targets).value)
-    assert predictor.hyperparameters["val_score"] == pytest.approx(max(scores), abs=0.5)
+    curves = []
+    for label in range(3):
+        models = (
+            LogisticRegression(C=2 / w, tol=1e-8, max_iter=5000).fit(x, train.targets[:, label])
+            for w in linear.PENALTIES
+        )
+        decisions = [model.decision_function(x_val) for model in models]
+        curves.append([voc_map11(d[:, None], val.targets[:, [label]]).value for d in decisions])
+    means = np.mean(curves, axis=0)
+    chosen = int(np.argmin(np.abs(np.log(predictor.hyperparameters["C"] * linear.PENALTIES))))
+    assert predictor.hyperparameters["C"] == pytest.approx(1 / linear.PENALTIES[chosen])
+    assert means[chosen] == pytest.approx(means.max(), abs=0.5)
+    assert predictor.hyperparameters["val_score"] == pytest.approx(means[chosen], abs=0.5)
+    # Each label by itself would choose another.
+    assert any(curve[chosen] < max(curve) - 1 for curve in curves)
+
+
+@pytest.mark.parametrize("metric", [METRICS["top1"], METRICS["map"]], ids=["top1", "map"])
+def test_one_standard_error_below_the_best_the_strongest_penalty_is_taken(metric: MetricSpec) -> None:
+    train, val = clusters(4, 30, 1), clusters(4, 10, 2)
+    path = softmax_path(train.x, train.targets, linear.PENALTIES)
+    scores = [metric(d.double().numpy(), val.targets) for d in path.decision(val.x)]
+    values = np.array([score.value for score in scores])
+    best = scores[int(values.argmax())]
+    strongest = int(np.flatnonzero(values >= best.value - best.stderr).max())
+    told = (
+        probe("path", **{"linear-selection": "one-stderr"})
+        .fit(train, val, num_classes=4, metric=metric)
+        .hyperparameters
+    )
+    assert told["C"] == pytest.approx(1 / linear.PENALTIES[strongest])
+    assert told["val_score"] == pytest.approx(values[strongest])
+    plain = probe("path").fit(train, val, num_classes=4, metric=metric).hyperparameters
+    assert plain["C"] == pytest.approx(1 / linear.PENALTIES[int(values.argmax())])
+    assert told["C"] < plain["C"]
 
 
 def test_a_label_without_negative_images_is_named() -> None:
@@ -226,8 +255,3 @@ def test_all_classes_that_cannot_be_trained_are_named() -> None:
 def test_a_variant_is_refused() -> None:
     with pytest.raises(DataError, match="no variant 'x'"):
         Linear("x")
-
-
-@pytest.mark.parametrize("protocol", [SplitProtocol, Linear, NearestNeighbours])
-def test_selection_never_sees_the_test_split(protocol: type[SplitProtocol]) -> None:
-    assert list(inspect.signature(protocol.fit).parameters) == ["self", "train", "val", "num_classes", "metric"]
