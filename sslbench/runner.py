@@ -34,7 +34,7 @@ from sslbench.results.record import Record, case_name, dump, pack_paired
 from sslbench.results.references import find_reference, verdict
 from sslbench.results.runs import Run
 from sslbench.tasks import Task, case_id
-from sslbench.threads import share_cores
+from sslbench.threads import giving_way, share_cores
 
 if TYPE_CHECKING:
     from sslbench.backbones import Backbone
@@ -200,21 +200,24 @@ class PreparedCase:
         if cuda:
             torch.cuda.reset_peak_memory_stats(self._runner.store.device)
         protocol = self._spec.build(self.case.task.variant, self.compat)
-        version = str(self._spec.version)
         try:
-            if isinstance(protocol, EpisodicProtocol):
-                pool, targets = self.features.pooled()
-                episodes = protocol.draw(targets, self.dataset.classes)
-                outcome = _run_episodes(protocol, episodes, pool)
-                version = f"{version}:draws-{episodes.digest}"
-            else:
-                outcome = _run_splits(protocol, self.features)
+            with giving_way():
+                outcome, version = self._run(protocol)
         except DataError as error:
             if not self.features.skipped:
                 raise
             left_out = ", ".join(f"{count} of {split}" for split, count in self.features.skipped.items())
             raise DataError(f"{error}. Unreadable images were left out: {left_out}") from error
         return self._store(outcome, version, cuda)
+
+    def _run(self, protocol: SplitProtocol | EpisodicProtocol) -> tuple[Outcome, str]:
+        """The outcome, and the version of the task that it is of."""
+        version = str(self._spec.version)
+        if isinstance(protocol, SplitProtocol):
+            return _run_splits(protocol, self.features), version
+        pool, targets = self.features.pooled()
+        episodes = protocol.draw(targets, self.dataset.classes)
+        return _run_episodes(protocol, episodes, pool), f"{version}:draws-{episodes.digest}"
 
     def _store(self, outcome: Outcome, version: str, cuda: bool) -> Record:
         runner, task, features = self._runner, self.case.task, self.features

@@ -59,10 +59,14 @@ def share_cores(workers: int = 1) -> int:
 
 
 class _Crowding(threading.local):
-    """Whether the cores are crowded, by how long this thread has waited for one since the last look."""
+    """Whether the cores are crowded, by how long this thread has waited for one since the last look.
+
+    several: how many threads there are to be while they are not; None outside of `giving_way`.
+    """
 
     def __init__(self) -> None:
         self.crowded, self._looked, self._before = False, -math.inf, (0, 0)
+        self.several: int | None = None
 
     def look(self) -> bool:
         """Look again if the last time was long enough ago; the first look is at the thread's whole life."""
@@ -86,7 +90,9 @@ def giving_way() -> Iterator[Callable[[], None]]:
     """
     import torch
 
-    several = torch.get_num_threads()
+    # Inside of another such block the present number may be that of a crowded moment.
+    outer = _crowding.several
+    several = outer or torch.get_num_threads()
 
     def look() -> None:
         wanted = 1 if _crowding.look() else several
@@ -94,10 +100,13 @@ def giving_way() -> Iterator[Callable[[], None]]:
             torch.set_num_threads(wanted)
 
     try:
+        _crowding.several = several
         look()
         yield look
     finally:
-        torch.set_num_threads(several)
+        _crowding.several = outer
+        if outer is None:
+            torch.set_num_threads(several)
 
 
 def run_and_wait() -> tuple[int, int] | None:

@@ -94,6 +94,21 @@ def test_what_was_seen_before_counts_from_the_start(monkeypatch: pytest.MonkeyPa
     assert torch.get_num_threads() == 2
 
 
+def test_inside_of_another_the_number_is_that_of_the_outer_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine(monkeypatch)
+    torch.set_num_threads(2)
+    machine.passes(1.0, 1.0)
+    with threads.giving_way():
+        with threads.giving_way() as look:
+            machine.passes(2.0, 0.0)
+            look()
+            assert torch.get_num_threads() == 2
+        machine.passes(1.0, 1.0)
+        with threads.giving_way():
+            assert torch.get_num_threads() == 1
+    assert torch.get_num_threads() == 2
+
+
 def test_an_error_gives_the_threads_back(monkeypatch: pytest.MonkeyPatch) -> None:
     Machine(monkeypatch).passes(1.0, 1.0)
     torch.set_num_threads(2)

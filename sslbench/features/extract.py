@@ -19,6 +19,7 @@ from sslbench.features.execution import Execution, choose_execution
 from sslbench.features.inputs import read_batches
 from sslbench.features.loading import input_name
 from sslbench.features.pictures import Pictures
+from sslbench.threads import giving_way
 
 if TYPE_CHECKING:
     from sslbench.backbones import Backbone
@@ -97,7 +98,7 @@ def extract_features(
         total=len(source), desc=f"{backbone.name} on {source.fingerprint}", unit="img", leave=False,
         disable=not sys.stderr.isatty(),
     )  # fmt: skip
-    with progress, context:
+    with progress, context, giving_way() as look:
         if extraction == "fast":
             execution = choose_execution(backbone, images=len(source), batch=batch_size, device=device, dtype=autocast)
         else:
@@ -107,6 +108,7 @@ def extract_features(
         # Closed at once when something fails here, so that threads and half-written files do not outlive the error.
         with contextlib.closing(loaded):
             for batch in loaded:
+                look()
                 progress.update(batch.stop - batch.start)
                 rows = batch.rows
                 if not rows:

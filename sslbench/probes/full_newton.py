@@ -125,8 +125,8 @@ class FullNewton:
             better = (nearer.value < state.value)[:, None, None]
             if not better.any():
                 break
-            pairs = ((nearer.theta, state.theta), (nearer.logits, state.logits))
-            state = self._at(*(torch.where(better, one, other) for one, other in pairs), penalty)
+            theta = torch.where(better, nearer.theta, state.theta)
+            state = self._at(theta, torch.where(better, nearer.logits, state.logits), penalty)
         return state
 
     def _minimise(self, state: _State, penalty: float, tol: float) -> tuple[_State, Tensor]:
@@ -234,4 +234,5 @@ def _solution(state: _State, gap: Tensor) -> Solution:
 
 
 def _inner(a: Tensor, b: Tensor) -> Tensor:
-    return (a * b).sum((1, 2), keepdim=True)
+    product: Tensor = (a * b).sum((1, 2), keepdim=True)
+    return product
