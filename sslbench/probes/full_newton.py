@@ -210,7 +210,8 @@ class FullNewton:
             towards = conditioned + following / alignment.clamp_min(1e-300) * towards
             alignment = following
         self._excess += max(count - _FRESH, 0)
-        return step * length
+        step *= length
+        return step
 
     def _search(self, state: _State, step: Tensor, penalty: float) -> _State | None:
         """The longest of 1, 1/2, 1/4, ... times the step, group by group, that does not raise the objective beyond its rounding.
