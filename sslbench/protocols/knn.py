@@ -17,8 +17,8 @@ from sslbench.protocols.base import Labelled, Metric, Predictor, SplitProtocol
 # The protocol of Wu et al. 2018 (instance discrimination) with the k of DINO's evaluation (eval_knn.py).
 NEIGHBOURS = 20
 TEMPERATURE = 0.07
-# Of queries and their similarities held together, and queries at least: the product reads and packs the bank for each
-# chunk, so that large ones cost less.
+# How much of queries and similarities is held together, and the fewest queries: the product reads and packs the bank for
+# each chunk, so that large ones cost less.
 CHUNK_BYTES, CHUNK_ROWS = 256 << 20, 256
 # Columns for which one maximum stands while the nearest are sought; of 4 to 32 the fastest, with and without AVX-512.
 BLOCK = 8

@@ -86,12 +86,24 @@ def test_results_are_on_disk_before_the_next_check(tmp_path: Path) -> None:
 
 
 def test_a_missed_aim_is_told_and_fails_nothing(tmp_path: Path) -> None:
-    status, report = run(tmp_path, aims=lambda bench, found: found.bar("an aim", "x", 0.9, at_least=0.95))
-    assert status == 0
-    assert report["checks"][0]["bars"] == [
-        {"what": "an aim", "unit": "x", "aim": "at least 0.95", "reached": 0.9, "met": False}
+    def aims(bench: Bench, found: Found) -> None:
+        found.bar("a share", "x", 0.9, at_least=0.95)
+        found.bar("a time", "s", 0.2, at_most=0.25)
+
+    out = tmp_path / "report.json"
+    assert gpu_check.main(["--device", "cpu", "--out", str(out)], {"aims": aims}) == 0
+    assert json.loads(out.read_text())["checks"][0]["bars"] == [
+        {"what": "a share", "unit": "x", "aim": "at least 0.95", "reached": 0.9, "met": False},
+        {"what": "a time", "unit": "s", "aim": "at most 0.25", "reached": 0.2, "met": True},
     ]
-    assert "| an aim | at least 0.95 x | 0.9 | **no** |" in (tmp_path / "report.md").read_text()
+    written = out.with_suffix(".md").read_text()
+    assert (
+        "| a share | at least 0.95 x | 0.9 | **no** |" in written
+        and "| a time | at most 0.25 s | 0.2 | yes |" in written
+    )
+    # Tiny sizes meet and miss nothing.
+    _, report = run(tmp_path, aims=aims)
+    assert [bar["met"] for bar in report["checks"][0]["bars"]] == [None, None]
 
 
 def test_what_the_time_does_not_reach_is_skipped_and_told(tmp_path: Path) -> None:
