@@ -225,5 +225,5 @@ def lagrange(nodes: Sequence[float], at: float) -> list[float]:
 
 
 def _stagnant(gaps: Sequence[float], patience: int) -> bool:
-    """Whether the last passes have not improved on those before."""
-    return len(gaps) > patience and min(gaps[-patience:]) > 0.9 * min(gaps[:-patience])
+    """Whether the last passes have not improved on those before; nor does it improve on infinity to stay there."""
+    return len(gaps) > patience and min(gaps[-patience:]) >= 0.9 * min(gaps[:-patience])

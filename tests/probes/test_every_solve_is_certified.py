@@ -18,11 +18,12 @@ pytestmark = pytest.mark.usefixtures("solver")
 WEAK_TO_STRONG = (0, 1, 4, 10, 16)
 
 
-@pytest.fixture(params=[1, 2], ids=["one-thread", "two-threads"])
-def threads(request: pytest.FixtureRequest) -> Iterator[int]:
+@pytest.fixture
+def threads(seed: int) -> Iterator[int]:
+    """One thread and two in turn."""
     before = torch.get_num_threads()
-    torch.set_num_threads(request.param)
-    yield request.param
+    torch.set_num_threads(1 + seed % 2)
+    yield 1 + seed % 2
     torch.set_num_threads(before)
 
 
@@ -38,7 +39,7 @@ def drawn(seed: int) -> tuple[Problem, str]:
     return (x, y), f"{n} x {d}, {k} classes, scale {scale}, mean {mean}, signal {signal}, rectified {rectified}"
 
 
-@pytest.mark.parametrize("seed", range(24))
+@pytest.mark.parametrize("seed", range(16))
 def test_paths_and_refits(seed: int, threads: int) -> None:
     (x, y), told = drawn(seed)
     train = np.random.default_rng(seed).permutation(len(x)) < 0.7 * len(x)
@@ -58,7 +59,7 @@ def test_paths_and_refits(seed: int, threads: int) -> None:
         assert refit.objective.item() == pytest.approx(float(value), rel=1e-3), told
 
 
-@pytest.mark.parametrize("seed", range(100, 108))
+@pytest.mark.parametrize("seed", range(100, 104))
 def test_binary_problems(seed: int, threads: int) -> None:
     (x, y), told = drawn(seed)
     rng = np.random.default_rng(seed)
