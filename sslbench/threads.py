@@ -23,6 +23,7 @@ _LOOK_SECONDS = 0.03
 _ALONE_SECONDS = 1.0
 
 _CGROUP = Path("/sys/fs/cgroup")
+_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
 
 
 def usable_cores() -> int:
@@ -56,6 +57,23 @@ def share_cores(workers: int = 1) -> int:
     if torch.get_num_threads() > share:
         torch.set_num_threads(share)
     return torch.get_num_threads()
+
+
+def describe() -> str:
+    """What holds in this process, in a line."""
+    import torch
+
+    quota = _quota()
+    chosen = [f"{name}={os.environ[name]}" for name in _VARIABLES if name in os.environ]
+    watched = run_and_wait() is not None
+    return ", ".join(
+        [
+            f"{min(torch.get_num_threads(), usable_cores())} threads on {usable_cores()} usable of {os.cpu_count()} cores",
+            *([f"quota of {quota:g} cores"] if quota is not None else []),
+            *chosen,
+            "one thread while others want the cores" if watched else "others who want the cores are not noticed here",
+        ]
+    )
 
 
 class _Crowding(threading.local):

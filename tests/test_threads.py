@@ -58,6 +58,16 @@ def test_a_share_is_never_more_than_was_chosen(
     assert threads.share_cores(workers) == torch.get_num_threads() == expected
 
 
+def test_the_description_names_what_was_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "cpu.max").write_text("150000 100000\n")
+    monkeypatch.setattr(threads, "_CGROUP", tmp_path)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1, 2, 3})
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    torch.set_num_threads(3)
+    assert threads.describe().startswith("2 threads on 2 usable of 8 cores, quota of 1.5 cores, OMP_NUM_THREADS=3, ")
+
+
 class Machine:
     """What the system says of a thread: seconds run and waited, which a test moves."""
 

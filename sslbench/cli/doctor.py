@@ -26,8 +26,7 @@ def add(commands: Commands) -> None:
 
 
 def _doctor(arguments: argparse.Namespace) -> int:
-    import torch
-
+    from sslbench import threads
     from sslbench.datasets import dataset_spec, list_datasets
     from sslbench.datasets.status import status_of
     from sslbench.environment import cpu_model, package_versions
@@ -38,7 +37,8 @@ def _doctor(arguments: argparse.Namespace) -> int:
     for package, number in package_versions().items():
         print(f"{package:14} {number}")
     device = resolve_device("auto")
-    print(f"{'cpu':14} {cpu_model()}, {torch.get_num_threads()} threads")
+    print(f"{'cpu':14} {cpu_model()}")
+    print(f"{'threads':14} {threads.describe()}")
     hint = "" if device != "cpu" else " (no usable GPU: the driver, CUDA_VISIBLE_DEVICES and the torch build decide)"
     print(f"{'device':14} {device}{hint}")
     cache = FeatureCache(default_cache_dir())
