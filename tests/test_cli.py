@@ -332,7 +332,7 @@ def test_doctor(capsys, tmp_path, monkeypatch):
 
     assert told["torch"] == torch.__version__.partition("+")[0] or told["torch"] == torch.__version__
     assert told["device"].startswith(("cpu", "cuda"))
-    assert "threads" in told["cpu"]
+    assert "usable of" in told["threads"]
     assert str(tmp_path / "cache") in told["cache"]
     assert str(tmp_path / "results") in told["results"]
     assert "absent" in told["data"]
