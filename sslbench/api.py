@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -24,16 +23,21 @@ if TYPE_CHECKING:
 
 def _backbone(backbone: str | Backbone | nn.Module, settings: Settings) -> Backbone:
     from sslbench.backbones.backbone import Backbone
+    from sslbench.backbones.copying import independent_copy
+    from sslbench.backbones.module_source import unwrapped, wrap
     from sslbench.backbones.options import Options
-    from sslbench.backbones.python_source import wrap
 
     if isinstance(backbone, str):
         return load_backbone(backbone, cache_dir=settings.cache_dir)
     if isinstance(backbone, Backbone):
         return backbone
-    name = type(backbone).__name__
+    module, declared = unwrapped(backbone)
+    name = type(module).__name__
     # A copy: freezing, moving and taking the classifier off must not reach the caller's network.
-    return wrap(name, copy.deepcopy(backbone), Options(name, {}), recipe=f"module:{name}")
+    own = independent_copy(module, name)
+    for setting, value in declared.items():
+        setattr(own, setting, value)
+    return wrap(name, own, Options(name, {}), recipe=f"module:{name}")
 
 
 def extract(

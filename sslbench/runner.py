@@ -38,6 +38,7 @@ from sslbench.threads import giving_way, share_cores
 
 if TYPE_CHECKING:
     from sslbench.backbones import Backbone
+    from sslbench.backbones.identity import Seen
 
 BACKBONES_HELD = 2
 
@@ -72,10 +73,17 @@ class CaseFeatures:
         self.executions: set[str] = set()
         self._store = store
 
+    @cached_property
+    def seen(self) -> Seen:
+        """The network as it was when its case first asked: a look costs a pass over the weights, so one serves the case."""
+        return self.backbone.look()
+
     def split(self, name: str) -> Labelled:
         """One split: x float32 (N, D) on the device, and its targets."""
         split = self.dataset.splits[name]
-        features = self._store.get(self.backbone, split.images)
+        # Once a case: a network may write into itself while it runs.
+        again = not self.extracted_images
+        features = self._store.get(self.backbone, split.images, digest=self.seen.digest, again=again)
         self.executions.add(features.execution)
         if features.seconds:
             self.extract_seconds += features.seconds
@@ -135,7 +143,7 @@ class Runner:
         self._backbones[backbone.name] = backbone
 
     def prepare(self, case: Case) -> PreparedCase:
-        """Load what identifies a case: the backbone's digest and the dataset's targets, no image yet.
+        """Load what identifies a case: the backbone and the dataset's targets, no image yet.
 
         Raises DataError where the targets already tell that the task cannot be run on the dataset.
         """
@@ -164,6 +172,7 @@ class PreparedCase:
             backbone = backbone.seeing(official_fewshot(backbone.preprocessing))
         self.backbone = backbone
         self.features = CaseFeatures(backbone, dataset, runner.store)
+        self._executed = False
 
     @cached_property
     def key(self) -> str:
@@ -172,7 +181,14 @@ class PreparedCase:
         splits = sorted(self.dataset.splits.items())
         ingredients = {
             "features": {
-                name: feature_recipe(self.backbone, split.images, settings.dtype, settings.stored, settings.extraction)
+                name: feature_recipe(
+                    self.backbone,
+                    split.images,
+                    settings.dtype,
+                    settings.stored,
+                    settings.extraction,
+                    digest=self.features.seen.digest,
+                )
                 for name, split in splits
             },
             "task": [self.case.task.id, self._spec.version, self.dataset.fingerprint, self.dataset.metric],
@@ -196,6 +212,11 @@ class PreparedCase:
 
         Raises DataError for images that cannot be read, or where too few are left without those that were skipped.
         """
+        if self._executed:
+            # The network may have been changed since.
+            self.features = CaseFeatures(self.backbone, self.dataset, self._runner.store)
+            self.__dict__.pop("key", None)
+        self._executed = True
         cuda = self._runner.store.device.startswith("cuda")
         if cuda:
             torch.cuda.reset_peak_memory_stats(self._runner.store.device)
@@ -240,7 +261,7 @@ class PreparedCase:
             case=self.case.name,
             key=self.key,
             backbone={
-                **self.backbone.to_json(),
+                **self.backbone.to_json(features.seen),
                 "dtype": runner.settings.dtype,
                 "stored": runner.settings.stored,
                 "extraction": {"name": runner.settings.extraction, "execution": sorted(features.executions)},

@@ -127,10 +127,12 @@ def test_features_come_from_the_cache_the_second_time(settings, tmp_path):
             return super().forward(images)
 
     first, _ = sslbench.extract(Counted(), "digits", "test", settings=settings)
-    assert sum(calls) == len(first)
+    # Beside the pictures of the dataset there are the two by which a network is known again.
+    looks = [count for count in calls if count == 2]
+    assert sum(calls) - sum(looks) == len(first)
     calls.clear()
     second, _ = sslbench.extract(Counted(), "digits", "test", settings=settings)
-    assert calls == []
+    assert calls == looks
     assert np.array_equal(first, second)
 
 

@@ -13,11 +13,12 @@ from PIL import Image
 from safetensors.numpy import load_file
 from torch import nn
 
+from sslbench.backbones import Backbone
 from sslbench.backbones.options import Options
 from sslbench.backbones.python_source import wrap
 from sslbench.config import Settings
 from sslbench.datasets import Dataset, DatasetSpec, ImageSource, Split, registry
-from sslbench.errors import DataError
+from sslbench.errors import BackboneError, DataError
 from sslbench.metrics import METRICS
 from sslbench.protocols.knn import NearestNeighbours
 from sslbench.results import references
@@ -334,6 +335,48 @@ def test_the_key_changes_with_every_ingredient(spy, settings):
 def test_the_key_does_not_change_with_place_or_batch(spy, settings, tmp_path):
     elsewhere = replace(settings, cache_dir=tmp_path / "other", batch_size=7)
     assert prepare(settings, KNN).key == prepare(elsewhere, KNN).key
+
+
+def test_weights_that_change_in_place_give_another_record(spy, settings, tmp_path):
+    run, built = Run(tmp_path / "run"), backbone()
+    first = prepare(settings, KNN, run, built).execute()
+    built.network.module.weight.data.mul_(-3)
+    case = prepare(settings, KNN, run, built)
+    assert case.resume() is None
+    second = case.execute()
+    assert second.backbone["digest"] != first.backbone["digest"]
+    assert second.key != first.key
+    assert second.timings["extract"] > 0
+    # The same case once more, after another change.
+    built.network.module.weight.data.mul_(-3)
+    third = case.execute()
+    assert len({first.key, second.key, third.key}) == 3
+    assert third.timings["extract"] > 0
+
+
+def test_a_network_that_changes_under_a_prepared_case_is_told(spy, settings):
+    built = backbone()
+    case = prepare(settings, KNN, built=built)
+    assert case.key
+    built.network.module.weight.data.mul_(3)
+    with pytest.raises(BackboneError, match="means: the network was changed after its case had been prepared"):
+        case.execute()
+    assert spy.read == []
+
+
+def test_a_case_looks_at_its_network_once_and_again_before_it_extracts(spy, settings, tmp_path, monkeypatch):
+    looks, look = [], Backbone.look
+    monkeypatch.setattr(Backbone, "look", lambda self: looks.append(self.name) or look(self))
+    settings = replace(settings, extraction="exact")
+    case = prepare(settings, KNN, Run(tmp_path / "run"))
+    assert case.resume() is None
+    case.execute()
+    assert len(looks) == 2
+    looks.clear()
+    warm = prepare(settings, KNN, Run(tmp_path / "other"))
+    warm.resume()
+    warm.execute()
+    assert len(looks) == 1
 
 
 def test_a_record_is_resumed_by_its_key_only(spy, settings, tmp_path):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,8 +12,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from sslbench.backbones.digest import weights_digest
+from sslbench.backbones.identity import Seen, identity
 from sslbench.backbones.preprocessing import Preprocessing
+from sslbench.backbones.undisturbed import device_of
 from sslbench.errors import BackboneError
 
 if TYPE_CHECKING:
@@ -39,8 +39,10 @@ class Network(ABC):
 class Backbone:
     """A pretrained network and its own preprocessing, frozen.
 
-    name: as the user gave it. pooling: one of `sslbench.backbones.pooling.POOLINGS`.
-    details: facts for the record (where the weights came from, tensors dropped on purpose, ...).
+    name: as the user gave it. recipe: what defines the computation beside the weights. pooling: one of
+    `sslbench.backbones.pooling.POOLINGS`. details: facts for the record (where the weights came from, tensors dropped on
+    purpose, ...). from_code: whether the recipe does not tell the whole computation, so that code, settings and outputs of the
+    network are part of its digest too.
     """
 
     name: str
@@ -49,21 +51,33 @@ class Backbone:
     recipe: str
     pooling: str = "model"
     details: Mapping[str, Any] = field(default_factory=dict)
+    from_code: bool = True
 
     def __post_init__(self) -> None:
-        self.network.module.eval().requires_grad_(False)
+        self.network.module.eval()
+        for parameter in self.network.module.parameters():
+            # Not all at once by the module: scripted ones refuse.
+            parameter.requires_grad_(False)
+        # From now on changes by hand count.
+        identity(self.network, from_code=self.from_code)
 
-    @cached_property
+    def look(self) -> Seen:
+        """Which network it is now, after whatever was changed in place: weights, attributes, hooks, code.
+
+        A look costs a checksum of the weights, 30 ms of CPU for a ResNet-50. After a change the weights are hashed again, and
+        a network `from_code` is run on two fixed pictures, twice in float64.
+        """
+        known = identity(self.network, from_code=self.from_code)
+        return known.look(self.network, self.recipe, self.preprocessing.input_size)
+
+    @property
     def digest(self) -> str:
-        """Digest of the weights and of what defines the computation beside them."""
-        return weights_digest(self.network.module, self.recipe)
+        """Digest of the weights and of what defines the computation beside them, by a `look`."""
+        return self.look().digest
 
     def seeing(self, preprocessing: Preprocessing) -> Backbone:
         """The same network behind another preprocessing; the weights are shared."""
-        other = replace(self, preprocessing=preprocessing)
-        # The digest is of the weights alone, and hashing those of a large network takes a while.
-        other.__dict__["digest"] = self.digest
-        return other
+        return replace(self, preprocessing=preprocessing)
 
     @property
     def params(self) -> int:
@@ -73,8 +87,7 @@ class Backbone:
     @property
     def device(self) -> torch.device:
         """Where the weights are; the CPU for a network without any."""
-        first = next(self.network.module.parameters(), None)
-        return torch.device("cpu") if first is None else first.device
+        return device_of(self.network.module)
 
     def to(self, device: str | torch.device) -> Backbone:
         """Move the weights; returns self."""
@@ -107,13 +120,14 @@ class Backbone:
         self.network.module.eval()
         return self.network.feature_maps(images)
 
-    def to_json(self) -> dict[str, Any]:
-        """What a record says of the backbone."""
+    def to_json(self, seen: Seen | None = None) -> dict[str, Any]:
+        """What a record says of the backbone. seen: an earlier look, if there was none since the features were made."""
+        seen = seen or self.look()
         return {
             "name": self.name,
-            "digest": self.digest,
+            "digest": seen.digest,
             "preprocessing": self.preprocessing.to_json(),
             "pooling": self.pooling,
             "params": self.params,
-            "details": dict(self.details),
+            "details": {**self.details, **({"identity": seen.note} if seen.note else {})},
         }

@@ -56,13 +56,14 @@ def statistic(name: str, network: Statistic) -> Backbone:
     """A control on 64x64 pictures in [0, 1]."""
     preprocessing = Preprocessing(input_size=(64, 64), resize=64, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
     recipe = f"{type(network).__name__}:{network.version}"
-    return Backbone(name=name, network=network, preprocessing=preprocessing, recipe=recipe)
+    return Backbone(name=name, network=network, preprocessing=preprocessing, recipe=recipe, from_code=False)
 
 
 def random_init(name: str, arch: str, options: Options) -> Backbone:
-    """A timm architecture with its own initialisation from a seed (`random-init[:ARCH][?seed=0&size=64]`).
+    """A timm architecture with its own initialisation from a seed (`random-init[:ARCH][?seed=0&size=N]`).
 
-    `random-init:zoo:NAME` has the architecture and the preprocessing of that backbone of the zoo.
+    Bare it is a small ResNet on 64 pixels; an architecture has its own input size. `random-init:zoo:NAME` has the
+    architecture and the preprocessing of that backbone of the zoo.
     """
     seed = options.integer("seed", 0)
     details = {"control": True, "seed": seed}
@@ -71,5 +72,6 @@ def random_init(name: str, arch: str, options: Options) -> Backbone:
         torch.default_generator.manual_seed(seed)
         if arch.startswith(f"{SCHEME}:"):
             return build_card(name, read_card(arch), options, details)
-        size = options.integer("size", 64)
+        # The bare control is small on purpose. A named architecture is asked as it is by its own name.
+        size = None if arch else options.integer("size", 64)
         return build_timm(name, arch or DEFAULT_ARCH, options, pretrained=False, size=size, details=details)

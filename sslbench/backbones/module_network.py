@@ -2,44 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import Tensor, nn
 
 from sslbench.backbones.backbone import Network
+from sslbench.backbones.heads import take_off_by_name
 from sslbench.backbones.pooling import check_pooling, pool_map, pool_tokens
+from sslbench.backbones.trial import tensor_output
 from sslbench.errors import BackboneError
 
-_HEADS = ("fc", "head", "heads", "classifier")
 _STAGES = ("layer1", "layer2", "layer3", "layer4")
 
 
 class ModuleNetwork(Network):
     """An nn.Module whose call gives (B, D), a map (B, C, H, W) or tokens (B, N, C) with the class token first.
 
-    A linear classifier at the top level (`fc`, `head`, `heads`, `classifier`) is replaced by the identity: hub entries
-    of self-supervised ResNets come with a random one.
+    removed_head: the classifier that was taken off already, if somebody has looked for it. By default a linear layer at the
+    top level that is called `fc`, `head`, `heads` or `classifier` is replaced by the identity: hub entries of
+    self-supervised ResNets come with a random one.
     """
 
-    def __init__(self, module: nn.Module, pooling: str = "model") -> None:
+    def __init__(self, module: nn.Module, pooling: str = "model", removed_head: str | None = None) -> None:
         self.module = module
         self.pooling = check_pooling(pooling)
         if pooling.startswith("last-"):
             raise BackboneError("pooling last-N needs a timm model; use model, avg, cls, patch-mean or cls+patch-mean")
-        self.removed_head = ""
-        for name in _HEADS:
-            if isinstance(getattr(module, name, None), nn.Linear):
-                setattr(module, name, nn.Identity())
-                self.removed_head = name
+        self.removed_head = take_off_by_name(module) if removed_head is None else removed_head
 
     def embed(self, images: Tensor) -> Tensor:
         """(B, D)."""
-        output: Any = self.module(images)
-        if not isinstance(output, Tensor):
-            raise BackboneError(
-                f"expected a tensor from {type(self.module).__name__}, got {type(output).__name__}; "
-                "wrap it in a module that returns one"
-            )
+        output = tensor_output(self.module(images), self.module)
         if output.ndim == 4:
             return pool_map(output, self.pooling)
         if output.ndim == 3:

@@ -1,4 +1,4 @@
-"""Options behind a backbone's name: `NAME?key=value&key=value`."""
+"""Options behind a backbone's name: `NAME?key=value&key=value&flag`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 
 from sslbench.backbones.pooling import check_pooling
 from sslbench.errors import BackboneError
+
+# Options that need no value.
+FLAGS = ("bgr",)
 
 
 @dataclass
@@ -28,6 +31,13 @@ class Options:
             raise BackboneError(f"{self.name}: option {key} takes a whole number, got {value!r}")
         return int(value)
 
+    def flag(self, key: str) -> bool:
+        """Whether an option is set: bare, or `true`; BackboneError for anything but that and `false`."""
+        value = self.text(key, "false")
+        if value not in ("true", "false"):
+            raise BackboneError(f"{self.name}: option {key} takes true or false, got {value!r}")
+        return value == "true"
+
     def pooling(self) -> str:
         """The `pooling` option, checked; default `model`."""
         return check_pooling(self.text("pooling", "model"))
@@ -46,7 +56,9 @@ def parse_name(name: str) -> tuple[str, Options]:
     values = {}
     for part in filter(None, query.split("&")):
         key, equals, value = part.partition("=")
-        if not equals:
+        if not equals and key in FLAGS:
+            value = "true"
+        elif not equals:
             raise BackboneError(f"{name}: expected NAME?key=value&key=value, got {part!r}")
         values[key] = value
     return bare, Options(name, values)

@@ -29,7 +29,7 @@ class Preprocessing:
 
     input_size: (H, W) in pixels. resize: the shorter side in pixels before the crop, or (H, W) to which the picture is
     stretched before the crop; None stretches it to input_size. interpolation: a PIL filter, antialiased as PIL does.
-    mean, std: per channel, of images in [0, 1].
+    mean, std: of red, green and blue, in images in [0, 1]. bgr: whether the network takes blue, green, red.
     """
 
     input_size: tuple[int, int] = (224, 224)
@@ -37,6 +37,7 @@ class Preprocessing:
     interpolation: str = "bicubic"
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
+    bgr: bool = False
 
     def __post_init__(self) -> None:
         if self.interpolation not in _INTERPOLATIONS:
@@ -50,7 +51,11 @@ class Preprocessing:
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON data, for cache keys and records."""
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        facts = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        if not self.bgr:
+            # Keys of features and records are older than this setting.
+            del facts["bgr"]
+        return facts
 
     def _resized(self, width: int, height: int) -> tuple[int, int]:
         """(width, height) before the crop. The longer side is `int(resize * long / short)`, as in torchvision."""
@@ -124,7 +129,8 @@ class Preprocessing:
 
         mean = torch.tensor(self.mean, device=pixels.device).view(3, 1, 1)
         std = torch.tensor(self.std, device=pixels.device).view(3, 1, 1)
-        return pixels.permute(0, 3, 1, 2).float().div_(255).sub_(mean).div_(std)
+        images = pixels.permute(0, 3, 1, 2).float().div_(255).sub_(mean).div_(std)
+        return images.flip(1) if self.bgr else images
 
 
 # Ericsson et al. 2021, appendix A.1: shorter side to 224 (bicubic), centre crop 224, ImageNet statistics; SimCLR
@@ -150,12 +156,12 @@ def official_fewshot(preprocessing: Preprocessing) -> Preprocessing:
     return replace(preprocessing, resize=stretched, interpolation="bilinear")
 
 
-def from_timm(config: Mapping[str, Any], size: int | None = None) -> Preprocessing:
+def from_timm(config: Mapping[str, Any], size: int | tuple[int, int] | None = None) -> Preprocessing:
     """The preprocessing that a timm model declares (`timm.data.resolve_model_data_config`).
 
-    size: another input size in pixels; the picture is then taken whole instead of cropped.
+    size: another input size in pixels, or (H, W); the picture is then taken whole instead of cropped.
     """
-    height, width = config["input_size"][1:] if size is None else (size, size)
+    height, width = config["input_size"][1:] if size is None else (size, size) if isinstance(size, int) else size
     mode = config.get("crop_mode", "center")
     if mode not in ("center", "squash") or (mode == "squash" and size is None and config["crop_pct"] != 1):
         raise BackboneError(

@@ -8,7 +8,8 @@ from typing import Any
 
 from sslbench.backbones.backbone import Backbone
 from sslbench.backbones.options import Options
-from sslbench.backbones.preprocessing import PRESETS, Preprocessing, from_timm
+from sslbench.backbones.preprocessing import PRESETS, from_timm
+from sslbench.backbones.statistics import apply_options
 from sslbench.backbones.timm_network import TimmNetwork
 from sslbench.errors import BackboneError
 from sslbench.names import unknown
@@ -63,7 +64,7 @@ def build_timm(
             f"give a file (file:PATH?arch={arch.partition('.')[0]}), or test the pipeline with random-init:{arch}"
         ) from error
     config = timm_data.resolve_model_data_config(module)
-    preprocessing: Preprocessing = PRESETS[preset] if preset else from_timm(config, size)
+    preprocessing = apply_options(PRESETS[preset] if preset else from_timm(config, size), options)
     return Backbone(
         name=name,
         network=TimmNetwork(module, pooling),
@@ -71,6 +72,7 @@ def build_timm(
         recipe=_recipe(arch.partition(".")[0], arch_options or {}),
         pooling=pooling,
         details={"arch": arch, "source": "timm", **(details or {})},
+        from_code=False,
     )
 
 

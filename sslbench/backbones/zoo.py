@@ -80,6 +80,7 @@ def check_weights(card: Card) -> None:
 
 def build_card(name: str, card: Card, options: Options, details: Mapping[str, Any]) -> Backbone:
     """The network of a card with initial weights, behind the card's preprocessing."""
+    from sslbench.backbones.statistics import apply_options
     from sslbench.backbones.timm_source import build_timm
 
     size = card.preprocessing.input_size[0]
@@ -87,7 +88,9 @@ def build_card(name: str, card: Card, options: Options, details: Mapping[str, An
         name, card.arch, options, pretrained=False, size=size, arch_options=card.arch_options, details=details
     )
     # A preset that the name asks for stays.
-    return backbone if options.text("preprocessing") else replace(backbone, preprocessing=card.preprocessing)
+    if options.text("preprocessing"):
+        return backbone
+    return replace(backbone, preprocessing=apply_options(card.preprocessing, options))
 
 
 def load_zoo(name: str, bare: str, options: Options) -> Backbone:

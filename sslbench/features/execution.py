@@ -49,12 +49,12 @@ class Execution:
 
 @dataclass(frozen=True)
 class _Built:
-    """What was made of a network, the state of its weights then, and what the probes said, by input size and device.
+    """What was made of a network, what it was then, and what the probes said, by input size and device.
 
-    compiled: by batch size as well; a text is the reason why there is none.
+    stamp: of a look at the network. compiled: by batch size as well; a text is the reason why there is none.
     """
 
-    stamp: tuple[object, ...]
+    stamp: str
     folded: Network | None
     reason: str
     moved: dict[tuple[object, ...], str]
@@ -73,7 +73,7 @@ def choose_execution(
     backbone is on the device. What cannot be folded or compiled is run as it is, for a `reason` that goes into the record.
     """
     backbone.network.module.to(memory_format=torch.channels_last)
-    built = _build(backbone.network)
+    built = _build(backbone)
     if built.folded is None:
         return Execution("plain", backbone, built.reason)
     sample = _pictures(backbone, PROBE, device)
@@ -106,10 +106,10 @@ def _compile(folded: Backbone, plain: Backbone, sample: Tensor, batch: int, dtyp
     return f"compiling changed features: {moved}" if moved else network
 
 
-def _build(network: Network) -> _Built:
-    tensors = [*network.module.parameters(), *network.module.buffers()]
-    # Somebody may train the network further between two calls; torch counts the changes of a tensor in place.
-    stamp = tuple((tensor.data_ptr(), 0 if tensor.is_inference() else tensor._version) for tensor in tensors)
+def _build(backbone: Backbone) -> _Built:
+    network = backbone.network
+    # Somebody may train the network further between two calls, or hang a hook on it.
+    stamp = backbone.look().stamp
     built = _BUILT.get(network)
     if built is None or built.stamp != stamp:
         folded, reason = fold(network)

@@ -37,15 +37,23 @@ EXECUTION = "folded-1"
 
 
 def feature_recipe(
-    backbone: Backbone, source: ImageSource, dtype: str, stored: str = "float32", extraction: str = "fast"
+    backbone: Backbone,
+    source: ImageSource,
+    dtype: str,
+    stored: str = "float32",
+    extraction: str = "fast",
+    *,
+    digest: str = "",
 ) -> dict[str, Any]:
     """Everything that can change a feature; the cache key is its digest.
+
+    digest: the backbone's, where it is known already; each look at the network costs a pass over its weights.
 
     Whether a network could be folded or was compiled is not part of it, as little as the processor is: the features agree
     but for rounding, and another machine's cache stays good.
     """
     recipe = {
-        "backbone": backbone.digest,
+        "backbone": digest or backbone.digest,
         "pooling": backbone.pooling,
         "preprocessing": backbone.preprocessing.to_json(),
         "dtype": dtype,

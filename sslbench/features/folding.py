@@ -49,6 +49,10 @@ def adjacent_pairs(module: nn.Module) -> list[tuple[str, str]]:
     Subclasses are left alone: they may do more than their names say (timm's BatchNormAct2d also activates). Raises
     what fx raises for a network that it cannot trace.
     """
+    for name, part in module.named_modules():
+        if "forward" in vars(part):
+            # fx follows the class.
+            raise TypeError(f"forward was replaced on {name or 'the network'} itself")
     graph = fx.Tracer().trace(module)
     calls = [node for node in graph.nodes if node.op == "call_module"]
     times = Counter(id(module.get_submodule(str(node.target))) for node in calls)

@@ -14,6 +14,7 @@ import torch
 from sslbench.config import Settings
 from sslbench.datasets import ImageSource
 from sslbench.datasets.picture_warnings import PictureWarnings, picture_warnings
+from sslbench.errors import BackboneError
 from sslbench.features.cache import FeatureCache
 from sslbench.features.device import resolve_device
 from sslbench.features.extract import extract_features, feature_recipe
@@ -53,9 +54,15 @@ class FeatureStore:
         self.device = resolve_device(settings.device)
         self._held: OrderedDict[str, Features] = OrderedDict()
 
-    def get(self, backbone: Backbone, source: ImageSource) -> Features:
-        """The features of a source by a backbone."""
-        recipe = feature_recipe(backbone, source, self.settings.dtype, self.settings.stored, self.settings.extraction)
+    def get(self, backbone: Backbone, source: ImageSource, *, digest: str = "", again: bool = False) -> Features:
+        """The features of a source by a backbone.
+
+        digest: the backbone's, where the caller has looked already. again: look once more before anything is extracted.
+        Raises BackboneError when the network is another one by then.
+        """
+        digest = digest or backbone.digest
+        settings = self.settings
+        recipe = feature_recipe(backbone, source, settings.dtype, settings.stored, settings.extraction, digest=digest)
         key = self.cache.path(recipe).stem
         if key in self._held:
             self._held.move_to_end(key)
@@ -65,6 +72,10 @@ class FeatureStore:
 
         def compute() -> dict[str, npt.NDArray[np.generic]]:
             nonlocal seconds, said
+            if again and backbone.digest != digest:
+                raise BackboneError(
+                    f"{backbone.name}: the network was changed after its case had been prepared; prepare the case again"
+                )
             start = time.perf_counter()
             with picture_warnings() as said:
                 arrays = extract_features(

@@ -79,6 +79,8 @@ def test_random_init_leaves_the_global_generators_alone() -> None:
 
 def test_random_init_takes_a_size() -> None:
     assert load_backbone("random-init").preprocessing.input_size == (64, 64)
+    # An architecture that is named has its own.
+    assert load_backbone("random-init:test_vit").preprocessing.input_size == (160, 160)
     backbone = load_backbone("random-init:test_vit?size=48&pooling=patch-mean")
     assert backbone.preprocessing.input_size == (48, 48)
     assert backbone.embed(torch.rand(2, 3, 48, 48)).shape == (2, 64)

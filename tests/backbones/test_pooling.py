@@ -21,7 +21,7 @@ def images(size: int = 64) -> Tensor:
 
 
 def parts(arch: str, pooling: str) -> tuple[Tensor, Any]:
-    backbone = load_backbone(f"random-init:{arch}?pooling={pooling}")
+    backbone = load_backbone(f"random-init:{arch}?size=64&pooling={pooling}")
     assert backbone.pooling == pooling
     return backbone.embed(images()), backbone.network.module
 
@@ -121,7 +121,7 @@ def test_an_unknown_pooling_is_refused(pooling: str) -> None:
 
 @pytest.mark.parametrize("arch", ["test_resnet", "test_efficientnet", "test_convnext", "resnet10t"])
 def test_maps_of_convolutional_networks_have_strides_4_to_32(arch: str) -> None:
-    maps = load_backbone(f"random-init:{arch}").feature_maps(images())
+    maps = load_backbone(f"random-init:{arch}?size=64").feature_maps(images())
     assert [64 // part.shape[2] for part in maps] == [4, 8, 16, 32]
     assert all(part.shape[0] == 2 and part.shape[2] == part.shape[3] for part in maps)
 
@@ -133,7 +133,7 @@ def test_the_last_map_is_what_the_network_ends_with() -> None:
 
 
 def test_maps_of_a_vit_are_four_patch_grids() -> None:
-    maps = load_backbone("random-init:test_vit").feature_maps(images())
+    maps = load_backbone("random-init:test_vit?size=64").feature_maps(images())
     assert [tuple(part.shape) for part in maps] == [(2, 64, 4, 4)] * 4
     assert all(not torch.equal(a, b) for a, b in pairwise(maps))
 

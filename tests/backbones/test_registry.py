@@ -143,9 +143,9 @@ def test_options_are_parsed() -> None:
 
 
 def test_what_a_record_says() -> None:
-    backbone = load_backbone("random-init:resnet10t?pooling=avg")
+    backbone = load_backbone("random-init:resnet10t?size=64&pooling=avg")
     told = backbone.to_json()
-    assert told["name"] == "random-init:resnet10t?pooling=avg"
+    assert told["name"] == "random-init:resnet10t?size=64&pooling=avg"
     assert told["digest"] == backbone.digest
     assert told["pooling"] == "avg"
     assert told["params"] == sum(p.numel() for p in backbone.network.module.parameters())

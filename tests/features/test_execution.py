@@ -62,17 +62,50 @@ def test_a_network_that_cannot_be_folded_runs_as_it_is(make_backbone: MakeBackbo
     assert name_of(extract_features(make_backbone(), make_source())) == "plain"
 
 
-def test_weights_that_change_are_folded_again(resnet: Backbone, make_source: MakeSource) -> None:
+def counted(part: nn.Module) -> None:
+    part.bias.add_(0.5)
+
+
+def uncounted(part: nn.Module) -> None:
+    part.bias.data.add_(0.5)
+
+
+def through_numpy(part: nn.Module) -> None:
+    np.add(part.bias.numpy(), 0.5, out=part.bias.numpy())
+
+
+def setting(part: nn.Module) -> None:
+    part.eps = 0.5
+
+
+def hook(part: nn.Module) -> None:
+    part.register_forward_hook(lambda module, given, output: output + 0.5)
+
+
+@pytest.mark.parametrize("change", [counted, uncounted, through_numpy, setting, hook])
+def test_a_network_that_changes_is_folded_again(
+    change: Callable[[nn.Module], None], resnet: Backbone, make_source: MakeSource
+) -> None:
     before = extract_features(resnet, make_source())["x"]
     assert chosen(resnet).backbone.network is chosen(resnet).backbone.network
     with torch.no_grad():
         for part in resnet.network.module.modules():
             if isinstance(part, nn.BatchNorm2d):
-                part.bias.add_(0.5)
+                change(part)
     after = extract_features(resnet, make_source())["x"]
     exact = extract_features(resnet, make_source(), extraction="exact")["x"]
     assert np.abs(after - before).max() > 1e-3
     np.testing.assert_allclose(after, exact, rtol=0, atol=1e-5 * np.abs(exact).max())
+
+
+def test_a_replaced_forward_is_not_traced_past(make_source: MakeSource) -> None:
+    module = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.AdaptiveAvgPool2d(1))
+    module[1].running_mean.normal_()
+    module.forward = lambda images: module[0](images)
+    backbone = Backbone("replaced", ModuleNetwork(module, "avg"), Preprocessing((16, 16), 16), recipe="replaced")
+    assert chosen(backbone).reason.startswith("the network cannot be traced: TypeError: forward was replaced")
+    images = torch.rand(2, 3, 16, 16)
+    torch.testing.assert_close(chosen(backbone).embed(images), module[0](images).mean(dim=(2, 3)))
 
 
 def test_a_folding_that_changes_features_is_not_used(resnet: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:

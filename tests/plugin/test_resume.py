@@ -6,6 +6,8 @@ import json
 
 import pytest
 
+from sslbench.backbones.probe import PICTURES
+
 CHOSEN = ("--sslbench-backbones", "tiny", "--sslbench-tasks", "knn/digits,fewshot/digits/5shot")
 PAIR = ("--sslbench-backbones", "tiny", "--sslbench-tasks", "knn/pair")
 
@@ -25,14 +27,15 @@ def _references(monkeypatch):
 
 @pytest.fixture
 def count(project, monkeypatch):
-    """The images that went through a network since the last call."""
+    """The images that went through a network since the last call, without those by which it is known again."""
     path = project.path / "count.txt"
     monkeypatch.setenv("COUNT", str(path))
 
     def images() -> int:
         lines = path.read_text().splitlines() if path.exists() else []
         path.unlink(missing_ok=True)
-        return sum(int(line.split()[1]) for line in lines)
+        batches = [int(line.split()[1]) for line in lines]
+        return sum(batch for batch in batches if batch != PICTURES)
 
     return images
 

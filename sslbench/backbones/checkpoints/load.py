@@ -13,6 +13,8 @@ from sslbench.backbones.checkpoints.convert import load_converted, load_pinned
 from sslbench.backbones.checkpoints.same_padding import use_same_padding
 from sslbench.backbones.options import Options
 from sslbench.backbones.preprocessing import PRESETS
+from sslbench.backbones.statistics import apply_options
+from sslbench.backbones.timm_network import TimmNetwork
 from sslbench.backbones.timm_source import build_timm
 from sslbench.errors import BackboneError
 
@@ -35,13 +37,17 @@ def load_checkpoint(name: str, bare: str, options: Options, *, checkpoint: str |
     load_weights(backbone.network.module, tensors, prefix="", drop=[], where=name)
     if padding == "same":
         use_same_padding(backbone.network.module, spec.same_padding)
-        backbone = replace(backbone, recipe=f"{backbone.recipe}:padding=same:{spec.same_padding}")
+        # A new network, whose layers are as they are now, for the new recipe.
+        backbone = replace(
+            backbone,
+            network=TimmNetwork(backbone.network.module, backbone.pooling),
+            recipe=f"{backbone.recipe}:padding=same:{spec.same_padding}",
+        )
     if "preprocessing" not in options.values:
         size = options.integer("size", 0)
         preset = PRESETS[spec.preprocessing]
-        backbone = replace(
-            backbone, preprocessing=replace(preset, input_size=(size, size), resize=size) if size else preset
-        )
+        preset = replace(preset, input_size=(size, size), resize=size) if size else preset
+        backbone = replace(backbone, preprocessing=apply_options(preset, options))
     details = {
         "source": f"checkpoint:{spec.name}",
         "file": converted.source,
