@@ -11,7 +11,7 @@ import re
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -167,10 +167,20 @@ class _StandIns:
         return self.find(module.name, name)
 
 
-class _Unpickler(pickle.Unpickler):
-    stand_ins: _StandIns
+class StandIns(Protocol):
+    """What a format offers in the place of the globals that its pickles name."""
+
+    def find(self, module: str, name: str) -> Any:
+        """The stand-in of a global. Raises RefusedGlobalError."""
+
+
+class Unpickler(pickle.Unpickler):
+    """Looks up nothing but stand-ins."""
+
+    stand_ins: StandIns
 
     def find_class(self, module: str, name: str) -> Any:
+        """The stand-in of a global."""
         return self.stand_ins.find(module, name)
 
 
@@ -182,7 +192,7 @@ def load_pickle(path: Path, *, records: Mapping[str, Sequence[str]]) -> Any:
     """
     try:
         with path.open("rb") as file:
-            unpickler = _Unpickler(file)
+            unpickler = Unpickler(file)
             unpickler.stand_ins = _StandIns(records)
             return unpickler.load()
     except BackboneError as error:

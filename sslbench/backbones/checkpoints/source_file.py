@@ -9,11 +9,10 @@ from pathlib import Path
 
 from sslbench.backbones.checkpoints.bundle_files import bundle_paths, bundle_prefix
 from sslbench.backbones.checkpoints.declaration import CheckpointSpec
-from sslbench.backbones.checkpoints.supervised import SUPERVISED
+from sslbench.backbones.checkpoints.file_kind import check_download
 from sslbench.errors import BackboneError
 from sslbench.sources import Source
 from sslbench.sources.check import digests
-from sslbench.sources.page import HEAD, is_page
 
 
 @dataclass(frozen=True)
@@ -57,21 +56,7 @@ class SourceFile:
     def check_kind(self) -> None:
         """Raise BackboneError for what is no checkpoint at first sight: nothing, a web page, torch's former tar files."""
         for path in self.paths:
-            with path.open("rb") as file:
-                head = file.read(HEAD)
-            if not head:
-                raise BackboneError(f"{path} is empty; fetch it again")
-            if is_page(path.name, head):
-                raise BackboneError(
-                    f"{path} is a web page, not a checkpoint: the host asked for a login or a click. Open the page it came "
-                    "from in a browser, and save the file itself"
-                )
-            if head[257:262] == b"ustar":
-                raise BackboneError(
-                    f"{path} is in the tar container that torch wrote before 2017, which cannot be read safely. For "
-                    f"torchvision's ResNet-50 use {SUPERVISED.sources[0].urls[0]} instead of resnet50-19c8e357.pth; it is "
-                    "taken to hold the same weights"
-                )
+            check_download(path)
 
     def check_published(self, spec: CheckpointSpec) -> bool:
         """Whether a published digest vouches for the files; False where nobody publishes one.
