@@ -83,11 +83,12 @@ def load_weights(
     drop: list[str],
     where: str,
     adapt: Callable[[dict[str, Tensor]], dict[str, Tensor]] | None = None,
+    advice: str = "",
 ) -> list[str]:
     """Load every tensor into `module` and return the names dropped on purpose.
 
     prefix: stripped from the keys. drop: globs of keys (before stripping) to leave out, such as heads and queues. adapt: asked
-    for tensors of the right shapes when some have another one and nothing else is wrong.
+    for tensors of the right shapes when some have another one and nothing else is wrong. advice: what to do if that fails.
     Raises BackboneError that lists what was left over, missing or of another shape; nothing is loaded then.
     """
     import torch
@@ -107,13 +108,14 @@ def load_weights(
     given = {**counters, **given}
     shapes = {name: tuple(tensor.shape) for name, tensor in wanted.items()}
     problems = misfits(left, given, shapes)
-    if problems and adapt is not None and not left and given.keys() == shapes.keys():
-        given = adapt(given)
-        problems = misfits(sorted(given.keys() - shapes.keys()), given, shapes)
+    only_shapes = not left and given.keys() == shapes.keys()
+    if problems and only_shapes and adapt is not None:
+        adapted = adapt(given)
+        if not misfits(sorted(adapted.keys() - shapes.keys()), adapted, shapes):
+            given, problems = adapted, ""
     if problems:
-        raise BackboneError(
-            f"{where}: the checkpoint does not fit the network. {problems}. {_advice(left, wanted, prefix)}"
-        )
+        told = (advice or "Check arch= and size=") if only_shapes else _advice(left, wanted, prefix)
+        raise BackboneError(f"{where}: the checkpoint does not fit the network. {problems}. {told}")
     module.load_state_dict(given)
     return dropped
 

@@ -43,19 +43,20 @@ def load_file_backbone(name: str, path: str, options: Options, *, arch: str = ""
     for head in (heads,) if isinstance(heads, str) else heads:
         drop += [f"{prefix}{head}.weight", f"{prefix}{head}.bias"]
     moved = _of_another_size(wanted, tensors, prefix)
-    try:
-        dropped = load_weights(
-            module, tensors, prefix=prefix, drop=drop, where=name, adapt=lambda given: _resampled(module, given)
-        )
-    except BackboneError as error:
-        if not moved:
-            raise
-        sides = "x".join(map(str, dict.fromkeys(backbone.preprocessing.input_size)))
-        raise BackboneError(
-            f"{error}. The network was built for pictures of size {sides}, and timm has no way to bring "
-            f"{', '.join(moved[:3])} of this file to that size; the size that the weights were trained at "
-            f"fits (size=N, or none for {arch}'s own)"
-        ) from error
+    sides = "x".join(map(str, dict.fromkeys(backbone.preprocessing.input_size)))
+    advice = (
+        f"The network was built for pictures of size {sides}, and timm has no way to bring these weights to it: give the size "
+        f"that they were trained at (size=N), or none if that is {arch}'s own"
+    )
+    dropped = load_weights(
+        module,
+        tensors,
+        prefix=prefix,
+        drop=drop,
+        where=name,
+        adapt=lambda given: _resampled(module, given),
+        advice=advice if moved else "",
+    )
     details = {**backbone.details, "source": f"file:{file.name}", "prefix": prefix, "dropped": dropped}
     return replace(
         backbone, details={**details, **({"key": key} if key else {}), **({"resampled": moved} if moved else {})}

@@ -117,6 +117,65 @@ def test_everything_that_does_not_fit_is_listed(weights: State, tmp_path: Path) 
     assert "drop=" in message
 
 
+def vit(folder: Path, size: int, arch: str = "test_vit") -> State:
+    state = dict(timm.create_model(arch, num_classes=0, img_size=size).state_dict())
+    torch.save(state, folder / "vit.pth")
+    return state
+
+
+def test_position_embeddings_of_another_size_are_resampled_as_timm_does(tmp_path: Path) -> None:
+    state = vit(tmp_path, 160)
+    backbone = load_backbone(f"file:{tmp_path}/vit.pth?arch=test_vit&size=96")
+    assert backbone.details["resampled"] == ["pos_embed"]
+    got = backbone.network.module.state_dict()
+    grid = state["pos_embed"][:, 1:].reshape(1, 10, 10, -1).permute(0, 3, 1, 2)
+    wanted = torch.nn.functional.interpolate(grid, size=(6, 6), mode="bicubic", antialias=True)
+    torch.testing.assert_close(got["pos_embed"][:, 1:], wanted.permute(0, 2, 3, 1).reshape(1, 36, -1))
+    for name, tensor in state.items():
+        if name != "pos_embed":
+            assert torch.equal(got[name], tensor), name
+    assert backbone.embed(torch.zeros(1, 3, 96, 96)).shape == (1, 64)
+    # The weights of a larger network into one of the architecture's own size, behind a prefix.
+    torch.save(
+        {"teacher": {f"backbone.{name}": value for name, value in vit(tmp_path, 224).items()}}, tmp_path / "w.pth"
+    )
+    again = load_backbone(f"file:{tmp_path}/w.pth?arch=test_vit&prefix=backbone.")
+    assert again.details["resampled"] == ["pos_embed"]
+    assert again.preprocessing.input_size == (160, 160)
+
+
+def test_weights_of_the_right_size_are_not_touched(tmp_path: Path) -> None:
+    state = vit(tmp_path, 96)
+    backbone = load_backbone(f"file:{tmp_path}/vit.pth?arch=test_vit&size=96")
+    assert "resampled" not in backbone.details
+    assert all(torch.equal(value, state[name]) for name, value in backbone.network.module.state_dict().items())
+
+
+def test_tensors_that_timm_would_drop_are_still_left_over(tmp_path: Path) -> None:
+    torch.save({**vit(tmp_path, 160), "mask_token": torch.zeros(1, 1, 64)}, tmp_path / "w.pth")
+    with pytest.raises(BackboneError, match="1 left over: mask_token"):
+        load_backbone(f"file:{tmp_path}/w.pth?arch=test_vit&size=96")
+
+
+@pytest.mark.parametrize(("arch", "size"), [("pit_ti_224", 160), ("convit_tiny", 160)])
+def test_an_architecture_that_cannot_be_resampled_speaks_of_the_size(arch: str, size: int, tmp_path: Path) -> None:
+    torch.save(timm.create_model(arch, num_classes=0).state_dict(), tmp_path / "w.pth")
+    with pytest.raises(BackboneError) as raised:
+        load_backbone(f"file:{tmp_path}/w.pth?arch={arch}&size={size}")
+    message = str(raised.value)
+    assert "pos_embed: file " in message
+    assert f"built for pictures of size {size}, and timm has no way" in message
+    assert "prefix=" not in message
+    assert "drop=" not in message
+
+
+def test_patches_of_another_size_are_another_network(tmp_path: Path) -> None:
+    timm_vit = timm.create_model("test_vit", num_classes=0, patch_size=32)
+    torch.save(timm_vit.state_dict(), tmp_path / "w.pth")
+    with pytest.raises(BackboneError, match=r"of another shape: .*patch_embed\.proj\.weight"):
+        load_backbone(f"file:{tmp_path}/w.pth?arch=test_vit")
+
+
 def test_long_lists_are_cut(weights: State, tmp_path: Path) -> None:
     torch.save({**weights, **{f"queue{i}": torch.rand(1) for i in range(9)}}, tmp_path / "w")
     with pytest.raises(BackboneError, match=r"9 left over: queue0, .*queue5, \.\.\."):

@@ -159,6 +159,15 @@ def test_presets_of_the_study() -> None:
         load_backbone("random-init?preprocessing=papr")
 
 
+def test_bgr_turns_the_channels_round_after_they_are_normalised() -> None:
+    settings = {"mean": (0.1, 0.2, 0.3), "std": (0.4, 0.5, 0.6)}
+    plain, turned = Preprocessing(**settings), Preprocessing(**settings, bgr=True)
+    assert torch.equal(apply(turned, picture(97, 41)), apply(plain, picture(97, 41))[[2, 1, 0]])
+    # Keys of features that were made before the setting came.
+    assert set(plain.to_json()) == {"input_size", "resize", "interpolation", "mean", "std"}
+    assert turned.to_json() == {**plain.to_json(), "bgr": True}
+
+
 def test_to_json_tells_every_setting() -> None:
     base = Preprocessing()
     others = [
