@@ -8,7 +8,7 @@ import inspect
 import sys
 import weakref
 from collections.abc import Callable, Iterator
-from types import CodeType, FunctionType
+from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 from torch import nn
@@ -85,6 +85,22 @@ def function_text(function: FunctionType) -> str:
     if is_foreign(function.__module__):
         return f"{function.__module__}.{function.__qualname__}"
     return code_text(function.__code__)
+
+
+def used_globals(function: FunctionType) -> Iterator[tuple[str, Any]]:
+    """Globals that a function reads, by name, and what it may read out of modules among them."""
+    names = sorted(_names(function.__code__))
+    for name in names:
+        value = function.__globals__.get(name)
+        if isinstance(value, ModuleType) and not is_foreign(value.__name__):
+            yield from ((f"{name}.{inner}", vars(value)[inner]) for inner in names if inner in vars(value))
+        elif name in function.__globals__:
+            yield name, value
+
+
+def _names(code: CodeType) -> set[str]:
+    inner = [_names(item) for item in code.co_consts if isinstance(item, CodeType)]
+    return set(code.co_names).union(*inner)
 
 
 def closure(function: FunctionType) -> Iterator[tuple[str, Any]]:

@@ -22,9 +22,11 @@ def independent_copy(module: nn.Module, name: str) -> nn.Module:
     memo: dict[int, Any] = {}
     for part in module.modules():
         for value in (*vars(part).values(), *part.buffers(recurse=False)):
-            if isinstance(value, Tensor) and not value.is_leaf:
-                # Computed from weights, as torch.nn.utils.weight_norm does before each pass; torch copies leaves alone.
-                memo[id(value)] = value.detach().clone()
+            held = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else (value,)
+            for tensor in held:
+                if isinstance(tensor, Tensor) and not tensor.is_leaf:
+                    # Computed from weights, as torch.nn.utils.weight_norm does before each pass; torch copies leaves alone.
+                    memo[id(tensor)] = tensor.detach().clone()
     try:
         copied = copy.deepcopy(module, memo)
     except (*UNSUITABLE, copy.Error, pickle.PicklingError) as error:

@@ -51,7 +51,7 @@ class FromCode:
     def __init__(self, network: Network) -> None:
         self._probe = Probe("")
         self._written: frozenset[str] = frozenset()
-        self._probed: tuple[str, tuple[int, int]] | None = None
+        self._probed: tuple[str, dict[str, str], tuple[int, int]] | None = None
         self._last: tuple[str, tuple[int, int]] | None = None
 
     def look(self, network: Network, recipe: str, size: tuple[int, int]) -> Seen:
@@ -63,16 +63,16 @@ class FromCode:
         stamp = _stamp(traits)
         # Two steps: another memory layout changes the checksums, which are quick, and nothing that needs a new pass.
         if self._last != (stamp, size):
-            if self._probed != (traits.digest(), size):
+            if self._probed != (traits.digest(), traits.helpers, size):
                 self._probe = probe(
                     network.embed, network.module, size, lambda: all_traits(network.module, network), network
                 )
                 self._written |= self._probe.written
                 traits = self._read(network)
-                self._probed = traits.digest(), size
+                self._probed = traits.digest(), traits.helpers, size
                 stamp = _stamp(traits)
             self._last = stamp, size
-        content, _ = self._probed or ("", size)
+        content = self._probed[0] if self._probed else ""
         digest = hashlib.sha256(f"{recipe}|{content}|{self._probe.text}".encode()).hexdigest()[:16]
         return Seen(digest, stamp, self._probe.note)
 

@@ -23,9 +23,12 @@ from sslbench.backbones.code_text import (
     class_text,
     closure,
     function_text,
+    functions,
+    is_foreign,
     own_classes,
     replaced_functions,
     shown_code,
+    used_globals,
 )
 from sslbench.backbones.digest import checksum, tensors_digest
 
@@ -47,21 +50,27 @@ _OBJECTS, _LARGE = 2, 1 << 24
 
 @dataclass
 class Traits:
-    """texts: by place in the network, the same in every process. tensors: weights and all other tensors by place."""
+    """What was read, by place.
+
+    texts: the same in every process. tensors: weights and all others. helpers: functions and numbers outside the network
+    that its code uses. Which of them it does use for pictures is not known, so they are looked at and not in the digest.
+    """
 
     texts: dict[str, str] = field(default_factory=dict)
     tensors: dict[str, Tensor] = field(default_factory=dict)
+    helpers: dict[str, str] = field(default_factory=dict)
 
     def without(self, places: Collection[str]) -> Traits:
         """The same but for some places."""
         return Traits(
             {place: text for place, text in self.texts.items() if place not in places},
             {place: tensor for place, tensor in self.tensors.items() if place not in places},
+            self.helpers,
         )
 
     def looks(self) -> dict[str, str]:
         """Text by place, tensors by their checksum: quick to take and to compare."""
-        return self.texts | {place: checksum(tensor) for place, tensor in self.tensors.items()}
+        return self.texts | self.helpers | {place: checksum(tensor) for place, tensor in self.tensors.items()}
 
     def digest(self) -> str:
         """Of texts and tensors; the same whatever the layout of the tensors."""
@@ -72,16 +81,21 @@ class Traits:
 def quick_traits(module: nn.Module) -> Traits:
     """What people change in place in a network that a recipe describes: plain attributes, hooks, classes, `forward`.
 
-    Containers and tensors other than the weights are left out: some architectures keep results in them.
+    Containers that can be written into, and tensors other than the weights, are left out: some architectures keep results in
+    them.
     """
     reader = _Reader(module)
     for name, part in module.named_modules():
         reader.note(f"{name}:class", type(part).__qualname__)
         reader.hooks(name, part)
         for attribute, value in vars(part).items():
-            if attribute not in _INTERNAL and isinstance(value, (*_PLAIN, FunctionType, MethodType)):
+            if attribute not in _INTERNAL and isinstance(value, (*_PLAIN, tuple, FunctionType, MethodType)):
                 reader.read(f"{name}.{attribute}", value)
-    return Traits(reader.found.texts, dict(module.state_dict()))
+    state = module.state_dict()
+    for name, value in state.items():
+        if not isinstance(value, Tensor):
+            reader.read(f"state {name}", value)
+    return Traits(reader.found.texts, {name: value for name, value in state.items() if isinstance(value, Tensor)})
 
 
 def all_traits(module: nn.Module, *objects: object) -> Traits:
@@ -143,9 +157,25 @@ class _Reader:
             self.note(place, class_text(own))
             for name, function in replaced_functions(own):
                 self.read(f"{place}.{name}", function)
+            for name, function in functions(own):
+                self.helpers(f"{place}.{name}", function)
             for name, value in vars(own).items():
                 if not name.startswith("__") and isinstance(value, (*_PLAIN, tuple, list, dict, Tensor)):
                     self.read(f"{place}.{name}", value)
+
+    def helpers(self, place: str, function: FunctionType) -> None:
+        """What a function uses of its module, and what the functions there use."""
+        if id(function) in self._visited or is_foreign(function.__module__):
+            return
+        self._visited.add(id(function))
+        for name, value in used_globals(function):
+            if isinstance(value, FunctionType):
+                self.found.helpers[f"helper {place}.{name}"] = function_text(value)
+                self.helpers(name, value)
+            elif isinstance(value, (*_PLAIN, tuple, list)):
+                self.found.helpers[f"helper {place}.{name}"] = repr(value)
+            elif isinstance(value, Tensor) and not value.is_meta:
+                self.found.helpers[f"helper {place}.{name}"] = checksum(value)
 
     def read(self, place: str, value: object) -> None:
         self.note(place, self._text(place, value, 0, 0))
@@ -217,6 +247,7 @@ class _Reader:
         if isinstance(value, FunctionType):
             kept = {"defaults": value.__defaults__, "keywords": value.__kwdefaults__, **dict(closure(value))}
             held = self._items(place, kept.items(), FunctionType, depth, objects)
+            self.helpers(place, value)
             return f"{function_text(value)} {held}"
         return self._object(place, value, depth, objects)
 

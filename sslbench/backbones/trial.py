@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,10 +13,13 @@ from sslbench.backbones.probe import probe_pictures
 from sslbench.backbones.undisturbed import UNSUITABLE, device_of, undisturbed
 from sslbench.errors import BackboneError
 
+# Neither features nor scores are larger; all maps of a large network at once would fill the memory.
+_LARGEST = 1 << 20
+
 
 @dataclass(frozen=True)
 class Call:
-    """One call of a part. given: its first argument, if that is a tensor. gave: its output, if that is one."""
+    """One call of a part. given: its first argument, and gave: its output, where that is a tensor and not a large one."""
 
     name: str
     part: nn.Module
@@ -33,10 +35,6 @@ class Trial:
     output: Tensor
     calls: tuple[Call, ...]
 
-    def of(self, *kinds: type[nn.Module]) -> Iterator[Call]:
-        """The calls of parts of some kinds."""
-        return (call for call in self.calls if isinstance(call.part, kinds))
-
 
 def try_out(name: str, module: nn.Module, size: tuple[int, int]) -> Trial | str:
     """Run the network once and leave it as it was; if it does not run, why not.
@@ -47,10 +45,13 @@ def try_out(name: str, module: nn.Module, size: tuple[int, int]) -> Trial | str:
     pictures = probe_pictures(size).float().to(device_of(module))
     calls: list[Call] = []
 
+    def kept(value: Any) -> Tensor | None:
+        small = isinstance(value, Tensor) and value.numel() <= max(_LARGEST, pictures.numel())
+        return value if small else None
+
     def note(part: nn.Module, given: Any, gave: Any) -> None:
         if id(part) in names:
-            first = given[0] if given and isinstance(given[0], Tensor) else None
-            calls.append(Call(names[id(part)], part, first, gave if isinstance(gave, Tensor) else None))
+            calls.append(Call(names[id(part)], part, kept(given[0]) if given else None, kept(gave)))
 
     handle = register_module_forward_hook(note)
     try:

@@ -110,9 +110,15 @@ def test_hooks_and_a_replaced_forward_count() -> None:
 
 def test_the_code_of_helpers_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     before = digest(Block())
+    backbone = built(Block())
+    assert backbone.digest == before
     # Neither attributes nor the source of the class show this.
     monkeypatch.setattr(sys.modules[__name__], "FACTOR", 2.0001)
     assert digest(Block()) != before
+    # Not even for a network that is loaded already.
+    assert backbone.digest == digest(Block())
+    monkeypatch.setattr(sys.modules[__name__], "helper", lambda images: images * 2)
+    assert backbone.digest == before
 
 
 def test_a_method_that_is_put_on_the_class_counts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -166,6 +172,7 @@ def test_changes_in_place_are_noticed(change: str) -> None:
 NAMED: dict[str, Callable[[Any], object]] = {
     "past the counter": lambda net: net.conv1[0].weight.data.mul_(1.001),
     "a setting": lambda net: setattr(net.layer1[0].bn1, "eps", 0.5),
+    "a pair of numbers": lambda net: setattr(net.layer1[0].conv1, "stride", (2, 2)),
     "a hook": lambda net: net.layer1.register_forward_hook(adder(1)),
     "forward": lambda net: setattr(net.layer1[0], "forward", lambda images: images),
     "a layer replaced": lambda net: setattr(net, "maxpool", nn.Identity()),

@@ -225,6 +225,14 @@ def test_a_network_with_computed_weights_is_copied() -> None:
     assert network[0].weight.requires_grad
 
 
+def test_computed_tensors_in_lists_are_copied() -> None:
+    network = small()
+    network.kept = [network[0].weight * 2]
+    copied = independent_copy(network, "net")
+    assert torch.equal(copied.kept[0], network.kept[0])
+    assert copied.kept[0] is not network.kept[0]
+
+
 def test_what_cannot_be_copied_says_what_to_do(tmp_path: Path) -> None:
     network = small(lock=threading.Lock())
     with pytest.raises(
