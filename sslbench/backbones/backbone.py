@@ -12,13 +12,17 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from sslbench.backbones.identity import Seen, identity
+from sslbench.backbones.identity import Described, FromCode, Seen, identity
 from sslbench.backbones.preprocessing import Preprocessing
 from sslbench.backbones.undisturbed import device_of
 from sslbench.errors import BackboneError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+
+# Where the networks are of which a recipe can tell everything.
+_DESCRIBED = ("sslbench.backbones.timm_network", "sslbench.backbones.controls")
 
 
 class Network(ABC):
@@ -42,7 +46,7 @@ class Backbone:
     name: as the user gave it. recipe: what defines the computation beside the weights. pooling: one of
     `sslbench.backbones.pooling.POOLINGS`. details: facts for the record (where the weights came from, tensors dropped on
     purpose, ...). from_code: whether the recipe does not tell the whole computation, so that code, settings and outputs of the
-    network are part of its digest too.
+    network are part of its digest too; so they are whatever this says unless the network is of this package's own make.
     """
 
     name: str
@@ -59,7 +63,7 @@ class Backbone:
             # Not all at once by the module: scripted ones refuse.
             parameter.requires_grad_(False)
         # From now on changes by hand count.
-        identity(self.network, from_code=self.from_code)
+        self._identity()
 
     def look(self) -> Seen:
         """Which network it is now, after whatever was changed in place: weights, attributes, hooks, code.
@@ -67,8 +71,12 @@ class Backbone:
         A look costs a checksum of the weights, 30 ms of CPU for a ResNet-50. After a change the weights are hashed again, and
         a network `from_code` is run on two fixed pictures, twice in float64.
         """
-        known = identity(self.network, from_code=self.from_code)
-        return known.look(self.network, self.recipe, self.preprocessing.input_size)
+        return self._identity().look(self.network, self.recipe, self.preprocessing.input_size)
+
+    def _identity(self) -> Described | FromCode:
+        # Somebody may have put a network of another kind into a backbone that has a recipe.
+        described = type(self.network).__module__ in _DESCRIBED
+        return identity(self.network, from_code=self.from_code or not described)
 
     @property
     def digest(self) -> str:

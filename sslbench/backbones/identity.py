@@ -45,14 +45,22 @@ class Described:
         return self._last[2]
 
 
+@dataclass(frozen=True)
+class _Probed:
+    """A probe, and the network as it was then."""
+
+    stamp: str
+    content: str
+    helpers: dict[str, str]
+    probe: Probe
+
+
 class FromCode:
     """A network out of somebody's code: its recipe is a name alone, so its code, settings and outputs count."""
 
     def __init__(self, network: Network) -> None:
-        self._probe = Probe("")
         self._written: frozenset[str] = frozenset()
-        self._probed: tuple[str, dict[str, str], tuple[int, int]] | None = None
-        self._last: tuple[str, tuple[int, int]] | None = None
+        self._probed: dict[tuple[int, int], _Probed] = {}
 
     def look(self, network: Network, recipe: str, size: tuple[int, int]) -> Seen:
         """The digest now. Settings and weights are read each time; the network is run when they have changed.
@@ -60,21 +68,20 @@ class FromCode:
         size: (H, W) of the pictures it is run on, in pixels.
         """
         traits = self._read(network)
-        stamp = _stamp(traits)
-        # Two steps: another memory layout changes the checksums, which are quick, and nothing that needs a new pass.
-        if self._last != (stamp, size):
-            if self._probed != (traits.digest(), traits.helpers, size):
-                self._probe = probe(
-                    network.embed, network.module, size, lambda: all_traits(network.module, network), network
-                )
-                self._written |= self._probe.written
+        stamp, known = _stamp(traits), self._probed.get(size)
+        if known is None or known.stamp != stamp:
+            content = traits.digest()
+            # Another memory layout changes the checksums, which are quick, and nothing that needs a new run.
+            if known is not None and (known.content, known.helpers) == (content, traits.helpers):
+                found = known.probe
+            else:
+                found = probe(network.embed, network.module, size, lambda: all_traits(network.module, network), network)
+                self._written |= found.written
                 traits = self._read(network)
-                self._probed = traits.digest(), traits.helpers, size
-                stamp = _stamp(traits)
-            self._last = stamp, size
-        content = self._probed[0] if self._probed else ""
-        digest = hashlib.sha256(f"{recipe}|{content}|{self._probe.text}".encode()).hexdigest()[:16]
-        return Seen(digest, stamp, self._probe.note)
+                content, stamp = traits.digest(), _stamp(traits)
+            known = self._probed[size] = _Probed(stamp, content, traits.helpers, found)
+        digest = hashlib.sha256(f"{recipe}|{known.content}|{known.probe.text}".encode()).hexdigest()[:16]
+        return Seen(digest, stamp, known.probe.note)
 
     def _read(self, network: Network) -> Traits:
         return all_traits(network.module, network).without(self._written)

@@ -7,6 +7,7 @@ import random
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,12 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from sslbench.backbones import Backbone, load_backbone
+from sslbench.backbones import Backbone, Network, identity, load_backbone
 from sslbench.backbones.digest import checksum, weights_digest
 from sslbench.backbones.identity import Seen
 from sslbench.backbones.module_source import wrap
 from sslbench.backbones.options import Options
+from sslbench.backbones.probe import probe
 
 FACTOR = 2.0
 
@@ -195,6 +197,24 @@ def test_changes_of_a_named_network_are_noticed(change: str) -> None:
     assert load_backbone("random-init").digest == before
 
 
+def test_a_network_of_ones_own_in_a_backbone_with_a_recipe_is_told_by_its_code() -> None:
+    class Scaled(Network):
+        def __init__(self, network: Network, scale: float) -> None:
+            self.module, self.scale, self.inner = network.module, scale, network
+
+        def embed(self, images: Tensor) -> Tensor:
+            return self.inner.embed(images) * self.scale
+
+        def feature_maps(self, images: Tensor) -> list[Tensor]:
+            return self.inner.feature_maps(images)
+
+    named = load_backbone("random-init")
+    digests = [replace(named, network=Scaled(named.network, scale)).digest for scale in (1, 1, 2)]
+    assert digests[0] == digests[1] != digests[2]
+    assert named.digest not in digests
+    assert named.digest == load_backbone("random-init").digest
+
+
 def test_a_change_that_is_taken_back_gives_the_old_digest() -> None:
     backbone = built(Block())
     before = backbone.digest
@@ -211,6 +231,18 @@ def test_neither_layout_nor_preprocessing_is_part_of_it() -> None:
     backbone.network.module.to(memory_format=torch.channels_last)
     assert backbone.digest == before
     assert backbone.seeing(backbone.preprocessing).digest == before
+
+
+def test_a_network_is_run_once_for_each_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = []
+    monkeypatch.setattr(identity, "probe", lambda *given: sizes.append(given[2]) or probe(*given))
+    backbone = built(Block())
+    larger = backbone.seeing(replace(backbone.preprocessing, input_size=(32, 32), resize=32))
+    digests = [one.digest for one in (backbone, larger, backbone, larger)]
+    assert digests[:2] == digests[2:]
+    backbone.network.module.to(memory_format=torch.channels_last)
+    assert [one.digest for one in (backbone, larger)] == digests[:2]
+    assert sizes == [(24, 24), (32, 32)]
 
 
 class Notes(Block):
@@ -332,6 +364,7 @@ SCRIPT = """
 import sys, timm, torch
 from sslbench.backbones.module_source import wrap
 from sslbench.backbones.options import Options
+from sslbench.backbones.probe import probe
 for arch in ("test_resnet", "test_vit"):
     network = timm.create_model(arch, num_classes=0)
     # Initial weights depend on the processor.
