@@ -251,8 +251,8 @@ def test_a_copy_runs_its_own_weights_whatever_was_put_on_the_network() -> None:
     torch.testing.assert_close(copied.forward(images), network.forward(images))
     with torch.no_grad():
         network[0].weight.zero_()
-    assert float(copied.forward(images).abs().max()) > 0
-    assert float((network.forward(images) - network[0].bias).abs().max()) == 0
+        assert float(copied.forward(images).abs().max()) > 0
+        assert float((network.forward(images) - network[0].bias).abs().max()) == 0
 
 
 @pytest.mark.filterwarnings("ignore:.*weight_norm")

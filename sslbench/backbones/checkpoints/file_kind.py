@@ -69,7 +69,7 @@ def check_weights_file(path: Path) -> None:
         raise BackboneError(f"{path} is no checkpoint but a graph of ONNX or TensorFlow; {_EXPECTED}")
     if _BUNDLE.search(path.name):
         raise BackboneError(f"{path} is a part of a TensorFlow checkpoint; {_EXPECTED}")
-    if len(head) > 8 and b"\0" not in head and _is_text(head):
+    if len(head) > 3 and b"\0" not in head and _is_text(head):
         what = "the index of several safetensors files" if b'"weight_map"' in head else "a text file"
         raise BackboneError(f"{path} is no checkpoint but {what}; {_EXPECTED}")
     if head.startswith(b"PK\x03\x04"):
