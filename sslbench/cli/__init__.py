@@ -16,9 +16,9 @@ _COMMANDS = (listing, fetch, convert, report, compare, cache, doctor)
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit status: 0 done, 1 a problem was found, 2 bad input, 130 interrupted."""
-    arguments = _parser().parse_args(argv)
-    command: Command = arguments.command
     try:
+        arguments = _parser().parse_args(argv)
+        command: Command = arguments.command
         status = command(arguments)
         sys.stdout.flush()
         return status
@@ -32,6 +32,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader of a pipe (head, less) may leave early; Python flushes once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        print(f"sslbench: {error}", file=sys.stderr)
+        return 2
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -8,6 +8,7 @@ from sslbench.datasets.dataset import Dataset, DatasetSpec
 from sslbench.datasets.status import Status, status_of
 from sslbench.errors import DataError
 from sslbench.names import matches, unknown
+from sslbench.offline import offline
 
 _WORLD = "rendered by this package (sslbench.datasets.world)"
 _SPECS: dict[str, DatasetSpec] = {}
@@ -51,7 +52,9 @@ def load_dataset(name: str, settings: Settings | None = None) -> Dataset:
 
     Raises UnknownNameError for a name nobody declared, DataError when its data cannot be used.
     """
-    return dataset_spec(name).load(settings or Settings())
+    settings = settings or Settings()
+    with offline(settings.offline):
+        return dataset_spec(name).load(settings)
 
 
 def inspect(name: str, settings: Settings | None = None) -> Status:
