@@ -67,7 +67,8 @@ def evaluate(
     """Run a backbone through tasks and return one row a task (see `sslbench.results.tables.long_table`).
 
     backbone: a name, a Backbone, or an nn.Module (its attributes input_size, mean and std set the preprocessing).
-    tasks: ids or globs, a list or text with commas (`\\,` is one of a path); default all of the suite. Features are cached; nothing is written to the results directory.
+    tasks: ids or globs, a list or text with commas (`\\,` is a comma of a path); default all of the suite.
+    Features are cached; nothing is written to the results directory.
     """
     settings = settings or Settings()
     runner = Runner(settings)

@@ -11,7 +11,6 @@ from sslbench.errors import SslbenchError, UnknownNameError
 from sslbench.names import is_glob, matches, select, unknown
 from sslbench.protocols import list_protocols, protocol_spec
 
-
 # What a run is called whose tasks are not all its suite's.
 CHOSEN = "chosen"
 FOLDER = "folder:"

@@ -20,7 +20,11 @@ from sslbench.errors import DeviceError, SettingsError, SslbenchError, UnknownNa
 @pytest.mark.parametrize(
     ("given", "error", "said"),
     [
-        ({"check_data": "Strict"}, SettingsError, "check_data: expected strict or loose, got 'Strict'; did you mean 'strict'"),
+        (
+            {"check_data": "Strict"},
+            SettingsError,
+            "check_data: expected strict or loose, got 'Strict'; did you mean 'strict'",
+        ),
         ({"extraction": "Fast"}, SettingsError, "extraction: expected fast or exact, got 'Fast'; did you mean 'fast'?"),
         ({"dtype": "half"}, SettingsError, "dtype: expected float32, bfloat16 or float16, got 'half'$"),
         ({"stored": None}, SettingsError, "stored: expected float32 or float16, got None"),
@@ -99,7 +103,7 @@ def test_a_home_directory_is_needed_by_whoever_opens_the_cache_only(
     assert sslbench.load_dataset("digits").classes
     assert sslbench.load_backbone("pixels").name == "pixels"
     for needs in (lambda: settings.cache_dir, default_cache_dir, lambda: sslbench.evaluate("pixels", "knn/digits")):
-        with pytest.raises(SettingsError, match="no home directory to keep features in; choose .* SSLBENCH_CACHE"):
+        with pytest.raises(SettingsError, match=r"no home directory to keep features in; choose .* SSLBENCH_CACHE"):
             needs()
     with pytest.raises(SettingsError, match="write the path without ~"):
         Settings(cache_dir="~/cache")

@@ -64,7 +64,7 @@ def test_what_torch_hub_has_is_loaded(tmp_path: Path) -> None:
     checkout = tmp_path / "hub/example_nets_main"
     checkout.mkdir(parents=True)
     (checkout / "hubconf.py").write_text(HUBCONF)
-    with pytest.raises(BackboneError, match="offline: https://example.org/tiny.pth was not opened"):
+    with pytest.raises(BackboneError, match=r"offline: https://example.org/tiny.pth was not opened"):
         load_backbone("hub:example/nets:tiny", offline=True)
     weights = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3)).state_dict()
     (tmp_path / "hub/checkpoints").mkdir(exist_ok=True)
@@ -99,11 +99,15 @@ def test_what_huggingface_hub_has_is_loaded(tmp_path: Path) -> None:
     assert all(torch.equal(loaded[name], weights[name]) for name in loaded)
     assert backbone.preprocessing.mean == (0.1, 0.2, 0.3)
     assert backbone.preprocessing.input_size == (48, 48)
-    with pytest.raises(BackboneError, match="hf-hub:someone/other: timm could not build .* The repository must hold a timm"):
+    with pytest.raises(
+        BackboneError, match=r"hf-hub:someone/other: timm could not build .* The repository must hold a timm"
+    ):
         load_backbone("hf-hub:someone/other", offline=True)
     (config,) = (tmp_path / "hf").glob("*/snapshots/*/config.json")
     config.write_text('{"architectures": ["Dinov2Model"]}')
-    with pytest.raises(BackboneError, match="configuration lacks 'architecture'. The repository must hold a timm model"):
+    with pytest.raises(
+        BackboneError, match=r"configuration lacks 'architecture'. The repository must hold a timm model"
+    ):
         load_backbone("hf-hub:someone/net.v2", offline=True)
 
 

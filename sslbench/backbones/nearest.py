@@ -25,7 +25,8 @@ def foreign_id(identifier: str, names: Iterable[str]) -> UnknownNameError:
 def nearest_timm(identifier: str, names: Iterable[str], count: int = 2) -> list[str]:
     """The names that hold most words of a Hugging Face id `OWNER/NAME`, at least two thirds; the shortest first.
 
-    The first word counts most, since it tends to be the family's. Words count as they are and joined with the next one (`resnet-50` is `resnet50`).
+    The first word counts most, since it tends to be the family's. Words count as they are and joined with the next one
+    (`resnet-50` is `resnet50`).
     """
     owner, _, name = identifier.lower().rpartition("/")
     name = _SHORT.sub(lambda match: f"vit-{_SIZES[match[1]]}-patch{match[2]}", name)

@@ -13,7 +13,6 @@ from sslbench.backbones.timm_network import TimmNetwork
 from sslbench.errors import BackboneError
 from sslbench.names import unknown
 
-
 # timm's own scheme for a repository of Hugging Face that holds one of its models.
 HUB = "hf-hub:"
 

@@ -20,7 +20,9 @@ def results_option(parser: argparse.ArgumentParser) -> None:
 
 def cache_option(parser: argparse.ArgumentParser) -> None:
     """`--cache DIR`."""
-    _directory(parser, "--cache", default_cache_dir, "cache directory (default: SSLBENCH_CACHE, else ~/.cache/sslbench)")
+    _directory(
+        parser, "--cache", default_cache_dir, "cache directory (default: SSLBENCH_CACHE, else ~/.cache/sslbench)"
+    )
 
 
 def data_option(parser: argparse.ArgumentParser) -> None:
@@ -30,7 +32,9 @@ def data_option(parser: argparse.ArgumentParser) -> None:
 
 def _directory(parser: argparse.ArgumentParser, flag: str, default: Callable[[], Path], text: str) -> None:
     # argparse converts a default that is text only for the command that is called: others need no home directory.
-    parser.add_argument(flag, type=lambda given: expand(given) if given else default(), default="", metavar="DIR", help=text)
+    parser.add_argument(
+        flag, type=lambda given: expand(given) if given else default(), default="", metavar="DIR", help=text
+    )
 
 
 def size_text(size: int | None) -> str:
