@@ -290,7 +290,7 @@ def test_an_unwritable_directory_is_named_with_the_way_out(project):
     for option in ("results", "cache"):
         text = refused(project.run(*PAIR, f"--sslbench-{option}", str(blocked)))
         assert f"the {option} directory {blocked}" in text
-        assert f"--sslbench-{option} DIR" in text
+        assert f"--sslbench-{option}=DIR" in text
 
 
 def test_help_lists_every_option_with_its_ini_twin(project):
