@@ -303,6 +303,7 @@ def test_help_lists_every_option_with_its_ini_twin(project):
         "cache",
         "results",
         "device",
+        "batch-size",
         "dtype",
         "bad-images",
         "check-data",

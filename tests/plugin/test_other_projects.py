@@ -98,7 +98,6 @@ def run(other: Path, *arguments: str, prefix: tuple[str, ...] = ()) -> tuple[int
         ["-n", "2", "--strict-markers", "-k", "knn or draws"],
         ["--benchmark-only"],
         ["--collect-only", "-q"],
-        ["-vv", "--tb=short"],
     ],
     ids=" ".join,
 )
