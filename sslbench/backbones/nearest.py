@@ -10,10 +10,16 @@ from sslbench.errors import UnknownNameError
 # `vits14` and `vit-s-14` are vit_small_patch14 in timm.
 _SIZES = {"t": "tiny", "s": "small", "b": "base", "l": "large", "h": "huge", "g": "giant"}
 _SHORT = re.compile(r"vit[-_]?([tsblhg])[-_]?(\d+)(?!\w)")
+# A path of one folder and a file looks like an id.
+_WEIGHTS = (".pth", ".pt", ".tar", ".bin", ".ckpt", ".safetensors")
 
 
 def foreign_id(identifier: str, names: Iterable[str]) -> UnknownNameError:
-    """The error for a Hugging Face id without a scheme. names: of timm's pretrained models."""
+    """The error for a Hugging Face id or a path without a scheme. names: of timm's pretrained models."""
+    if not re.fullmatch(r"\w[^/]*/\w[^/]*", identifier) or identifier.endswith(_WEIGHTS):
+        return UnknownNameError(
+            f"unknown backbone {identifier!r}; a checkpoint file is file:{identifier}?arch=ARCH, with timm's name of the network"
+        )
     near = nearest_timm(identifier, names)
     told = f"nearest in timm: {', '.join(near)}" if near else "timm has nothing like it"
     return UnknownNameError(

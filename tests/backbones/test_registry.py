@@ -202,6 +202,14 @@ def test_an_id_of_another_library_is_answered_with_timms_name(name: str, near: s
     assert "hub:facebookresearch/dinov2:dinov2_vits14" in str(info.value)
 
 
+@pytest.mark.parametrize("path", ["./net.pth", "/runs/1/net.pth", "runs/net.safetensors", "~/net", "../a/b.pt"])
+def test_a_path_is_answered_with_its_form(path: str) -> None:
+    with pytest.raises(
+        UnknownNameError, match=rf"unknown backbone '{path}'; a checkpoint file is file:{path}\?arch=ARCH"
+    ):
+        expand_backbones([path])
+
+
 def test_an_id_that_nothing_in_timm_is_like() -> None:
     with pytest.raises(UnknownNameError, match="timm has nothing like it"):
         expand_backbones(["someone/cats"])
