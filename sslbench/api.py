@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from sslbench.backbones import load_backbone
 from sslbench.config import Settings
 from sslbench.datasets import load_dataset
+from sslbench.names import split_patterns
 from sslbench.results.tables import long_table
 from sslbench.runner import Case, Runner
 from sslbench.tasks import expand_tasks
@@ -28,7 +29,7 @@ def _backbone(backbone: str | Backbone | nn.Module, settings: Settings) -> Backb
     from sslbench.backbones.options import Options
 
     if isinstance(backbone, str):
-        return load_backbone(backbone, cache_dir=settings.cache_dir)
+        return load_backbone(backbone, cache_dir=settings.cache_dir, offline=settings.offline)
     if isinstance(backbone, Backbone):
         return backbone
     module, declared = unwrapped(backbone)
@@ -70,13 +71,14 @@ def evaluate(
     """Run a backbone through tasks and return one row a task (see `sslbench.results.tables.long_table`).
 
     backbone: a name, a Backbone, or an nn.Module (its attributes input_size, mean and std set the preprocessing).
-    tasks: ids or globs; default all of the suite. Features are cached; nothing is written to the results directory.
+    tasks: ids or globs, a list or text with commas (`\\,` is a comma of a path); default all of the suite.
+    Features are cached; nothing is written to the results directory.
     """
     settings = settings or Settings()
     runner = Runner(settings)
     built = _backbone(backbone, settings)
     runner.add_backbone(built)
-    patterns = [tasks] if isinstance(tasks, str) else tasks
+    patterns = split_patterns(tasks) if isinstance(tasks, str) else tasks
     # All are prepared before the first runs, so that a missing dataset is told before anything is computed.
     prepared = [runner.prepare(Case(built.name, task)) for task in expand_tasks(patterns, suite)]
     return long_table([case.execute() for case in prepared])

@@ -2,33 +2,74 @@
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from numbers import Integral, Real
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any, overload
 
 from sslbench.compat import parse_compat
+from sslbench.errors import DeviceError, SettingsError
+from sslbench.names import did_you_mean
+
+# What a setting with a few values may be; the first is the default. The plugin's options are checked against the same.
+CHOICES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "dtype": ("float32", "bfloat16", "float16"),
+        "stored": ("float32", "float16"),
+        "extraction": ("fast", "exact"),
+        "bad_images": ("fail", "skip"),
+        "check_data": ("strict", "loose"),
+    }
+)
 
 
-def _directory(variable: str, default: Path) -> Path:
+def expand(path: str | os.PathLike[str]) -> Path:
+    """The path with `~` and `~user` replaced. Raises SettingsError where nobody knows that home directory."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise SettingsError(f"{path}: there is no such home directory here; write the path without ~") from error
+
+
+def _directory(variable: str, default: Callable[[], Path]) -> Path:
     value = os.environ.get(variable)
-    return Path(value).expanduser() if value else default
+    return expand(value) if value else default()
 
 
 def default_cache_dir() -> Path:
-    """`$SSLBENCH_CACHE`, else `$XDG_CACHE_HOME/sslbench`, else `~/.cache/sslbench`."""
+    """`$SSLBENCH_CACHE`, else `$XDG_CACHE_HOME/sslbench`, else `~/.cache/sslbench`.
+
+    Raises SettingsError where this user has no home directory and no variable stands in for it.
+    """
+    return _directory("SSLBENCH_CACHE", _user_cache_dir)
+
+
+def _user_cache_dir() -> Path:
     base = os.environ.get("XDG_CACHE_HOME")
-    return _directory("SSLBENCH_CACHE", (Path(base) if base else Path.home() / ".cache") / "sslbench")
+    if base:
+        return Path(base) / "sslbench"
+    try:
+        return Path.home() / ".cache" / "sslbench"
+    except RuntimeError as error:
+        raise SettingsError(
+            "this user has no home directory to keep features in; choose a cache directory with SSLBENCH_CACHE, "
+            "--sslbench-cache=DIR or Settings(cache_dir=...)"
+        ) from error
 
 
 def default_data_dir() -> Path:
     """`$SSLBENCH_DATA`, else `data` below the current directory."""
-    return _directory("SSLBENCH_DATA", Path("data"))
+    return _directory("SSLBENCH_DATA", lambda: Path("data"))
 
 
 def default_results_dir() -> Path:
     """`$SSLBENCH_RESULTS`, else `results` below the current directory."""
-    return _directory("SSLBENCH_RESULTS", Path("results"))
+    return _directory("SSLBENCH_RESULTS", lambda: Path("results"))
 
 
 def default_offline() -> bool:
@@ -36,10 +77,72 @@ def default_offline() -> bool:
     return os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}
 
 
+def check_choice(label: str, value: object, choices: tuple[str, ...]) -> None:
+    """Raise SettingsError, with the nearest choice, for anything else than one of `choices`."""
+    if value not in choices:
+        expected = f"{', '.join(choices[:-1])} or {choices[-1]}"
+        raise SettingsError(f"{label}: expected {expected}, got {value!r}{did_you_mean(value, choices)}")
+
+
+def check_number(label: str, value: object, least: float, *, whole: bool = False) -> None:
+    """Raise SettingsError for anything else than a finite number of at least `least`. whole: an integer."""
+    kind = Integral if whole else Real
+    if isinstance(value, bool) or not isinstance(value, kind) or not least <= float(value) < math.inf:
+        what = "a whole number" if whole else "a number"
+        raise SettingsError(f"{label}: expected {what} of at least {least:g}, got {value!r}")
+
+
+def check_device(value: object) -> None:
+    """Raise DeviceError for what is no name of a device; whether the device can be used is tried later."""
+    if not isinstance(value, str) or not re.fullmatch(r"auto|cpu|cuda(:\d+)?", value):
+        hint = did_you_mean(value, ("auto", "cpu", "cuda"))
+        raise DeviceError(f"unknown device {value!r}; expected auto, cpu, cuda or cuda:N{hint}")
+
+
+class _DirectoryField:
+    """A field that holds a directory: text becomes a Path, and a default that cannot be found fails where it is needed.
+
+    Nobody needs a home directory who never opens the cache.
+    """
+
+    def __init__(self, default: Callable[[], Path]) -> None:
+        self._default = default
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> _DirectoryField: ...
+
+    @overload
+    def __get__(self, instance: object, owner: type) -> Path: ...
+
+    def __get__(self, instance: object | None, owner: type) -> Path | _DirectoryField:
+        if instance is None:
+            return self
+        value: Path | SettingsError = instance.__dict__[self._name]
+        if isinstance(value, SettingsError):
+            raise value
+        return value
+
+    def __set__(self, instance: object, value: str | os.PathLike[str] | _DirectoryField) -> None:
+        # The dataclass hands over the descriptor itself when the field is not given.
+        if isinstance(value, _DirectoryField):
+            try:
+                instance.__dict__[self._name] = self._default()
+            except SettingsError as error:
+                instance.__dict__[self._name] = error
+        elif isinstance(value, str | os.PathLike) and str(value):
+            instance.__dict__[self._name] = expand(value)
+        else:
+            raise SettingsError(f"{self._name}: expected a directory, got {value!r}")
+
+
 @dataclass(frozen=True)
 class Settings:
     """Everything outside backbone and task that a case depends on.
 
+    cache_dir, data_dir, results_dir: paths or text, `~` allowed.
     device: `auto`, `cpu`, `cuda` or `cuda:N`. dtype: `float32`, or `bfloat16`/`float16` for autocast extraction.
     batch_size: pictures embedded at once; None lets the device decide.
     stored: `float32` or `float16`, the type that features are kept in on disk and in memory.
@@ -49,22 +152,40 @@ class Settings:
     bad_images: `fail` on an unreadable image, or `skip` it and count it in the record.
     check_data: `strict` refuses a dataset whose counts are not the published ones; `loose` runs on what is there, and
     the record says so and has no published reference. compat: choices for `sslbench.compat.SWITCHES`, where not the
-    default. offline: nothing opens a socket; the default follows `$HF_HUB_OFFLINE`.
+    default. offline: no loader opens a connection (`sslbench.offline`); the default follows `$HF_HUB_OFFLINE`.
+
+    Raises SettingsError, for a device DeviceError and for a compat switch UnknownNameError or SslbenchError, on a value
+    that cannot be used.
     """
 
-    cache_dir: Path = field(default_factory=default_cache_dir)
-    data_dir: Path = field(default_factory=default_data_dir)
-    results_dir: Path = field(default_factory=default_results_dir)
+    cache_dir: _DirectoryField = _DirectoryField(default_cache_dir)
+    data_dir: _DirectoryField = _DirectoryField(default_data_dir)
+    results_dir: _DirectoryField = _DirectoryField(default_results_dir)
     device: str = "auto"
-    dtype: str = "float32"
+    dtype: str = CHOICES["dtype"][0]
     batch_size: int | None = None
-    stored: str = "float32"
-    extraction: str = "fast"
+    stored: str = CHOICES["stored"][0]
+    extraction: str = CHOICES["extraction"][0]
     decoded_gib: float = 16.0
-    bad_images: str = "fail"
-    check_data: str = "strict"
+    bad_images: str = CHOICES["bad_images"][0]
+    check_data: str = CHOICES["check_data"][0]
     compat: Mapping[str, str] = field(default_factory=dict)
     offline: bool = field(default_factory=default_offline)
+
+    def __post_init__(self) -> None:
+        check_device(self.device)
+        for name, choices in CHOICES.items():
+            check_choice(name, getattr(self, name), choices)
+        if self.batch_size is not None:
+            check_number("batch_size", self.batch_size, 1, whole=True)
+        check_number("decoded_gib", self.decoded_gib, 0)
+        compat: Any = self.compat
+        if not isinstance(compat, Mapping):
+            raise SettingsError(f"compat: expected a mapping of switches to choices, got {compat!r}")
+        parse_compat(self.compat)
+        offline: Any = self.offline
+        if not isinstance(offline, bool):
+            raise SettingsError(f"offline: expected True or False, got {offline!r}")
 
     def choice(self, switch: str) -> str:
         """The choice of a compat switch. Raises for an unknown one."""

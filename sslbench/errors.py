@@ -14,6 +14,10 @@ class UnknownNameError(SslbenchError, LookupError):
     """A backbone, dataset, protocol, task or suite that nobody declared."""
 
 
+class SettingsError(SslbenchError):
+    """A setting or option outside of what it may be, or a directory that cannot be told."""
+
+
 class BackboneError(SslbenchError):
     """A backbone that cannot be built, loaded or used as asked."""
 

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 
 from sslbench.errors import UnknownNameError
 
 
-def split_patterns(text: str) -> list[str]:
-    """Split a comma-separated option value; blanks around and between commas are dropped."""
-    return [part.strip() for part in text.split(",") if part.strip()]
+def split_patterns(value: str | Iterable[str]) -> list[str]:
+    r"""The names or globs of an option: text at its commas, or, where it has several lines, line by line; a list as it is.
+
+    Blanks around and between them are dropped. `\,` stands for a comma that belongs to a name or path. On lines of their
+    own and in a list names are apart already, so that a comma there is always one of theirs.
+    """
+    if not isinstance(value, str):
+        parts = list(value)
+    elif "\n" in value.strip():
+        parts = [re.sub(r"(?<!\\),\s*$", "", line) for line in value.splitlines()]
+    else:
+        parts = re.split(r"(?<!\\),", value)
+    return [part.strip().replace("\\,", ",") for part in parts if part.strip()]
 
 
 def is_glob(pattern: str) -> bool:
@@ -34,7 +45,18 @@ def encoded(name: str) -> bytes:
 
 def printable(text: str) -> str:
     """Text that every file and terminal takes: bytes of file names that are not UTF-8 are shown as \\xe9."""
-    return encoded(text).decode("utf-8", "backslashreplace")
+    try:
+        return encoded(text).decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:
+        # Half a character, which stands for no byte of a name.
+        return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def did_you_mean(value: object, choices: Iterable[str]) -> str:
+    """`; did you mean 'strict'?` where one of the choices is near the value, otherwise nothing."""
+    known = {choice.lower(): choice for choice in choices}
+    near = difflib.get_close_matches(str(value).lower(), known, n=1, cutoff=0.7)
+    return f"; did you mean {known[near[0]]!r}?" if near else ""
 
 
 def unknown(kind: str, name: str, known: Iterable[str], hint: str = "") -> UnknownNameError:

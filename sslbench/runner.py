@@ -132,7 +132,9 @@ class Runner:
     def backbone(self, name: str) -> Backbone:
         """A loaded backbone; the least recently used one is released when there are too many."""
         if name not in self._backbones:
-            self._backbones[name] = load_backbone(name, cache_dir=self.settings.cache_dir)
+            self._backbones[name] = load_backbone(
+                name, cache_dir=self.settings.cache_dir, offline=self.settings.offline
+            )
             if len(self._backbones) > BACKBONES_HELD:
                 self._backbones.popitem(last=False)
         self._backbones.move_to_end(name)

@@ -7,9 +7,13 @@ from dataclasses import dataclass
 
 from sslbench.backbones.checkpoints import STUDY
 from sslbench.datasets import dataset_spec, list_datasets, tidy_folder
-from sslbench.errors import SslbenchError
+from sslbench.errors import SslbenchError, UnknownNameError
 from sslbench.names import is_glob, matches, select, unknown
 from sslbench.protocols import list_protocols, protocol_spec
+
+# What a run is called whose tasks are not all its suite's.
+CHOSEN = "chosen"
+FOLDER = "folder:"
 
 
 @dataclass(frozen=True, order=True)
@@ -59,7 +63,9 @@ _SUITES: dict[str, Suite] = {}
 
 
 def register_suite(suite: Suite) -> Suite:
-    """Make a suite known by name. Raises SslbenchError when another one has the name."""
+    """Make a suite known by name. Raises SslbenchError when another one has the name, or runs outside of a suite have it."""
+    if suite.name == CHOSEN:
+        raise SslbenchError(f"a suite cannot be called {CHOSEN!r}, as runs of tasks from outside of a suite are")
     if _SUITES.get(suite.name, suite) != suite:
         raise SslbenchError(f"the suite {suite.name!r} is already registered; choose another name")
     _SUITES[suite.name] = suite
@@ -110,13 +116,25 @@ def expand_tasks(patterns: Iterable[str] | None, suite_name: str) -> list[Task]:
     chosen: set[Task] = set()
     for pattern in patterns:
         protocol, _, rest = pattern.partition("/")
-        if rest.startswith("folder:"):
+        if rest.startswith(FOLDER):
             chosen.update(_folder_tasks(protocol, rest, pattern))
+        elif FOLDER in pattern:
+            path = pattern.partition(FOLDER)[2]
+            raise UnknownNameError(
+                f"{pattern!r} names no task: a folder's are PROTOCOL/folder:PATH, such as knn/folder:{path}, or "
+                f"*/folder:{path}* for all of them"
+            )
         elif is_glob(pattern):
             chosen.update(parse_task(task) for task in select(f"task of the suite {suite_name}", inside, [pattern]))
         else:
             chosen.add(parse_task(pattern))
     return sorted(chosen)
+
+
+def within_suite(patterns: Iterable[str] | None, suite_name: str) -> bool:
+    """Whether patterns, as for `expand_tasks`, can name tasks of the suite only."""
+    inside = list_tasks(suite_name=suite_name)
+    return all(pattern in inside or (is_glob(pattern) and FOLDER not in pattern) for pattern in patterns or ())
 
 
 def _folder_tasks(protocol: str, rest: str, pattern: str) -> list[Task]:

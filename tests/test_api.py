@@ -82,6 +82,13 @@ def test_evaluate_by_a_glob_of_the_suite(settings):
     assert frame["task"].tolist() == ["knn/world-colour", "knn/world-count"]
 
 
+def test_evaluate_takes_several_tasks_in_one_text(settings, tmp_path):
+    frame = sslbench.evaluate(Means(), "knn/digits, fewshot/digits/5shot", settings=settings)
+    assert frame["task"].tolist() == ["fewshot/digits/5shot", "knn/digits"]
+    with pytest.raises(DataError, match=r"there is no folder .*/lr=0.1,wd=1"):
+        sslbench.evaluate(Means(), r"knn/folder:lr=0.1\,wd=1", settings=settings)
+
+
 def test_evaluate_does_not_train(settings):
     class Normed(Means):
         def __init__(self):

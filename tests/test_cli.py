@@ -360,6 +360,22 @@ def test_the_installed_command(tmp_path):
     assert done.stdout.splitlines()[-1] == "set()"
 
 
+@pytest.mark.parametrize("module", ["sslbench", "sslbench.cli"])
+def test_the_package_is_a_command(module, tmp_path):
+    command = [sys.executable, "-m", module, "list", "tasks", "knn/digits"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert done.stdout == "knn/digits\n"
+
+
+def test_what_the_system_refuses_is_a_line(capsys, place, tmp_path):
+    make_run(place / "cache", tmp_path / "results/mine", {"net": 2}, ["knn/digits"])
+    (tmp_path / "results/mine/summary.csv").mkdir()
+    status, _, err = call(capsys, "report", "mine")
+    assert (status, err.count("\n")) == (2, 1)
+    assert err.startswith("sslbench: [Errno")
+    assert "summary.csv" in err
+
+
 def test_a_reader_that_leaves_early_is_no_error(tmp_path):
     code = "from sslbench.cli import main; import sys; sys.exit(main(['list', 'tasks']))"
     read, write = os.pipe()

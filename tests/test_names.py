@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sslbench.errors import UnknownNameError
-from sslbench.names import is_glob, matches, select, split_patterns, unknown
+from sslbench.names import did_you_mean, is_glob, matches, select, split_patterns, unknown
 
 
 @pytest.mark.parametrize(
@@ -38,6 +38,35 @@ def test_is_glob(pattern: str, expected: bool) -> None:
 def test_split_patterns() -> None:
     assert split_patterns(" a, b*,,c ,") == ["a", "b*", "c"]
     assert split_patterns("") == []
+    assert split_patterns([]) == []
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        # A comma that is part of a path is written with a backslash.
+        (r"knn/folder:/runs/lr=0.1\,wd=1/im,knn/digits", ["knn/folder:/runs/lr=0.1,wd=1/im", "knn/digits"]),
+        (r"file:/home/Doe\, J/net.pth?arch=resnet50", ["file:/home/Doe, J/net.pth?arch=resnet50"]),
+        (r"a\,,b", ["a,", "b"]),
+        # On several lines each is one name, as pytest's own lists are; a comma at the end is a habit, not a part.
+        ("\n    tiny\n    pixels\n", ["tiny", "pixels"]),
+        ("tiny,\n  pixels,\n", ["tiny", "pixels"]),
+        ("\nknn/folder:/runs/lr=0.1,wd=1/im\nknn/digits", ["knn/folder:/runs/lr=0.1,wd=1/im", "knn/digits"]),
+        ("a\\,\nb", ["a,", "b"]),
+        # One line below the name of the option is still one line.
+        ("\n    tiny, pixels\n", ["tiny", "pixels"]),
+        (["tiny", " Doe, J ", r"a\,b", ""], ["tiny", "Doe, J", "a,b"]),
+    ],
+)
+def test_commas_lines_and_lists(value: str | list[str], expected: list[str]) -> None:
+    assert split_patterns(value) == expected
+
+
+def test_did_you_mean() -> None:
+    assert did_you_mean("Strict", ("strict", "loose")) == "; did you mean 'strict'?"
+    assert did_you_mean("cuda", ("auto", "CUDA")) == "; did you mean 'CUDA'?"
+    assert did_you_mean("gpu", ("auto", "cpu", "cuda")) == ""
+    assert did_you_mean(None, ("auto",)) == ""
 
 
 def test_unknown_names_the_nearest_best_first() -> None:

@@ -115,6 +115,14 @@ def test_a_glob_that_matches_nothing_is_refused() -> None:
         ids("linear/digits", "linear/nothing*")
 
 
+@pytest.mark.parametrize(
+    "pattern", ["*folder:/im/a", "knn/*folder:/im/a", "folder:/im/a", "knn/x/folder:/im/a", "knn-folder:/im/a"]
+)
+def test_a_folder_in_the_wrong_place_is_answered_with_the_right_one(pattern: str) -> None:
+    with pytest.raises(UnknownNameError, match=r"PROTOCOL/folder:PATH, such as knn/folder:/im/a, or \*/folder:/im/a\*"):
+        ids(pattern)
+
+
 def test_an_unknown_id_is_refused() -> None:
     with pytest.raises(UnknownNameError, match="unknown dataset 'digts'; nearest: digits"):
         ids("linear/digts")

@@ -7,14 +7,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from functools import cache
 from importlib.metadata import entry_points
-from pathlib import Path
+from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 from sslbench.backbones.checkpoints.catalogue import CHECKPOINTS
+from sslbench.backbones.nearest import foreign_id
 from sslbench.backbones.zoo import SCHEME, read_card, zoo_names
-from sslbench.config import default_cache_dir
+from sslbench.config import default_cache_dir, default_offline, expand
 from sslbench.errors import BackboneError, UnknownNameError
 from sslbench.names import is_glob, matches, unknown
+from sslbench.offline import offline as no_connection
 
 if TYPE_CHECKING:
     from sslbench.backbones.backbone import Backbone
@@ -90,7 +92,7 @@ def _expand(pattern: str) -> list[str]:
     scheme, colon, rest = bare.partition(":")
     if scheme == "random-init" and rest.startswith(f"{SCHEME}:"):
         read_card(rest)
-    if colon and scheme in ("hub", "file", "python", "random-init"):
+    if colon and scheme in ("hub", "hf-hub", "file", "python", "random-init"):
         return [pattern]
     if bare in CONTROLS or bare in CHECKPOINTS or bare in _named():
         return [pattern]
@@ -112,27 +114,37 @@ def _check_timm(bare: str) -> None:
     if not timm.is_model(bare.partition(".")[0]):
         from sslbench.backbones.timm_source import timm_names
 
+        if "/" in bare and ":" not in bare:
+            raise foreign_id(bare, timm_names(pretrained=True))
         hint = (
-            "A backbone is a timm name, hub:OWNER/REPO:ENTRY, file:PATH?arch=..., python:MODULE:FACTORY or registered"
+            "A backbone is a timm name, hf-hub:OWNER/NAME, hub:OWNER/REPO:ENTRY, file:PATH?arch=..., python:MODULE:FACTORY or "
+            "registered"
         )
         raise unknown("backbone", bare, [*list_backbones(), *timm_names(), *timm_names(pretrained=True)], hint)
 
 
 def load_backbone(
-    name: str, *, checkpoint: str | None = None, device: str | None = None, cache_dir: Path | None = None
+    name: str,
+    *,
+    checkpoint: str | None = None,
+    device: str | None = None,
+    cache_dir: str | PathLike[str] | None = None,
+    offline: bool | None = None,
 ) -> Backbone:
     """Load a backbone by name.
 
     checkpoint: the file of a published checkpoint `name`, or a file whose weights go into the timm architecture `name`
     (the same as `file:PATH?arch=NAME`). device: where the weights go; default CPU. cache_dir: where fetched and converted
-    checkpoints are; default `sslbench.config.default_cache_dir()`.
+    checkpoints are; default `sslbench.config.default_cache_dir()`. offline: open no connection (`sslbench.offline`); default
+    `$HF_HUB_OFFLINE`.
     Raises UnknownNameError for an unknown name and BackboneError when it cannot be built.
     """
-    backbone = _load(name, checkpoint, default_cache_dir() if cache_dir is None else cache_dir)
+    with no_connection(default_offline() if offline is None else offline):
+        backbone = _load(name, checkpoint, cache_dir)
     return backbone if device is None else backbone.to(device)
 
 
-def _load(name: str, checkpoint: str | None, cache_dir: Path) -> Backbone:
+def _load(name: str, checkpoint: str | None, cache_dir: str | PathLike[str] | None) -> Backbone:
     from sslbench.backbones import controls, file_source, python_source, timm_source, zoo
     from sslbench.backbones.checkpoints.load import load_checkpoint
     from sslbench.backbones.options import parse_name
@@ -140,7 +152,8 @@ def _load(name: str, checkpoint: str | None, cache_dir: Path) -> Backbone:
     bare, options = parse_name(name)
     scheme, colon, rest = bare.partition(":")
     if bare in CHECKPOINTS:
-        backbone = load_checkpoint(name, bare, options, checkpoint=checkpoint, cache_dir=cache_dir)
+        directory = default_cache_dir() if cache_dir is None else expand(cache_dir)
+        backbone = load_checkpoint(name, bare, options, checkpoint=checkpoint, cache_dir=directory)
     elif checkpoint is not None:
         backbone = file_source.load_file_backbone(name, checkpoint, options, arch=bare)
     elif scheme == "random-init":
@@ -160,7 +173,8 @@ def _load(name: str, checkpoint: str | None, cache_dir: Path) -> Backbone:
     elif colon and scheme == "python":
         backbone = python_source.load_python_backbone(name, rest, options)
     else:
-        _check_timm(bare)
+        if not bare.startswith(timm_source.HUB):
+            _check_timm(bare)
         backbone = timm_source.build_timm(name, bare, options, pretrained=True)
     options.finish()
     # A factory may return a Backbone that was named elsewhere; records and tables use the name that was asked for.

@@ -14,6 +14,9 @@ from sslbench.backbones.timm_network import TimmNetwork
 from sslbench.errors import BackboneError
 from sslbench.names import unknown
 
+# timm's own scheme for a repository of Hugging Face that holds one of its models.
+HUB = "hf-hub:"
+
 
 def timm_names(pretrained: bool = False) -> list[str]:
     """Every timm name; with `pretrained`, the `arch.tag` names that have weights."""
@@ -42,13 +45,16 @@ def build_timm(
 ) -> Backbone:
     """Build a timm model without classifier.
 
+    arch: a name, or `hf-hub:OWNER/NAME`, whose configuration says which architecture it is.
     size: input size in pixels when not the model's own. arch_options: further arguments of `timm.create_model`.
     Raises UnknownNameError for an unknown architecture and BackboneError when the weights cannot be had.
     """
     import timm.data
 
     timm_data: Any = timm.data
-    check_arch(arch)
+    from_hub = arch.startswith(HUB)
+    if not from_hub:
+        check_arch(arch)
     pooling, preset = options.pooling(), options.text("preprocessing")
     if preset and "size" in options.values:
         raise BackboneError(f"{name}: the preset {preset!r} fixes the input size; give preprocessing or size, not both")
@@ -58,18 +64,24 @@ def build_timm(
     size = PRESETS[preset].input_size[0] if preset else size or options.integer("size", 0) or None
     try:
         module = _create(arch, pretrained=pretrained, size=size, **(arch_options or {}))
-    except (OSError, RuntimeError, ValueError) as error:
-        raise BackboneError(
-            f"{name}: timm could not build {arch}{' with its weights' if pretrained else ''}: {error}. Without a network, "
-            f"give a file (file:PATH?arch={arch.partition('.')[0]}), or test the pipeline with random-init:{arch}"
-        ) from error
+    # KeyError: a repository of another library has another configuration.
+    except (OSError, RuntimeError, ValueError, KeyError) as error:
+        advice = (
+            "The repository must hold a timm model; without a network, huggingface_hub's cache must"
+            if from_hub
+            else f"Without a network, give a file (file:PATH?arch={arch.partition('.')[0]}), or test the pipeline with "
+            f"random-init:{arch}"
+        )
+        reason = f"its configuration lacks {error}" if isinstance(error, KeyError) else str(error)
+        weights = " with its weights" if pretrained else ""
+        raise BackboneError(f"{name}: timm could not build {arch}{weights}: {reason}. {advice}") from error
     config = timm_data.resolve_model_data_config(module)
     preprocessing = apply_options(PRESETS[preset] if preset else from_timm(config, size), options)
     return Backbone(
         name=name,
         network=TimmNetwork(module, pooling),
         preprocessing=preprocessing,
-        recipe=_recipe(arch.partition(".")[0], arch_options or {}),
+        recipe=_recipe(arch if from_hub else arch.partition(".")[0], arch_options or {}),
         pooling=pooling,
         details={"arch": arch, "source": "timm", **(details or {})},
         from_code=False,

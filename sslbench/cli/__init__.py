@@ -20,9 +20,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         # Names of files need not be UTF-8.
         sys.stdout.reconfigure(errors="backslashreplace")
-    arguments = _parser().parse_args(argv)
-    command: Command = arguments.command
     try:
+        arguments = _parser().parse_args(argv)
+        command: Command = arguments.command
         status = command(arguments)
         sys.stdout.flush()
         return status
@@ -36,6 +36,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader of a pipe (head, less) may leave early; Python flushes once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        print(f"sslbench: {error}", file=sys.stderr)
+        return 2
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
 
-from sslbench.config import default_cache_dir, default_data_dir, default_results_dir
+from sslbench.config import default_cache_dir, default_data_dir, default_results_dir, expand
 
 Command = Callable[[argparse.Namespace], int]
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -15,19 +15,26 @@ Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def results_option(parser: argparse.ArgumentParser) -> None:
     """`--results DIR`."""
-    parser.add_argument(
-        "--results", type=Path, default=default_results_dir(), help="results directory (default %(default)s)"
-    )
+    _directory(parser, "--results", default_results_dir, "results directory (default: SSLBENCH_RESULTS, else results)")
 
 
 def cache_option(parser: argparse.ArgumentParser) -> None:
     """`--cache DIR`."""
-    parser.add_argument("--cache", type=Path, default=default_cache_dir(), help="cache directory (default %(default)s)")
+    _directory(
+        parser, "--cache", default_cache_dir, "cache directory (default: SSLBENCH_CACHE, else ~/.cache/sslbench)"
+    )
 
 
 def data_option(parser: argparse.ArgumentParser) -> None:
     """`--data DIR`."""
-    parser.add_argument("--data", type=Path, default=default_data_dir(), help="data directory (default %(default)s)")
+    _directory(parser, "--data", default_data_dir, "data directory (default: SSLBENCH_DATA, else data)")
+
+
+def _directory(parser: argparse.ArgumentParser, flag: str, default: Callable[[], Path], text: str) -> None:
+    # argparse converts a default that is text only for the command that is called: others need no home directory.
+    parser.add_argument(
+        flag, type=lambda given: expand(given) if given else default(), default="", metavar="DIR", help=text
+    )
 
 
 def size_text(size: int | None) -> str:

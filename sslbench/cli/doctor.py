@@ -30,7 +30,7 @@ def _doctor(arguments: argparse.Namespace) -> int:
     from sslbench.datasets import dataset_spec, list_datasets
     from sslbench.datasets.status import status_of
     from sslbench.environment import cpu_model, package_versions
-    from sslbench.errors import CacheError
+    from sslbench.errors import CacheError, SettingsError
     from sslbench.features.cache import FeatureCache
     from sslbench.features.device import resolve_device
 
@@ -41,13 +41,14 @@ def _doctor(arguments: argparse.Namespace) -> int:
     print(f"{'threads':14} {threads.describe()}")
     hint = "" if device != "cpu" else " (no usable GPU: the driver, CUDA_VISIBLE_DEVICES and the torch build decide)"
     print(f"{'device':14} {device}{hint}")
-    cache = FeatureCache(default_cache_dir())
     problem = ""
     try:
+        cache = FeatureCache(default_cache_dir())
+        print(f"{'cache':14} {cache.root.parent} ({parts_text(cache.size())})")
         cache.check_writable()
-    except CacheError as error:
-        problem = f"  PROBLEM: {error}"
-    print(f"{'cache':14} {cache.root.parent} ({parts_text(cache.size())}){problem}")
+    except (CacheError, SettingsError) as error:
+        problem = f"PROBLEM: {error}"
+        print(f"{'cache':14} {problem}")
     data = arguments.data
     print(f"{'data':14} {data.absolute()}{'' if data.is_dir() else ' (absent; the embedded suite needs none)'}")
     print(f"{'results':14} {arguments.results.absolute()}")

@@ -9,6 +9,7 @@ from sslbench.datasets.folder_names import parse_folder
 from sslbench.datasets.status import Status, status_of
 from sslbench.errors import DataError
 from sslbench.names import matches, unknown
+from sslbench.offline import offline
 
 _WORLD = "rendered by this package (sslbench.datasets.world)"
 _SPECS: dict[str, DatasetSpec] = {}
@@ -54,7 +55,9 @@ def load_dataset(name: str, settings: Settings | None = None) -> Dataset:
 
     Raises UnknownNameError for a name nobody declared, DataError when its data cannot be used.
     """
-    return dataset_spec(name).load(settings or Settings())
+    settings = settings or Settings()
+    with offline(settings.offline):
+        return dataset_spec(name).load(settings)
 
 
 def inspect(name: str, settings: Settings | None = None) -> Status:

@@ -1,106 +1,87 @@
 """The pytest plugin (entry point `pytest11`): options, markers, the matrix of cases, tables at the end.
 
-Loading it imports neither torch nor timm: every pytest run in the environment pays for this module.
+Loading it imports neither torch nor timm: every pytest run in the environment pays for this module. A session without a test
+that asks for a case must run as if the plugin were not there: nothing is read, checked or written for it.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Generator
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from sslbench.errors import SslbenchError
-from sslbench.names import printable
+from sslbench.plugin import before, failures, markers, timing
+from sslbench.plugin.command_line import check_carried, check_paths
 from sslbench.plugin.fixtures import sslbench_case, sslbench_features, sslbench_record
-from sslbench.plugin.options import add_options, read_options
+from sslbench.plugin.gathering import RECORD, RUN, Gathering
+from sslbench.plugin.ini import IniFile
+from sslbench.plugin.options import FLAGS, add_options, is_configured
 from sslbench.plugin.state import CASE_RECORD, STATE, SessionState
-from sslbench.tasks import case_id, suite
+
+if TYPE_CHECKING:
+    from sslbench.tasks import Task
 
 __all__ = ["sslbench_case", "sslbench_features", "sslbench_record"]
 
-MARKERS = {
-    "sslbench(protocol)": "parametrise this test over the session's cases of a protocol (a name or glob)",
-    "linear": "linear probe",
-    "knn": "nearest-neighbour probe",
-    "fewshot": "few-shot recognition",
-    "finetune": "fine-tuning of the whole network",
-    "detection": "object detection",
-    "dense": "dense prediction: segmentation, surface normals",
-    "analysis": "analyses of features: calibration, inversion, attention",
-    "slow": "left out of a quick run, for its own time or that of its pictures; for nightly runs",
-    "gpu": "needs a usable GPU; skipped with a reason where there is none",
-    "download": "needs the network or data that must be fetched",
-}
+_NO_CASE = "no case"
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
+def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
     """Declare the options."""
-    add_options(parser)
+    add_options(parser, IniFile.add(parser, pluginmanager))
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register markers and read the options once."""
-    for name, text in MARKERS.items():
-        config.addinivalue_line("markers", f"{name}: {text}")
-    options = read_options(config)
-    if getattr(config.option, "numprocesses", None):
-        _check_carried(config)
-    if options.settings.offline:
-        # huggingface_hub reads the variable when it is first imported.
-        os.environ["HF_HUB_OFFLINE"] = "1"
-    config.stash[STATE] = SessionState(options)
+    """Set the state up; options are read when a test asks for cases."""
+    config.stash[STATE] = SessionState(config)
+    markers.register_own(config)
+    if is_configured(config):
+        markers.register_common(config)
+    timing.add_timer(config)
     if not hasattr(config, "workerinput"):
-        config.pluginmanager.register(_Controller(config), "sslbench-controller")
+        check_paths(config, FLAGS)
+        check_carried(config, FLAGS)
+        config.pluginmanager.register(Gathering(config), "sslbench-gathering")
 
 
-def _check_carried(config: pytest.Config) -> None:
-    """xdist hands the command line to its workers as UTF-8, and ends in an internal error where that cannot be."""
-    odd = [text for text in map(str, config.invocation_params.args) if printable(text) != text]
-    if odd:
-        raise pytest.UsageError(
-            f"pytest-xdist cannot hand on {printable(odd[0])}, which is not UTF-8: rename the folder, name it through a link, "
-            "or run without -n"
-        )
-
-
-def pytest_sessionstart(session: pytest.Session) -> None:
-    """Answer unknown names and an unusable baseline before anything runs."""
-    from sslbench.plugin.regression import read_baseline
-
-    state = session.config.stash[STATE]
-    if not state.options.explicit:
-        return
-    _matrix(state)
-    if state.options.baseline is not None:
-        read_baseline(state)
-
-
-def _matrix(state: SessionState) -> None:
-    try:
-        _ = state.backbones, state.tasks
-    except SslbenchError as error:
-        raise pytest.UsageError(str(error)) from error
+def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> None:
+    """Make the markers known that a module of cases may use."""
+    markers.register_for_module(parent.config, module_path)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """One item a case for every test that asks for `sslbench_case` and names its protocol by a marker."""
+    """One item a case for every test that asks for `sslbench_case` and names its protocol by a marker.
+
+    What is wrong is kept and told when all is collected, since a name may yet be registered.
+    """
     if "sslbench_case" not in metafunc.fixturenames:
         return
-    marker = metafunc.definition.get_closest_marker("sslbench")
-    if marker is None:
-        raise pytest.UsageError(f"{metafunc.definition.nodeid}: mark it @pytest.mark.sslbench(protocol=...)")
-    protocol = marker.kwargs["protocol"] if "protocol" in marker.kwargs else marker.args[0]
     state = metafunc.config.stash[STATE]
-    _matrix(state)
     params = []
-    cases = state.cases(protocol)
+    try:
+        params = _params(metafunc, state)
+    except (SslbenchError, pytest.UsageError) as error:
+        state.problems.append(str(error))
+    # Not an empty list, which an option of pytest's makes an error.
+    metafunc.parametrize("sslbench_case", params or [pytest.param(_NO_CASE, id=_NO_CASE)], indirect=True)
+
+
+def _params(metafunc: pytest.Metafunc, state: SessionState) -> list[Any]:
+    from sslbench.tasks import case_id
+
+    markers.register_common(metafunc.config)
+    matrix = state.names.matrix
+    cases = matrix.cases(markers.protocol_of(metafunc.definition))
     several = len({task.protocol for _, task in cases}) > 1
+    params = []
     for backbone, task in cases:
-        marks = [getattr(pytest.mark, name) for name in suite(state.options.suite).markers(backbone, task)]
+        assert matrix.suite is not None
+        marks = [getattr(pytest.mark, name) for name in matrix.suite.markers(backbone, task)]
         params.append(pytest.param((backbone, task), id=case_id(backbone, task, with_protocol=several), marks=marks))
-    metafunc.parametrize("sslbench_case", params, indirect=True)
+    return params
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -108,13 +89,19 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
     A test whose protocol has no case in this session is deselected.
     """
-    empty = [item for item in items if _has_no_case(item)]
+    if not any(_param(item) is not None for item in items):
+        return
+    state = config.stash[STATE]
+    state.problems += state.unknown_names()
+    if state.problems:
+        before.tell(config, state.problems)
+    empty = [item for item in items if _param(item) == _NO_CASE]
     if empty:
         config.hook.pytest_deselected(items=empty)
         items[:] = [item for item in items if item not in empty]
-    order = {name: index for index, name in enumerate(_collected_backbones(items))}
-    places = [index for index, item in enumerate(items) if _backbone(item) is not None]
-    cases = sorted((items[index] for index in places), key=lambda item: order[str(_backbone(item))])
+    order = {name: index for index, name in enumerate(dict.fromkeys(case[0] for case in map(_case, items) if case))}
+    places = [index for index, item in enumerate(items) if _case(item)]
+    cases = sorted((items[index] for index in places), key=lambda item: order[(_case(item) or ("",))[0]])
     for place, item in zip(places, cases, strict=True):
         items[place] = item
 
@@ -124,54 +111,29 @@ def _param(item: pytest.Item) -> Any:
     return callspec.params.get("sslbench_case") if callspec is not None else None
 
 
-def _has_no_case(item: pytest.Item) -> bool:
-    # pytest gives a test with an empty list of parameters one item with a placeholder.
+def _case(item: pytest.Item) -> tuple[str, Task] | None:
     param = _param(item)
-    return param is not None and not isinstance(param, tuple)
+    return param if isinstance(param, tuple) else None
 
 
-def _backbone(item: pytest.Item) -> str | None:
-    param = _param(item)
-    return param[0] if param is not None else None
-
-
-def _collected_backbones(items: list[pytest.Item]) -> list[str]:
-    return list(dict.fromkeys(name for item in items if (name := _backbone(item)) is not None))
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Keep one backbone's cases on one worker when there are at least as many backbones as workers.
-
-    With fewer backbones that would leave workers idle; then xdist's own `load` spreads the cases, and the cache's lock
-    keeps features from being extracted twice. A `--dist` other than `load` is left alone.
-    """
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Check what every case needs before the first; before xdist's worker says that it has collected."""
+    config = session.config
     state = config.stash[STATE]
-    if config.getvalue("dist") != "load":
-        return None
-    _matrix(state)
-    if len(state.backbones) < len(config.getvalue("tx")):
-        return None
-    from sslbench.plugin.distribution import BackboneScheduling
-
-    return BackboneScheduling(config, log)
+    cases = [case for case in map(_case, session.items) if case]
+    # pytest comes here after an error as well.
+    if not cases or state.problems or config.option.collectonly:
+        return
+    if problems := before.check_ground(state, cases):
+        before.tell(config, problems)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip a `gpu` test where no GPU can be used, tried by an allocation."""
-    if item.get_closest_marker("gpu") is None:
-        return
-    from sslbench.errors import DeviceError
-    from sslbench.features.device import resolve_device
-
-    state = item.config.stash[STATE]
-    device = state.options.settings.device
-    try:
-        usable = device != "cpu" and resolve_device(device) != "cpu"
-    except DeviceError as error:
-        pytest.skip(f"needs a usable GPU; {error}")
-    if not usable:
-        pytest.skip("needs a usable GPU; none could be allocated on, or --sslbench-device is cpu")
+    """Skip a `gpu` test of sslbench where there is no GPU; to other projects the marker may mean something else."""
+    ours = _case(item) is not None or item.get_closest_marker(markers.OWN) is not None
+    if ours and item.get_closest_marker("gpu") is not None:
+        markers.skip_without_gpu(item.config.stash[STATE].options.settings.device)
 
 
 @pytest.hookimpl(optionalhook=True, wrapper=True)
@@ -183,101 +145,19 @@ def pytest_benchmark_group_stats(config: pytest.Config) -> Generator[None, Any, 
     groups = yield
     if config.get_verbosity() > 0:
         return groups
-    return [(name, group) for name, group in groups if not str(name).startswith("sslbench ")]
+    return [group for group in ((name, timing.without_cases(members)) for name, members in groups) if group[1]]
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Let the record travel on the report, which xdist carries from the worker to the controller."""
+    """Let the record travel on the report, which xdist carries from the worker to the controller; shorten failures."""
     report = yield
+    if (case := _case(item)) is not None:
+        failures.shorten(item, call, report, f"{case[0]}|{case[1].id}")
     record = item.stash.get(CASE_RECORD, None)
     if report.when == "call" and record is not None:
-        report.sslbench_record = record.to_json()  # type: ignore[attr-defined]
+        setattr(report, RECORD, record.to_json())
+        setattr(report, RUN, item.config.stash[STATE].run_name)
     return report
-
-
-class _Controller:
-    """Hooks of the process that gathers: the controller under xdist, else the only one."""
-
-    def __init__(self, config: pytest.Config) -> None:
-        self.config = config
-        self.state = config.stash[STATE]
-
-    def pytest_runtest_logreport(self, report: Any) -> None:
-        """Take in the record of a finished case."""
-        data = getattr(report, "sslbench_record", None)
-        if data is None:
-            return
-        from sslbench.results.record import Record
-
-        record = Record.from_json(data)
-        self.state.records[record.case] = record
-        self.state.nodes[record.case] = report.nodeid
-
-    @pytest.hookimpl(wrapper=True)
-    def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
-        """Check what every case needs before the first, and run the gate once every case is in."""
-        distributed = self.config.getoption("numprocesses", None)
-        if distributed or any(_backbone(item) is not None for item in session.items):
-            self._check_ground(bool(distributed))
-        result = yield
-        if self.state.options.baseline is not None and self.state.records:
-            from sslbench.plugin.regression import run_gate
-
-            run_gate(self.config, self.state)
-        return result
-
-    def _check_ground(self, distributed: bool) -> None:
-        if self.config.option.collectonly or (distributed and not self.state.options.explicit):
-            return
-        from sslbench.features.cache import FeatureCache
-        from sslbench.results.runs import check_target
-
-        settings = self.state.options.settings
-        try:
-            self.state.run.check_writable()
-            FeatureCache(settings.cache_dir).check_writable()
-            if self.state.options.save_baseline is not None:
-                check_target(self.state.options.save_baseline)
-            if settings.device != "auto":
-                from sslbench.features.device import resolve_device
-
-                resolve_device(settings.device)
-        except SslbenchError as error:
-            raise pytest.UsageError(str(error)) from error
-
-    def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Write the tables of the run, and the baseline that was asked for."""
-        state = self.state
-        if not state.records:
-            if state.options.save_baseline is not None and not self.config.option.collectonly:
-                state.summary.append(f"no case ran: {state.options.save_baseline} was not written")
-            return
-        from sslbench.results.report import write_report
-        from sslbench.results.runs import write_baseline
-
-        write_report(state.run.records(), state.run.directory)
-        if state.options.save_baseline is not None:
-            write_baseline(list(state.records.values()), state.options.save_baseline)
-            state.summary.append(f"baseline written: {state.options.save_baseline}")
-
-    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
-        """Print the table and the ranking of this session's cases."""
-        state = self.state
-        if state.records:
-            from sslbench.results.ranks import ranking, ranking_lines
-            from sslbench.results.tables import terminal_table
-
-            terminalreporter.section(f"sslbench {state.options.suite}")
-            width = terminalreporter._tw.fullwidth
-            records = list(state.records.values())
-            for line in terminal_table(records, width):
-                terminalreporter.write_line(line)
-            if self.config.get_verbosity() >= 0:
-                for line in ranking_lines(ranking(records)):
-                    terminalreporter.write_line(line)
-                terminalreporter.write_line(f"records, tables and report: {state.run.directory}")
-        for line in state.summary:
-            terminalreporter.write_line(line)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from sslbench.errors import SslbenchError
-from sslbench.names import printable
 from sslbench.plugin.state import CASE_RECORD, STATE, SessionState
 
 if TYPE_CHECKING:
+    from sslbench.plugin.timing import Timer
     from sslbench.results.record import Record
     from sslbench.runner import CaseFeatures, PreparedCase
 
@@ -23,18 +22,11 @@ def sslbench_case(request: pytest.FixtureRequest) -> PreparedCase:
     from sslbench.runner import Case
 
     backbone, task = request.param
-    state = request.config.stash[STATE]
     try:
-        return state.runner.prepare(Case(backbone, task))
-    except SslbenchError as error:
-        told = _told(error)
-    # Outside the except block: pytest would print the error once more as the cause.
-    pytest.fail(told, pytrace=False)
-
-
-def _told(error: SslbenchError) -> str:
-    # xdist carries UTF-8 alone.
-    return printable(f"{type(error).__name__}: {error}")
+        return request.config.stash[STATE].runner.prepare(Case(backbone, task))
+    except SystemExit as error:
+        # A factory that reads its own command line, for one; pytest would set no further case up after it.
+        raise RuntimeError(f"sys.exit({error.code!r}) was called").with_traceback(error.__traceback__) from None
 
 
 @pytest.fixture
@@ -44,20 +36,20 @@ def sslbench_features(sslbench_case: PreparedCase) -> CaseFeatures:
 
 
 @pytest.fixture
-def sslbench_record(request: pytest.FixtureRequest, sslbench_case: PreparedCase) -> Iterator[Record]:
+def sslbench_record(request: pytest.FixtureRequest, sslbench_case: PreparedCase, sslbench_timer: Timer) -> Record:
     """The record of the case: resumed when one with the same ingredients exists, otherwise run now.
 
-    A run is timed through pytest-benchmark, one round, with the scores in `extra_info`. The main score goes to JUnit
-    XML as a property.
+    A run is timed through pytest-benchmark, if it is there. The main score goes to JUnit XML as a property.
     """
-    state = request.config.stash[STATE]
-    record = _resumed(state, sslbench_case)
-    if record is None:
-        record = _timed(request, sslbench_case)
+    resumed = _resumed(request.config.stash[STATE], sslbench_case)
+    protocol = sslbench_case.case.task.protocol
+    record = sslbench_timer(
+        sslbench_case.execute if resumed is None else lambda: resumed, protocol, timed=resumed is None
+    )
     request.node.stash[CASE_RECORD] = record
     # What record_property does, without its warning in every case under the default xunit2 family.
     request.node.user_properties.append((f"sslbench_{record.main_score}", record.main.value))
-    yield record
+    return record
 
 
 def _resumed(state: SessionState, case: PreparedCase) -> Record | None:
@@ -71,15 +63,3 @@ def _resumed(state: SessionState, case: PreparedCase) -> Record | None:
     if record is not None and state.options.rerun == "failed" and record.verdict == "below":
         return None
     return record
-
-
-def _timed(request: pytest.FixtureRequest, case: PreparedCase) -> Record:
-    benchmark: Any = request.getfixturevalue("benchmark")
-    benchmark.group = f"sslbench {case.case.task.protocol}"
-    try:
-        record: Record = benchmark.pedantic(case.execute, rounds=1, iterations=1)
-        benchmark.extra_info.update({name: score["value"] for name, score in record.scores.items()})
-        return record
-    except SslbenchError as error:
-        told = f"{printable(case.case.name)}: {_told(error)}"
-    pytest.fail(told, pytrace=False)

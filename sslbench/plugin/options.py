@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,16 +11,22 @@ from typing import Any
 import pytest
 
 from sslbench.compat import parse_compat
-from sslbench.config import Settings, default_cache_dir, default_data_dir, default_offline, default_results_dir
-from sslbench.errors import SslbenchError
+from sslbench.config import (
+    CHOICES,
+    Settings,
+    check_choice,
+    check_number,
+    default_cache_dir,
+    default_data_dir,
+    default_offline,
+    default_results_dir,
+    expand,
+)
+from sslbench.errors import SettingsError, SslbenchError
 from sslbench.names import split_patterns
+from sslbench.plugin.ini import IniFile, Value, is_yes
 
 RERUN = ("missing", "failed", "all")
-BAD_IMAGES = ("fail", "skip")
-CHECK_DATA = ("strict", "loose")
-DTYPES = ("float32", "bfloat16", "float16")
-STORED = ("float32", "float16")
-EXTRACTION = ("fast", "exact")
 
 
 @dataclass(frozen=True)
@@ -36,33 +43,34 @@ class _Option:
         return self.flag.removeprefix("--").replace("-", "_")
 
 
+def _choice(flag: str, name: str, help: str) -> _Option:
+    return _Option(flag, help, choices=CHOICES[name], default=CHOICES[name][0])
+
+
 _OPTIONS = (
     _Option("--sslbench-suite", "suite of tasks to run (sslbench list suites)", "NAME", default="embedded"),
-    _Option("--sslbench-backbones", "backbones instead of the suite's own; names or globs", "GLOB[,GLOB]"),
+    _Option("--sslbench-backbones", r"backbones instead of the suite's own; \, is a comma of a path", "GLOB[,GLOB]"),
     _Option("--sslbench-tasks", "tasks of the suite to run, or any task id, or PROTOCOL/folder:PATH", "GLOB[,GLOB]"),
     _Option("--sslbench-data", "where datasets lie (or SSLBENCH_DATA; default data)", "DIR"),
     _Option("--sslbench-cache", "where features are kept (or SSLBENCH_CACHE; default ~/.cache/sslbench)", "DIR"),
     _Option("--sslbench-results", "where records and tables go (or SSLBENCH_RESULTS; default results)", "DIR"),
     _Option("--sslbench-device", "auto, cpu, cuda or cuda:N", "DEVICE", default="auto"),
-    _Option("--sslbench-dtype", "precision of extraction; part of the cache key", choices=DTYPES, default="float32"),
-    _Option("--sslbench-stored", "type that features are kept in", choices=STORED, default="float32"),
-    _Option(
+    _Option("--sslbench-batch-size", "pictures embedded at once; by default the device decides", "N"),
+    _choice("--sslbench-dtype", "dtype", "precision of extraction; part of the cache key"),
+    _choice("--sslbench-stored", "stored", "type that features are kept in"),
+    _choice(
         "--sslbench-extraction",
+        "extraction",
         "folded networks and JPEG within two grey levels of PIL, or networks as they are and PIL's own pixels",
-        choices=EXTRACTION,
-        default="fast",
     ),
     _Option(
         "--sslbench-decoded", "GiB of decoded pictures kept for further backbones; 0 for none", "GIB", default="16"
     ),
-    _Option(
-        "--sslbench-bad-images", "fail on an unreadable image, or skip and count it", choices=BAD_IMAGES, default="fail"
-    ),
-    _Option(
+    _choice("--sslbench-bad-images", "bad_images", "fail on an unreadable image, or skip and count it"),
+    _choice(
         "--sslbench-check-data",
+        "check_data",
         "refuse datasets that differ from what is published, or run on what is there and say so in the record",
-        choices=CHECK_DATA,
-        default="strict",
     ),
     _Option(
         "--sslbench-compat",
@@ -80,20 +88,19 @@ _OPTIONS = (
         switch=True,
     ),
 )
+# With a value of their own, which pytest may take for a test path (sslbench.plugin.command_line).
+FLAGS = tuple(option.flag for option in _OPTIONS if not option.switch)
 
 
-def add_options(parser: pytest.Parser) -> None:
+def add_options(parser: pytest.Parser, ini: IniFile) -> None:
     """Declare every option and its ini twin."""
     group = parser.getgroup("sslbench", "transfer benchmark for vision backbones")
     for option in _OPTIONS:
-        twin = f" (ini: {option.ini})"
-        if option.switch:
-            group.addoption(option.flag, action="store_true", default=None, help=option.help + twin)
-            parser.addini(option.ini, option.help, type="bool", default=False)
-            continue
+        ini.declare(option.ini, option.help)
         kwargs: dict[str, Any] = {"choices": option.choices} if option.choices else {"metavar": option.metavar}
-        group.addoption(option.flag, default=None, help=option.help + twin, **kwargs)
-        parser.addini(option.ini, option.help, default="")
+        if option.switch:
+            kwargs = {"action": "store_true"}
+        group.addoption(option.flag, default=None, help=f"{option.help} (ini: {option.ini})", **kwargs)
 
 
 @dataclass(frozen=True)
@@ -110,7 +117,14 @@ class PluginOptions:
     gate_level: float
     gate_min_drop: float
     save_baseline: Path | None
-    explicit: bool
+
+
+def is_configured(config: pytest.Config) -> bool:
+    """Whether the command line or the ini file has any option of sslbench, usable or not."""
+    try:
+        return any(_Given(config, option).value is not None for option in _OPTIONS)
+    except pytest.UsageError:
+        return True
 
 
 def read_options(config: pytest.Config) -> PluginOptions:
@@ -118,77 +132,126 @@ def read_options(config: pytest.Config) -> PluginOptions:
 
     Raises pytest.UsageError for a value that cannot be used.
     """
-    values = {option.ini.removeprefix("sslbench_"): _value(config, option) for option in _OPTIONS}
-    baseline, _, chosen = values["baseline"].partition("#")
-    explicit = any(config.getoption(option.flag) is not None or config.getini(option.ini) for option in _OPTIONS)
+    given = {option.ini.removeprefix("sslbench_"): _Given(config, option) for option in _OPTIONS}
+    try:
+        return _read(given)
+    except SslbenchError as error:
+        raise pytest.UsageError(str(error)) from error
+
+
+def _read(given: dict[str, _Given]) -> PluginOptions:
+    baseline, backbone = _baseline(given["baseline"].text)
+    save = given["save_baseline"].text
     return PluginOptions(
-        suite=values["suite"],
-        backbones=tuple(split_patterns(values["backbones"])) or None,
-        tasks=tuple(split_patterns(values["tasks"])) or None,
+        suite=given["suite"].text,
+        backbones=tuple(given["backbones"].texts) or None,
+        tasks=tuple(given["tasks"].texts) or None,
         settings=Settings(
-            cache_dir=_directory(config, values["cache"], "SSLBENCH_CACHE", default_cache_dir()),
-            data_dir=_directory(config, values["data"], "SSLBENCH_DATA", default_data_dir()),
-            results_dir=_directory(config, values["results"], "SSLBENCH_RESULTS", default_results_dir()),
-            device=values["device"],
-            dtype=values["dtype"],
-            stored=values["stored"],
-            extraction=values["extraction"],
-            decoded_gib=_number("--sslbench-decoded", values["decoded"]),
-            bad_images=values["bad_images"],
-            check_data=values["check_data"],
-            compat=_compat(values["compat"]),
-            offline=bool(values["offline"]) or default_offline(),
+            cache_dir=given["cache"].directory("SSLBENCH_CACHE", default_cache_dir),
+            data_dir=given["data"].directory("SSLBENCH_DATA", default_data_dir),
+            results_dir=given["results"].directory("SSLBENCH_RESULTS", default_results_dir),
+            device=given["device"].text,
+            batch_size=given["batch_size"].count,
+            **{name: given[name].choice for name in CHOICES},
+            decoded_gib=given["decoded"].amount,
+            compat=_compat(given["compat"]),
+            offline=given["offline"].switched or default_offline(),
         ),
-        rerun=values["rerun"],
-        baseline=Path(baseline).expanduser() if baseline else None,
-        baseline_backbone=chosen or None,
-        gate_level=_number("--sslbench-gate-level", values["gate_level"]),
-        gate_min_drop=_number("--sslbench-gate-min-drop", values["gate_min_drop"]),
-        save_baseline=Path(values["save_baseline"]).expanduser() if values["save_baseline"] else None,
-        explicit=explicit,
+        rerun=given["rerun"].choice,
+        baseline=baseline,
+        baseline_backbone=backbone,
+        gate_level=given["gate_level"].number,
+        gate_min_drop=given["gate_min_drop"].number,
+        save_baseline=expand(save) if save else None,
     )
 
 
-def _value(config: pytest.Config, option: _Option) -> str:
-    given = config.getoption(option.flag)
-    if given is None:
-        given = config.getini(option.ini)
-    if option.switch:
-        return "yes" if given else ""
-    text = str(given or option.default)
-    if option.choices and text not in option.choices:
-        raise pytest.UsageError(f"{option.ini} in the ini file: expected {', '.join(option.choices)}, got {text!r}")
-    return text
+class _Given:
+    """What was given for an option, and where; each property reads it as another kind of value."""
+
+    def __init__(self, config: pytest.Config, option: _Option) -> None:
+        self._option = option
+        self._root = config.rootpath
+        self.value: Value = config.getoption(option.flag)
+        self.on_command_line = self.value is not None
+        if not self.on_command_line:
+            self.value = IniFile.of(config).read(config, option.ini)
+        self._label = option.flag if self.on_command_line else f"{option.ini} in the ini file"
+
+    @property
+    def texts(self) -> list[str]:
+        """Names or globs: a list, lines, or text with commas."""
+        if isinstance(self.value, list):
+            return split_patterns(map(str, self.value))
+        return split_patterns(self.text)
+
+    @property
+    def text(self) -> str:
+        if isinstance(self.value, list):
+            raise SettingsError(f"{self._label} takes one value, got the list {self.value}")
+        return self._option.default if self.value in (None, "") else str(self.value).strip()
+
+    @property
+    def choice(self) -> str:
+        assert self._option.choices is not None
+        check_choice(self._label, self.text, self._option.choices)
+        return self.text
+
+    @property
+    def number(self) -> float:
+        try:
+            return float(self.text)
+        except ValueError as error:
+            raise SettingsError(f"{self._label} takes a number, got {self.text!r}") from error
+
+    @property
+    def amount(self) -> float:
+        check_number(self._label, self.number, 0)
+        return self.number
+
+    @property
+    def count(self) -> int | None:
+        if not self.text:
+            return None
+        number = self.number
+        check_number(self._label, int(number) if number.is_integer() else number, 1, whole=True)
+        return int(number)
+
+    @property
+    def switched(self) -> bool:
+        if isinstance(self.value, bool):
+            return self.value
+        return bool(self.text) and is_yes(self._label, self.text)
+
+    def directory(self, variable: str, default: Callable[[], Path]) -> Path:
+        """The command line's, the environment's, the ini file's or the default one."""
+        if not self.text or (os.environ.get(variable) and not self.on_command_line):
+            return default()
+        # A relative directory in the ini file belongs to the project, wherever pytest is called from.
+        path = expand(self.text)
+        return path if self.on_command_line else self._root / path
 
 
-def _directory(config: pytest.Config, value: str, variable: str, default: Path) -> Path:
-    flag = f"--{variable.lower().replace('_', '-')}"
-    if config.getoption(flag) is None and os.environ.get(variable):
-        return default
-    if not value:
-        return default
-    path = Path(value).expanduser()
-    # A relative directory in the ini file belongs to the project, wherever pytest is called from.
-    return path if config.getoption(flag) is not None else config.rootpath / path
+def _baseline(text: str) -> tuple[Path | None, str | None]:
+    if not text:
+        return None, None
+    path, _, backbone = text.rpartition("#")
+    # A file whose own name has a # is told by being there.
+    if not path or expand(text).exists():
+        return expand(text), None
+    return expand(path), backbone or None
 
 
-def _compat(text: str) -> dict[str, str]:
+def _compat(given: _Given) -> dict[str, str]:
     choices: dict[str, str] = {}
-    for item in split_patterns(text):
+    for item in given.texts:
         name, equals, value = (part.strip() for part in item.partition("="))
         if not (name and equals and value):
-            raise pytest.UsageError(f"--sslbench-compat takes NAME=VALUE[,NAME=VALUE], got {item!r}")
+            raise SettingsError(f"--sslbench-compat takes NAME=VALUE[,NAME=VALUE], got {item!r}")
         if choices.setdefault(name, value) != value:
-            raise pytest.UsageError(f"--sslbench-compat: {name} is given twice, as {choices[name]} and as {value}")
+            raise SettingsError(f"--sslbench-compat: {name} is given twice, as {choices[name]} and as {value}")
     try:
         parse_compat(choices)
     except SslbenchError as error:
-        raise pytest.UsageError(f"--sslbench-compat: {error}") from error
+        raise SettingsError(f"--sslbench-compat: {error}") from error
     return choices
-
-
-def _number(flag: str, text: str) -> float:
-    try:
-        return float(text)
-    except ValueError as error:
-        raise pytest.UsageError(f"{flag} takes a number, got {text!r}") from error

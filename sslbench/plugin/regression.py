@@ -2,41 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 
 from sslbench.errors import RecordError
+from sslbench.plugin.before import read_baseline
 from sslbench.plugin.state import SessionState
-
-if TYPE_CHECKING:
-    from sslbench.results.record import Record
-
-
-def read_baseline(state: SessionState) -> list[Record]:
-    """The baseline's records; pytest.UsageError when it cannot be read or shares no task with this session."""
-    from sslbench.results.gate import GateConfig, baseline_name
-    from sslbench.results.references import read_records
-
-    options = state.options
-    assert options.baseline is not None
-    try:
-        GateConfig(options.gate_level, options.gate_min_drop)
-        baseline = read_records(options.baseline)
-    except (RecordError, ValueError) as error:
-        raise pytest.UsageError(str(error)) from error
-    shared = {record.task["id"] for record in baseline} & {task.id for task in state.tasks}
-    if not shared:
-        raise pytest.UsageError(
-            f"the baseline {options.baseline} has none of this run's tasks; it has "
-            f"{', '.join(sorted({record.task['id'] for record in baseline})) or 'no record'}"
-        )
-    try:
-        for backbone in state.backbones:
-            baseline_name(backbone, {record.backbone["name"] for record in baseline}, options.baseline_backbone)
-    except RecordError as error:
-        raise pytest.UsageError(str(error)) from error
-    return baseline
 
 
 def run_gate(config: pytest.Config, state: SessionState) -> None:
@@ -48,7 +18,9 @@ def run_gate(config: pytest.Config, state: SessionState) -> None:
     try:
         results = gate(
             records,
-            read_baseline(state),
+            read_baseline(
+                state, [record.backbone["name"] for record in records], {record.task["id"] for record in records}
+            ),
             GateConfig(options.gate_level, options.gate_min_drop),
             options.baseline_backbone,
         )

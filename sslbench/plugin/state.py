@@ -2,55 +2,76 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import pytest
 
-from sslbench.backbones import expand_backbones
-from sslbench.names import matches
-from sslbench.plugin.options import PluginOptions
-from sslbench.tasks import expand_tasks, suite
+from sslbench.plugin.options import PluginOptions, read_options
 
 if TYPE_CHECKING:
+    from sslbench.plugin.matrix import Names
     from sslbench.results.record import Record
     from sslbench.results.runs import Run
     from sslbench.runner import Runner
-    from sslbench.tasks import Task
 
 
 @dataclass
 class SessionState:
-    """Options, the matrix of cases, and the records that came in."""
+    """Options, the matrix of cases, and the records that came in.
 
-    options: PluginOptions
+    problems: what is wrong with tests that ask for cases, told before anything runs.
+    """
+
+    config: pytest.Config
     records: dict[str, Record] = field(default_factory=dict)
     nodes: dict[str, str] = field(default_factory=dict)
     summary: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
 
     @cached_property
-    def backbones(self) -> list[str]:
-        """The backbones of this session. UnknownNameError for a name or glob without a match."""
-        return expand_backbones(self.options.backbones or suite(self.options.suite).backbones)
+    def options(self) -> PluginOptions:
+        """Read when the first test asks for cases: no other session can fail by them.
+
+        Raises pytest.UsageError for a value that cannot be used.
+        """
+        return read_options(self.config)
 
     @cached_property
-    def tasks(self) -> list[Task]:
-        """The tasks of this session. UnknownNameError for a name or glob without a match."""
-        suite(self.options.suite)
-        return expand_tasks(self.options.tasks, self.options.suite)
+    def names(self) -> Names:
+        """What the options' names mean. Raises pytest.UsageError for options that cannot be used."""
+        from sslbench.plugin.matrix import Names
 
-    def cases(self, protocol: str) -> list[tuple[str, Task]]:
-        """(backbone, task) pairs of the protocols that the glob names."""
-        chosen = [task for task in self.tasks if matches(task.protocol, protocol)]
-        return [(backbone, task) for backbone in self.backbones for task in chosen]
+        return Names(self.options)
+
+    def unknown_names(self) -> list[str]:
+        """A message for each name that meant nothing; none where the options cannot be used, which is told anyway."""
+        with contextlib.suppress(pytest.UsageError):
+            return self.names.unknown()
+        return []
+
+    @cached_property
+    def run_name(self) -> str:
+        """The suite's, if all tasks are its own. Under xdist the controller learns it from the workers, who know all names."""
+        from sslbench.tasks import CHOSEN, within_suite
+
+        return self.options.suite if within_suite(self.options.tasks, self.options.suite) else CHOSEN
+
+    @property
+    def title(self) -> str:
+        """What the results are of."""
+        from sslbench.tasks import CHOSEN
+
+        return f"sslbench {'chosen tasks' if self.run_name == CHOSEN else self.run_name}"
 
     @cached_property
     def run(self) -> Run:
-        """Where this session's records go: results/SUITE."""
+        """Where this session's records go: results/SUITE or results/chosen."""
         from sslbench.results.runs import Run
 
-        return Run(self.options.settings.results_dir / self.options.suite)
+        return Run(self.options.settings.results_dir / self.run_name)
 
     @cached_property
     def runner(self) -> Runner:

@@ -41,7 +41,7 @@ class Run:
         except OSError as error:
             raise RecordError(
                 f"the results directory {self.directory} cannot be written: {error}. Make it writable, or choose another "
-                "with --sslbench-results DIR or SSLBENCH_RESULTS"
+                "with --sslbench-results=DIR or SSLBENCH_RESULTS"
             ) from error
 
     def write_samples(self, case: str, arrays: dict[str, npt.NDArray[Any]]) -> dict[str, str]:

@@ -177,3 +177,43 @@ def test_the_initial_weights_of_an_unknown_backbone_of_the_zoo_are_refused_when_
     assert expand_backbones(["random-init:zoo:mae?seed=1"]) == ["random-init:zoo:mae?seed=1"]
     with pytest.raises(UnknownNameError, match=r"unknown zoo backbone 'zoo:mea'; nearest: zoo:mae"):
         expand_backbones(["random-init:zoo:mea?seed=1"])
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("facebook/dinov2-small", "vit_small_patch14_dinov2.lvd142m"),
+        ("facebook/dino-vits16", "vit_small_patch16_224.dino"),
+        ("facebook/dinov3-vitb16-pretrain-lvd1689m", "vit_base_patch16_dinov3.lvd1689m"),
+        ("facebook/vit-mae-base", "vit_base_patch16_224.mae"),
+        ("facebook/convnext-tiny-224", "convnext_tiny"),
+        ("microsoft/resnet-50", "resnet50"),
+        ("openai/clip-vit-base-patch32", "vit_base_patch32_clip_224.openai"),
+    ],
+)
+def test_an_id_of_another_library_is_answered_with_timms_name(name: str, near: str) -> None:
+    with pytest.raises(UnknownNameError) as info:
+        expand_backbones([name])
+    assert (
+        f"unknown backbone '{name}': networks of Hugging Face's transformers are not loaded; nearest in timm: {near}"
+        in str(info.value)
+    )
+    assert "hf-hub:OWNER/NAME" in str(info.value)
+    assert "hub:facebookresearch/dinov2:dinov2_vits14" in str(info.value)
+
+
+@pytest.mark.parametrize("path", ["./net.pth", "/runs/1/net.pth", "runs/net.safetensors", "~/net", "../a/b.pt"])
+def test_a_path_is_answered_with_its_form(path: str) -> None:
+    with pytest.raises(
+        UnknownNameError, match=rf"unknown backbone '{path}'; a checkpoint file is file:{path}\?arch=ARCH"
+    ):
+        expand_backbones([path])
+
+
+def test_an_id_that_nothing_in_timm_is_like() -> None:
+    with pytest.raises(UnknownNameError, match="timm has nothing like it"):
+        expand_backbones(["someone/cats"])
+
+
+def test_a_repository_of_hugging_face_is_a_name_of_its_own() -> None:
+    assert expand_backbones(["hf-hub:timm/resnet50.a1_in1k"]) == ["hf-hub:timm/resnet50.a1_in1k"]

@@ -154,16 +154,19 @@ class Project:
         return self.pytester.runpytest_inprocess("-p", "no:cacheprovider", *args)
 
     def run_alone(self, *args: str | Path) -> pytest.RunResult:
-        """In a process of its own."""
-        return self.pytester.runpytest_subprocess("-p", "no:cacheprovider", *args)
+        """In a process of its own, with those of the environment's plugins that matter here: all take seconds to start."""
+        plugins = [f"-p{name}" for name in ("no:cacheprovider", "benchmark", "xdist", "sslbench")]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+            return self.pytester.runpytest_subprocess(*plugins, *args)
 
-    def records(self, results: str = "results", suite: str = "embedded") -> dict[str, dict[str, Any]]:
-        """Every record on disk by case."""
-        found = [json.loads(path.read_bytes()) for path in self.record_files(results, suite)]
+    def records(self, results: str = "results", run: str = "*") -> dict[str, dict[str, Any]]:
+        """Every record on disk by case, of one run or of all."""
+        found = [json.loads(path.read_bytes()) for path in self.record_files(results, run)]
         return {record["case"]: record for record in found}
 
-    def record_files(self, results: str = "results", suite: str = "embedded") -> list[Path]:
-        return sorted((self.path / results / suite / "records").glob("*.json"))
+    def record_files(self, results: str = "results", run: str = "*") -> list[Path]:
+        return sorted(self.path.glob(f"{results}/{run}/records/*.json"))
 
     def written(self) -> dict[str, tuple[int, bytes]]:
         """When each record was written, and what."""

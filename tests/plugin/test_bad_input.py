@@ -22,7 +22,7 @@ def test_nan_features_name_backbone_and_image_and_stop_one_backbone_only(project
     text = short(result)
     assert "poisoned|knn/digits: FeatureError: poisoned gave NaN or infinite features for image 3 of digits:" in text
     assert set(project.records()) == {"tiny|knn/digits", "tiny|fewshot/digits/5shot"}
-    assert "poisoned" not in (project.path / "results/embedded/summary.csv").read_text()
+    assert "poisoned" not in (project.path / "results/chosen/summary.csv").read_text()
     # Nothing of it was cached: the next run says the same.
     project.run("--sslbench-backbones", "poisoned", "--sslbench-tasks", "knn/digits").assert_outcomes(errors=1)
 

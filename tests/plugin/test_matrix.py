@@ -154,7 +154,7 @@ tasks.register_suite(tasks.Suite("own", ("knn/pair",), ("tiny", "blurred"), "min
         from sslbench import tasks
 
         tasks._SUITES.pop("own", None)
-    assert set(project.records(suite="own")) == {"tiny|knn/pair", "blurred|knn/pair"}
+    assert set(project.records(run="own")) == {"tiny|knn/pair", "blurred|knn/pair"}
     assert not (project.path / "results/embedded").exists()
 
 

@@ -15,7 +15,7 @@ def looked(project, option: str) -> set[str]:
     """Which of the places `cli`, `env`, `ini` and `default` a run used for the option's directory."""
     if option == "data":
         return {(project.path / "data_dir.txt").read_text().rpartition("/")[2]}
-    inside = {"cache": "features", "results": "embedded/records"}[option]
+    inside = {"cache": "features", "results": "chosen/records"}[option]
     return {path.name for path in project.path.iterdir() if (path / inside).is_dir()}
 
 
@@ -43,16 +43,33 @@ def test_a_relative_directory_in_the_ini_file_belongs_to_the_project(project, mo
     assert not (below / "results").exists()
 
 
-def test_offline_reaches_the_hub_library(project, monkeypatch):
-    project.tests("import os\ndef test_it(): assert os.environ.get('HF_HUB_OFFLINE') == '1'")
-    project.run().assert_outcomes(failed=1)
-    project.run("--sslbench-offline").assert_outcomes(passed=1)
-    monkeypatch.delenv("HF_HUB_OFFLINE")
-    project.ini(sslbench_offline="true")
-    project.run().assert_outcomes(passed=1)
-    monkeypatch.delenv("HF_HUB_OFFLINE")
-    project.ini(sslbench_offline="false")
-    project.run().assert_outcomes(failed=1)
+def test_offline_reaches_the_hub_library(project):
+    text = project.path.joinpath("conftest.py").read_text()
+    project.conftest(
+        text
+        + """
+import huggingface_hub.constants
+
+def asked():
+    pathlib.Path("offline.txt").write_text(os.environ.get("HF_HUB_OFFLINE", "") + str(huggingface_hub.constants.HF_HUB_OFFLINE))
+    return Tiny()
+
+sslbench.register_backbone("asked", asked)
+"""
+    )
+    project.tests(
+        project.path.joinpath("test_bench.py").read_text()
+        + "\nimport os\ndef test_it(): assert 'HF_HUB_OFFLINE' not in os.environ"
+    )
+    for value, arguments, found in (
+        ("", (), "False"),
+        ("", ("--sslbench-offline",), "1True"),
+        ("true", (), "1True"),
+        ("false", (), "False"),
+    ):
+        project.ini(sslbench_offline=value)
+        project.run("--sslbench-backbones=asked", "--sslbench-tasks=knn/pair", *arguments).assert_outcomes(passed=2)
+        assert (project.path / "offline.txt").read_text() == found
 
 
 SHOW = """
@@ -175,7 +192,7 @@ def test_a_bad_choice_in_the_ini_file_is_refused(project):
     project.ini(sslbench_dtype="float8")
     result = project.run()
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    assert "sslbench_dtype in the ini file: expected float32, bfloat16, float16, got 'float8'" in result.stderr.str()
+    assert "sslbench_dtype in the ini file: expected float32, bfloat16 or float16, got 'float8'" in result.stderr.str()
 
 
 def refused(result: pytest.RunResult) -> str:
@@ -211,10 +228,28 @@ def test_a_gpu_test_is_skipped_with_a_reason_where_there_is_none(project, monkey
 
     monkeypatch.setattr(torch, "zeros", no_gpu)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
-    project.tests("import pytest\n@pytest.mark.gpu\ndef test_it(): raise AssertionError\ndef test_other(): pass")
+    project.tests("""
+import pytest
+
+@pytest.mark.gpu
+@pytest.mark.sslbench(protocol="knn")
+def test_it(): raise AssertionError
+
+def test_other(): pass
+
+@pytest.mark.gpu
+def test_of_another_kind_of_gpu(): pass
+""")
     result = project.run("-m", "gpu", "-rs", "--sslbench-device", device)
-    result.assert_outcomes(skipped=1, deselected=1)
+    result.assert_outcomes(skipped=1, passed=1, deselected=1)
     result.stdout.fnmatch_lines(["SKIPPED*needs a usable GPU*"])
+
+
+def test_a_gpu_case_is_skipped_before_its_fixtures(project):
+    text = project.path.joinpath("test_bench.py").read_text()
+    project.tests(text.replace("@pytest.mark.knn", "@pytest.mark.gpu"))
+    project.run("-rs", *PAIR, "--sslbench-device=cpu").assert_outcomes(skipped=1)
+    assert project.records() == {}
 
 
 def break_image(folder):
@@ -255,7 +290,7 @@ def test_an_unwritable_directory_is_named_with_the_way_out(project):
     for option in ("results", "cache"):
         text = refused(project.run(*PAIR, f"--sslbench-{option}", str(blocked)))
         assert f"the {option} directory {blocked}" in text
-        assert f"--sslbench-{option} DIR" in text
+        assert f"--sslbench-{option}=DIR" in text
 
 
 def test_help_lists_every_option_with_its_ini_twin(project):
@@ -268,6 +303,7 @@ def test_help_lists_every_option_with_its_ini_twin(project):
         "cache",
         "results",
         "device",
+        "batch-size",
         "dtype",
         "bad-images",
         "check-data",

@@ -18,23 +18,23 @@ def cell(record):
 def test_the_table_has_every_score_of_the_session(project):
     result = project.run(*CHOSEN)
     records = project.records()
-    head, _, table = result.stdout.str().partition(" sslbench embedded =")
+    head, _, table = result.stdout.str().partition(" sslbench chosen tasks =")
     assert "tiny" not in head.partition("test_bench.py")[2]
     lines = [line.split() for line in table.splitlines() if line.strip()]
     assert ["backbone", "fewshot/digits/5shot", "knn/digits"] in lines
     for name in ("tiny", "blurred"):
         row = [name, *(cell(records[f"{name}|{task}"]) for task in ("fewshot/digits/5shot", "knn/digits"))]
         assert row in lines
-    result.stdout.fnmatch_lines(["records, tables and report: *results/embedded"])
+    result.stdout.fnmatch_lines(["records, tables and report: *results/chosen"])
 
 
 def test_the_table_is_of_this_session_and_the_files_are_of_the_run(project):
     project.run(*CHOSEN)
-    result = project.run("--sslbench-backbones", "tiny", "--sslbench-tasks", "knn/digits")
-    table = result.stdout.str().partition(" sslbench embedded =")[2]
+    result = project.run("--sslbench-backbones", "tiny", "--sslbench-tasks", "fewshot/digits/5shot")
+    table = result.stdout.str().partition(" sslbench chosen tasks =")[2]
     assert "tiny" in table
     assert "blurred" not in table
-    with (project.path / "results/embedded/summary.csv").open() as file:
+    with (project.path / "results/chosen/summary.csv").open() as file:
         rows = {(row["backbone"], row["task"]): row for row in csv.DictReader(file)}
     assert len(rows) == 4
     records = project.records()
@@ -47,10 +47,11 @@ def test_quietly_there_is_the_table_and_nothing_else(project):
     result = project.run("-q", *CHOSEN)
     lines = [line for line in result.outlines if line.strip()]
     assert re.fullmatch(r"\.{4} +\[100%\]", lines[0])
-    assert re.fullmatch(r"=+ sslbench embedded =+", lines[1])
-    assert [line.split()[0] for line in lines[2:5]] == ["backbone", "blurred", "tiny"]
-    assert re.fullmatch(r"4 passed in .*", lines[5])
-    assert len(lines) == 6
+    assert re.fullmatch(r"=+ sslbench chosen tasks =+", lines[1])
+    assert [line.split()[0] for line in lines[2:6]] == ["backbone", "blurred", "tiny", "guessing"]
+    assert lines[6].startswith("guessing: ")
+    assert re.fullmatch(r"4 passed in .*", lines[-1])
+    assert len(lines) == 9
 
 
 def test_timings_are_shown_when_asked_for(project):
@@ -60,7 +61,7 @@ def test_timings_are_shown_when_asked_for(project):
 
 def test_a_session_without_cases_prints_no_table(project):
     project.tests("def test_it(): pass")
-    assert "sslbench embedded" not in project.run(*CHOSEN).stdout.str()
+    assert "sslbench chosen tasks" not in project.run(*CHOSEN).stdout.str()
 
 
 def test_junit_xml_has_the_main_score(project):

@@ -30,13 +30,13 @@ def test_names_that_are_not_utf8_reach_records_tables_and_report(project):
     }
     assert {record["main_score"]: record["task"]["guess"] for record in records.values()}["auroc"] == 50
     for name in ("summary.csv", "summary.md", "report.html"):
-        assert r"im\xe9" in (project.path / "results" / "embedded" / name).read_text(encoding="utf-8"), name
+        assert r"im\xe9" in (project.path / "results" / "chosen" / name).read_text(encoding="utf-8"), name
     # The same command finds its records again.
     before = project.written()
     project.run(*arguments).assert_outcomes(passed=2)
     assert project.written() == before
     told = subprocess.run(
-        [sys.executable, "-m", "sslbench.cli", "compare", "embedded", "baseline.json"],
+        [sys.executable, "-m", "sslbench.cli", "compare", "chosen", "baseline.json"],
         cwd=project.path, capture_output=True, text=True, check=True, env={**os.environ, "PYTHONIOENCODING": "utf-8"},
     )  # fmt: skip
     assert "the recipes are equal" in told.stdout

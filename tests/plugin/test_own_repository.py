@@ -40,9 +40,9 @@ def test_a_conftest_and_two_three_line_tests_are_enough(project):
     for record in records.values():
         assert record["backbone"]["name"] == "mine"
         assert 50 < record["scores"][record["main_score"]]["value"] <= 100
-        assert (project.path / "results/embedded/records" / record["samples"]["path"]).is_file()
+        assert (project.path / "results/chosen/records" / record["samples"]["path"]).is_file()
     for name in ("summary.csv", "summary.md", "report.html"):
-        assert "mine" in (project.path / "results/embedded" / name).read_text()
+        assert "mine" in (project.path / "results/chosen" / name).read_text()
 
 
 def test_the_fixtures_for_case_and_features(project):

@@ -59,7 +59,7 @@ def test_a_second_run_executes_nothing(project, count, tmp_path):
     assert project.written() == before
     assert count() == 0
     # The table shows resumed cases too.
-    assert "tiny" in result.stdout.str().partition("sslbench embedded")[2]
+    assert "tiny" in result.stdout.str().partition("sslbench chosen tasks")[2]
 
 
 def test_a_second_run_needs_no_features(project, count, tmp_path):
@@ -131,7 +131,7 @@ def test_a_damaged_record_is_reported_and_run_again(project, damage):
 
 def test_a_damaged_record_of_another_case_does_not_stop_the_run(project):
     project.run(*PAIR)
-    foreign = project.path / "results/embedded/records/foreign.json"
+    foreign = project.path / "results/chosen/records/foreign.json"
     foreign.write_text("{")
     result = project.run(*PAIR)
     result.assert_outcomes(passed=1)
@@ -171,14 +171,14 @@ def test_fewshot(sslbench_record): pass
     result = project.run_alone(*CHOSEN)
     assert result.ret == pytest.ExitCode.INTERRUPTED
     assert set(project.records()) == {"tiny|knn/digits"}
-    assert (project.path / "results/embedded/summary.csv").read_text().count("tiny") == 1
+    assert (project.path / "results/chosen/summary.csv").read_text().count("tiny") == 1
     before = project.written()
     monkeypatch.delenv("STOP")
     project.run(*CHOSEN).assert_outcomes(passed=3)
     after = project.written()
     assert set(project.records()) == {"tiny|knn/digits", "tiny|fewshot/digits/5shot"}
     assert {name: after[name] for name in before} == before
-    assert (project.path / "results/embedded/summary.csv").read_text().count("tiny") == 2
+    assert (project.path / "results/chosen/summary.csv").read_text().count("tiny") == 2
 
 
 def test_a_missed_reference_fails_the_case_and_says_by_how_much(project):

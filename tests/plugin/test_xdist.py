@@ -33,22 +33,20 @@ def test_two_workers_give_what_one_process_gives(project, tmp_path):
     serial, parallel = project.records("serial"), project.records("parallel")
     assert len(serial) == 6
     assert stable(parallel) == stable(serial)
-    assert scores(project.path / "parallel/embedded/summary.csv") == scores(
-        project.path / "serial/embedded/summary.csv"
-    )
+    assert scores(project.path / "parallel/chosen/summary.csv") == scores(project.path / "serial/chosen/summary.csv")
     for name in ("records", "samples"):
         files = [
-            sorted(p.name for p in (project.path / run / "embedded" / name).iterdir()) for run in ("serial", "parallel")
+            sorted(p.name for p in (project.path / run / "chosen" / name).iterdir()) for run in ("serial", "parallel")
         ]
         assert files[0] == files[1]
     for record in parallel.values():
-        sample = project.path / "parallel/embedded/records" / record["samples"]["path"]
+        sample = project.path / "parallel/chosen/records" / record["samples"]["path"]
         assert (
             sample.read_bytes()
-            == (project.path / "serial/embedded/records" / serial[record["case"]]["samples"]["path"]).read_bytes()
+            == (project.path / "serial/chosen/records" / serial[record["case"]]["samples"]["path"]).read_bytes()
         )
     # The controller prints one table of all cases.
-    table = result.stdout.str().partition("sslbench embedded =")[2]
+    table = result.stdout.str().partition("sslbench chosen tasks =")[2]
     for case, record in serial.items():
         backbone, task = case.split("|")
         assert task in table

@@ -138,7 +138,7 @@ def test_records_by_run_name_directory_file_or_baseline(tmp_path, make_record):
 def test_a_directory_that_cannot_be_written(tmp_path):
     blocked = tmp_path / "file"
     blocked.write_text("")
-    with pytest.raises(RecordError, match=r"cannot be written.*--sslbench-results DIR or SSLBENCH_RESULTS"):
+    with pytest.raises(RecordError, match=r"cannot be written.*--sslbench-results=DIR or SSLBENCH_RESULTS"):
         Run(blocked / "mine").check_writable()
     Run(tmp_path / "fine").check_writable()
     assert list((tmp_path / "fine/records").iterdir()) == []

@@ -1,0 +1,8 @@
+"""`python -m sslbench`."""
+
+import sys
+
+from sslbench.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

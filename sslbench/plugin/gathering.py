@@ -1,0 +1,92 @@
+"""Hooks of the process that gathers: the controller under xdist, else the only one."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from typing import Any
+
+import pytest
+
+from sslbench.names import printable
+from sslbench.plugin.before import raise_told
+from sslbench.plugin.state import STATE
+
+RECORD, RUN = "sslbench_record", "sslbench_run"
+
+
+class Gathering:
+    """Takes in the records that travel on the reports; judges, writes and prints them when all are in."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+        self.state = config.stash[STATE]
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """End the session when the process that collected has found a problem."""
+        raise_told(report)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, ids: Sequence[str]) -> None:
+        """Keep one backbone's cases on one worker, if there are enough backbones."""
+        from sslbench.plugin.distribution import keep_backbones_together
+
+        keep_backbones_together(self.config, ids)
+
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        """Take in the record of a finished case."""
+        data = getattr(report, RECORD, None)
+        if data is None:
+            return
+        from sslbench.results.record import Record
+
+        record = Record.from_json(data)
+        self.state.run_name = getattr(report, RUN)
+        self.state.records[record.case] = record
+        self.state.nodes[record.case] = report.nodeid
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtestloop(self) -> Generator[None, object, object]:
+        """Run the gate once every case is in."""
+        result = yield
+        if self.state.records and self.state.options.baseline is not None:
+            from sslbench.plugin.regression import run_gate
+
+            run_gate(self.config, self.state)
+        return result
+
+    def pytest_sessionfinish(self) -> None:
+        """Write the tables of the run, and the baseline that was asked for."""
+        state = self.state
+        if not state.records:
+            # Not for the ini file's: it stands there for other sessions too.
+            target = self.config.getoption("--sslbench-save-baseline")
+            if target and not self.config.option.collectonly:
+                state.summary.append(f"no case ran: {target} was not written")
+            return
+        from sslbench.results.report import write_report
+        from sslbench.results.runs import write_baseline
+
+        write_report(state.run.records(), state.run.directory)
+        if state.options.save_baseline is not None:
+            write_baseline(list(state.records.values()), state.options.save_baseline)
+            state.summary.append(f"baseline written: {state.options.save_baseline}")
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        """Print the table and the ranking of this session's cases."""
+        state = self.state
+        if state.records:
+            from sslbench.results.ranks import ranking, ranking_lines
+            from sslbench.results.tables import terminal_table
+
+            terminalreporter.section(state.title)
+            width = terminalreporter._tw.fullwidth
+            records = list(state.records.values())
+            for line in terminal_table(records, width):
+                terminalreporter.write_line(printable(line))
+            if self.config.get_verbosity() >= 0:
+                for line in ranking_lines(ranking(records)):
+                    terminalreporter.write_line(printable(line))
+                terminalreporter.write_line(printable(f"records, tables and report: {state.run.directory}"))
+        for line in state.summary:
+            terminalreporter.write_line(line)
