@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import pkgutil
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,16 @@ def test_fewshot(sslbench_record):
     assert sslbench_record.verdict != "below", explain(sslbench_record)
 """
 
+# Plugins of the environment that no test here is about. Each run loads them all again: hydra's alone was half of the time.
+WITHOUT = [
+    "-pno:cacheprovider",
+    *sorted(
+        f"-pno:{point.name}"
+        for point in entry_points(group="pytest11")
+        if point.name not in ("benchmark", "sslbench") and not point.name.startswith("xdist")
+    ),
+]
+
 BUILT_IN = dict(datasets._SPECS)
 
 TINY = ("--sslbench-backbones", "tiny")
@@ -151,14 +162,11 @@ class Project:
         datasets._SPECS.update(BUILT_IN)
         resolve_device.cache_clear()
         embedded_references.cache_clear()
-        return self.pytester.runpytest_inprocess("-p", "no:cacheprovider", *args)
+        return self.pytester.runpytest_inprocess(*WITHOUT, *args)
 
     def run_alone(self, *args: str | Path) -> pytest.RunResult:
-        """In a process of its own, with those of the environment's plugins that matter here: all take seconds to start."""
-        plugins = [f"-p{name}" for name in ("no:cacheprovider", "benchmark", "xdist", "sslbench")]
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
-            return self.pytester.runpytest_subprocess(*plugins, *args)
+        """In a process of its own."""
+        return self.pytester.runpytest_subprocess(*WITHOUT, *args)
 
     def records(self, results: str = "results", run: str = "*") -> dict[str, dict[str, Any]]:
         """Every record on disk by case, of one run or of all."""

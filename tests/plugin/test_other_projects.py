@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.plugin.conftest import WITHOUT
+
 INI = """
 [pytest]
 markers =
@@ -75,10 +77,8 @@ def run(other: Path, *arguments: str, prefix: tuple[str, ...] = ()) -> tuple[int
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith(("SSLBENCH", "HF_", "PYTEST_"))
     }
-    # Of the plugins in this environment those that matter here: starting all of them takes longer than the tests.
-    environment |= {"PYTHONDONTWRITEBYTECODE": "1", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
-    plugins = [f"-p{name}" for name in ("no:cacheprovider", "benchmark", "xdist", "sslbench")]
-    command = [*prefix, sys.executable, "-m", "pytest", *plugins, *arguments]
+    environment["PYTHONDONTWRITEBYTECODE"] = "1"
+    command = [*prefix, sys.executable, "-m", "pytest", *WITHOUT, *arguments]
     done = subprocess.run(command, cwd=other, env=environment, capture_output=True, text=True)
     text = f"{done.stdout}\n{done.stderr}"
     text = re.sub(r"sslbench-[\d.]+, |, sslbench-[\d.]+", "", text)
