@@ -138,7 +138,7 @@ def test_fewshot(sslbench_record): raise ValueError
 def test_workers_hand_the_line_on(broken):
     pytest.importorskip("xdist")
     result = broken.run_alone(
-        "-n", "2", "--sslbench-backbones=surrogate,value", "--sslbench-tasks=knn/pair", "--junitxml=x.xml"
+        "-n", "1", "--sslbench-backbones=surrogate,value", "--sslbench-tasks=knn/pair", "--junitxml=x.xml"
     )
     result.assert_outcomes(errors=2)
     result.stdout.fnmatch_lines(["value|knn/pair: ValueError: no weights in this place (*"])

@@ -66,14 +66,14 @@ def test_a_name_that_is_known_nowhere_is_told_before_anything_runs(deep):
 def test_the_same_under_xdist(deep):
     pytest.importorskip("xdist")
     (deep.path / "unit/test_unit.py").write_text("def test_first(): open('ran', 'w')\n")
-    result = deep.run_alone("-n", "2", "--sslbench-backbones=tiny,blured", "--sslbench-tasks=knn/pair")
+    result = deep.run_alone("-n", "1", "--sslbench-backbones=tiny,blured", "--sslbench-tasks=knn/pair")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     assert "ERROR: unknown backbone 'blured'; nearest: blurred" in result.stderr.str()
     assert "Traceback" not in result.stdout.str() + result.stderr.str()
     assert not (deep.path / "ran").exists()
 
 
-@pytest.mark.parametrize("how", ["-n2", ""])
+@pytest.mark.parametrize("how", ["-n1", ""])
 def test_ground_that_gives_way_is_told_before_anything_runs(deep, how):
     if how:
         pytest.importorskip("xdist")
