@@ -88,11 +88,15 @@ class _Crowding(threading.local):
 
     def look(self) -> bool:
         """Look again if the last time was long enough ago; the first look is at the thread's whole life."""
-        now, after = time.perf_counter(), run_and_wait()
-        if after is not None and now - self._looked >= (_ALONE_SECONDS if self.crowded else _LOOK_SECONDS):
+        now = time.perf_counter()
+        # A look costs as much as several of the products between which it may be asked for.
+        if now - self._looked < (_ALONE_SECONDS if self.crowded else _LOOK_SECONDS):
+            return self.crowded
+        self._looked, after = now, run_and_wait()
+        if after is not None:
             run, wait = after[0] - self._before[0], after[1] - self._before[1]
             self.crowded = wait > _CROWDED * (run + wait)
-            self._looked, self._before = now, after
+            self._before = after
         return self.crowded
 
 

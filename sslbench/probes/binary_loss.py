@@ -44,15 +44,18 @@ class BinaryLoss:
         weights = self._weights[..., part]
         return values * (weights if values.ndim == 3 else weights[:, None])
 
-    def curve(self, residual: Tensor, change: Tensor, part: slice = ALL) -> Tensor:
-        """p (1 - p) times the change."""
+    def curvature(self, residual: Tensor) -> Tensor:
+        """p (1 - p)."""
         size = residual.abs()
-        return change * (size - size.square())[:, None]
+        return size - size.square()
+
+    def curve(self, curvature: Tensor, change: Tensor) -> Tensor:
+        """p (1 - p) times the change."""
+        return change * curvature[:, None]
 
     def diagonal(self, residual: Tensor) -> Tensor:
         """The weights times p (1 - p)."""
-        size = residual.abs()
-        return self.weigh(size - size.square())
+        return self.weigh(self.curvature(residual))
 
     def intercept_hessian(self, residual: Tensor) -> Tensor:
         """Sum of p (1 - p)."""

@@ -88,7 +88,7 @@ def balanced(loss: Loss, residual: Tensor) -> tuple[Tensor, Tensor]:
         shift = torch.linalg.solve(hessian, surplus).clamp(-0.25, 0.25)
         increase += (shift * surplus).sum(1)
         change = loss.relative(shift.float()[..., None].expand_as(residual))
-        residual = residual - loss.curve(residual, change[:, None])[:, 0]
+        residual = residual - loss.curve(loss.curvature(residual), change[:, None])[:, 0]
     return residual, increase.abs()
 
 

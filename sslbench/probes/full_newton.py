@@ -13,11 +13,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from sslbench.probes.all_weights import AllWeights
 from sslbench.probes.certificate import balanced, charge, relative
-from sslbench.probes.full_preconditioner import FullPreconditioner
-from sslbench.probes.loss import Loss
+from sslbench.probes.hessian import Hessian
 from sslbench.probes.path import Solution, lagrange, matching_penalty
-from sslbench.probes.rows import Rows
 
 # Penalties this far apart are solved in turn; those between are interpolated, and solved only if that does not certify.
 _STRIDE = 3.3
@@ -50,20 +49,21 @@ class FullNewton:
     Newton steps by conjugate gradients, whose products are float32; points, gradients and certificates are float64.
     """
 
-    def __init__(self, rows: Rows, loss: Loss, tol: float, preconditioner: FullPreconditioner) -> None:
-        self.rows, self.loss, self.tol, self._precondition = rows, loss, tol, preconditioner
+    def __init__(self, weights: AllWeights, tol: float, hessian: Hessian) -> None:
+        self.weights, self.loss, self.tol, self.hessian = weights, weights.loss, tol, hessian
         self._excess = math.inf
-        self._penalised = torch.ones(rows.d + 1, dtype=torch.float64, device=rows.device)
-        self._penalised[-1] = 0
-        self._origin = torch.zeros(loss.groups, loss.rows, rows.d + 1, dtype=torch.float64, device=rows.device)
-        self._origin[..., -1] = loss.prior
+        rows = weights.rows
+        self._origin = torch.zeros(
+            self.loss.groups, self.loss.rows, rows.d + 1, dtype=torch.float64, device=rows.device
+        )
+        self._origin[..., -1] = self.loss.prior
         self._solved: list[tuple[float, Tensor]] = []
 
     def start(self, weights: Tensor, intercept: Tensor, penalty: float) -> None:
         """Begin at weights (G r, d) and intercepts (G, r) thought to be good at a penalty."""
         theta = torch.cat([weights.view(*intercept.shape, -1), intercept[..., None]], 2).to(self._origin)
-        state = self._shrunk(self._state(self._zero_sum(theta), penalty), penalty)
-        products = self._adjoint(self.loss.weigh(state.residual))[..., :-1]
+        state = self._shrunk(self._state(self.weights.zero_sum(theta), penalty), penalty)
+        products = self.weights.adjoint(self.loss.weigh(state.residual))[..., :-1]
         self._solved = [(matching_penalty(products, state.theta[..., :-1], penalty), state.theta)]
 
     def solve(self, penalties: Sequence[float]) -> list[Solution]:
@@ -95,12 +95,15 @@ class FullNewton:
 
     def _largest_curvature(self) -> float:
         """Of the loss at zero weights, by a few steps of the power method."""
-        residual = self._state(self._origin, 1.0).residual.float()
-        vector = torch.randn(self._origin.shape, generator=torch.Generator().manual_seed(0)).to(self._origin)
+        self.hessian.move(self._state(self._origin, 1.0).residual, 0.0)
+        length = torch.ones(1)
+        vector = torch.randn(self.loss.groups, len(self.hessian.penalised), generator=torch.Generator().manual_seed(0))
+        vector = vector.to(self._origin)
         for _ in range(5):
-            vector = vector / torch.linalg.vector_norm(vector, dim=(1, 2), keepdim=True).clamp_min(1e-300)
-            vector = self._curve(residual, vector, 0.0) * self._penalised
-        return float(torch.linalg.vector_norm(vector, dim=(1, 2)).max())
+            vector = self.hessian.times(vector) * self.hessian.penalised
+            length = torch.linalg.vector_norm(vector, dim=1, keepdim=True)
+            vector = vector / length.clamp_min(1e-300)
+        return float(length.max())
 
     def _predicted(self, penalty: float) -> _State:
         """By a polynomial in log penalty through the solved ones, as long as that is better than the nearest of them."""
@@ -147,78 +150,61 @@ class FullNewton:
         return state, self._gap(state, penalty)
 
     def _state(self, theta: Tensor, penalty: float) -> _State:
-        return self._at(theta, self._forward(theta), penalty)
+        return self._at(theta, self.weights.forward(theta), penalty)
 
     def _at(self, theta: Tensor, logits: Tensor, penalty: float) -> _State:
         loss, residual = self.loss.evaluate(logits)
         return _State(theta, logits, residual, loss + penalty / 2 * theta[..., :-1].square().sum((1, 2)))
 
-    def _zero_sum(self, values: Tensor) -> Tensor:
-        # What all rows of a softmax share changes no loss, and the penalty wants none of it.
-        return values - values.mean(1, keepdim=True) if self.loss.rows > 1 else values
-
-    def _forward(self, theta: Tensor) -> Tensor:
-        """Relative logits (G, r, n), in the precision of theta."""
-        logits = self.rows.forward(theta[..., :-1].reshape(-1, self.rows.d)).view(*theta.shape[:2], -1)
-        return self.loss.relative(logits + theta[..., -1:])
-
-    def _adjoint(self, weighted: Tensor) -> Tensor:
-        """Products (G, r, d + 1) of residuals with features and ones, in their precision."""
-        products = self.rows.adjoint(weighted.reshape(-1, self.rows.n)).view(*weighted.shape[:2], -1)
-        return torch.cat([products, weighted.sum(2, keepdim=True)], 2)
-
     def _gap(self, state: _State, penalty: float) -> Tensor:
         residual, moved = balanced(self.loss, state.residual)
         weighted = self.loss.weigh(residual)
-        products = self._adjoint(weighted)
+        products = self.weights.adjoint(weighted)
         gradient = penalty * state.theta[..., :-1] - products[..., :-1]
         bound = gradient.square().sum((1, 2)) / (2 * penalty) + moved
         return relative(bound + charge(products[..., -1], state.theta[..., -1]), state.value)
 
     def _gradient(self, state: _State, penalty: float) -> Tensor:
-        return self._zero_sum(penalty * state.theta * self._penalised - self._adjoint(self.loss.weigh(state.residual)))
-
-    def _curve(self, residual: Tensor, towards: Tensor, penalty: float) -> Tensor:
-        """The Hessian at float32 residuals times a vector (G, r, d + 1)."""
-        logits = self._forward(towards.float())
-        curved = self.loss.weigh(self.loss.curve(residual, logits[:, None])[:, 0])
-        return self._zero_sum(self._adjoint(curved).double()) + penalty * towards * self._penalised
+        return self.weights.zero_sum(
+            penalty * state.theta * self.weights.penalised - self.weights.adjoint(self.loss.weigh(state.residual))
+        )
 
     def _step(self, state: _State, gradient: Tensor, penalty: float) -> Tensor:
         """Conjugate gradients until what is left of the gradient certifies, or is small beside what there was."""
-        if self._excess > self._precondition.price:
-            self._precondition.refresh(state.residual, penalty)
+        hessian = self.hessian
+        if self._excess > hessian.price:
+            hessian.refresh(state.residual, penalty)
             self._excess = 0
-        residual = state.residual.float()
+        hessian.move(state.residual, penalty)
         # Of length one, because float32 would lose the squares of tiny gradients.
         length = torch.linalg.vector_norm(gradient, dim=(1, 2), keepdim=True).clamp_min(1e-300)
-        certifies = 0.5 * penalty * self.tol * state.value / length[:, 0, 0] ** 2
-        rest = -gradient / length
-        step, conditioned = torch.zeros_like(rest), self._zero_sum(self._precondition(rest))
-        towards, alignment = conditioned, _inner(rest, conditioned)
+        certifies = 0.5 * penalty * self.tol * state.value[:, None] / length[..., 0] ** 2
+        rest = hessian.inside(gradient / -length)
+        step, towards = torch.zeros_like(rest), hessian.solve(rest)
+        alignment = _inner(rest, towards)
         enough = _FORCING * alignment
         count = 0
-        while count < self._precondition.steps:
+        while count < hessian.steps:
             count += 1
-            image = self._curve(residual, towards, penalty)
+            image = hessian.times(towards)
             share = alignment / _inner(towards, image).clamp_min(1e-300)
-            step, rest = step + share * towards, rest - share * image
-            conditioned = self._zero_sum(self._precondition(rest))
+            step, rest = torch.addcmul(step, share, towards), torch.addcmul(rest, share, image, value=-1)
+            conditioned = hessian.solve(rest)
             following = _inner(rest, conditioned)
-            if ((following <= enough)[:, 0, 0] | (rest.square().sum((1, 2)) <= certifies)).all():
+            if ((following <= enough) | (_inner(rest, rest) <= certifies)).all():
                 break
-            towards = conditioned + following / alignment.clamp_min(1e-300) * towards
+            towards = torch.addcmul(conditioned, following / alignment.clamp_min(1e-300), towards)
             alignment = following
         self._excess += max(count - _FRESH, 0)
-        step *= length
-        return step
+        moved: Tensor = hessian.outside(step) * length
+        return moved
 
     def _search(self, state: _State, step: Tensor, penalty: float) -> _State | None:
         """The longest of 1, 1/2, 1/4, ... times the step, group by group, that does not raise the objective beyond its rounding.
 
         None if none does. The last steps to a certificate at a weak penalty lower it by less than its rounding.
         """
-        along = self._forward(step)
+        along = self.weights.forward(step)
         length = torch.ones_like(state.value)[:, None, None]
         for _ in range(40):
             moved = self._at(state.theta + length * step, state.logits + length * along, penalty)
@@ -235,5 +221,5 @@ def _solution(state: _State, gap: Tensor) -> Solution:
 
 
 def _inner(a: Tensor, b: Tensor) -> Tensor:
-    product: Tensor = (a * b).sum((1, 2), keepdim=True)
-    return product
+    product: Tensor = torch.linalg.vecdot(a, b)
+    return product[:, None]

@@ -38,8 +38,12 @@ class Loss(Protocol):
         """Values (G, ..., r, n) of some samples times the samples' weights."""
         ...
 
-    def curve(self, residual: Tensor, change: Tensor, part: slice = ALL) -> Tensor:
-        """Each sample's Hessian, unweighted, times relative logits (G, m, r, n); residual: (G, r, n)."""
+    def curvature(self, residual: Tensor) -> Tensor:
+        """What `curve` needs of a point, (G, r, n) as the residuals."""
+        ...
+
+    def curve(self, curvature: Tensor, change: Tensor) -> Tensor:
+        """Each sample's Hessian, unweighted, times relative logits (G, m, r, n)."""
         ...
 
     def diagonal(self, residual: Tensor) -> Tensor:

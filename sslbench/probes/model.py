@@ -58,10 +58,10 @@ class Model:
         """Inner products (G, r, h) of the head's features with residuals (G, r, n)."""
         return (residual.reshape(-1, self.rows.n) @ self.head.features.T).view(*residual.shape[:2], -1)
 
-    def head_curvature(self, residual: Tensor, head: Tensor, intercept: Tensor) -> tuple[Tensor, Tensor]:
-        """The Hessian of the loss at residuals (G, r, n) times head weights (G, r, h) and intercepts (G, r)."""
+    def head_curvature(self, curvature: Tensor, head: Tensor, intercept: Tensor) -> tuple[Tensor, Tensor]:
+        """The Hessian of the loss, of a curvature (G, r, n), times head weights (G, r, h) and intercepts (G, r)."""
         change = self.head_logits(head, intercept)[:, None]
-        curved = self.loss.weigh(self.loss.curve(residual, change)[:, 0])
+        curved = self.loss.weigh(self.loss.curve(curvature, change)[:, 0])
         return self.head_correlate(curved), curved.sum(2)
 
     def point(self, penalty: float, along: Tensor, head: Tensor, intercept: Tensor) -> Point:

@@ -58,7 +58,7 @@ class Newton:
         if self._stale:
             return
         loss, directions = self.model.loss, self.model.directions
-        new = loss.weigh(loss.curve(residual, directions.logits[:, -1:]))[:, 0]
+        new = loss.weigh(loss.curve(loss.curvature(residual), directions.logits[:, -1:]))[:, 0]
         row, m = directions.correlate(new), directions.count
         hessian = torch.empty(loss.groups, m, m, device=row.device)
         hessian[:, :-1, :-1], hessian[:, -1], hessian[:, :, -1] = self._hessian, row, row
@@ -85,11 +85,12 @@ class Newton:
         loss, logits = self.model.loss, self.model.directions.logits
         groups, m, rows, n = logits.shape
         hessian, cross = logits.new_zeros(groups, m, m), logits.new_zeros(groups, m, rows)
+        curvature = loss.curvature(residual)
         width = max(128, _BLOCK_BYTES // (4 * groups * m * rows))  # a block's temporaries stay in the cache
         for start in range(0, n, width):
             part = slice(start, start + width)
             block = logits[..., part]
-            curved = loss.weigh(loss.curve(residual[..., part], block, part), part)
+            curved = loss.weigh(loss.curve(curvature[..., part], block), part)
             cross += curved.sum(3)
             hessian += torch.bmm(block.reshape(groups, m, -1), curved.reshape(groups, m, -1).transpose(1, 2))
         self._hessian, self._cross, self._stale = (hessian + hessian.transpose(1, 2)) / 2, cross, False
@@ -124,11 +125,12 @@ class Newton:
         # Scaled to length one, because float32 would lose the squares of tiny gradients.
         scale = torch.linalg.vector_norm(slope, dim=(1, 2), keepdim=True).clamp_min(1e-30)
         rest, change = -slope / scale, torch.zeros_like(slope)
+        curvature = loss.curvature(point.residual)
         towards = inverse(rest)
         alignment = _inner(rest, towards)
         for _ in range(_CG_STEPS):
             model.rows.look()
-            in_head, in_intercept = model.head_curvature(point.residual, towards[..., :-1], towards[..., -1])
+            in_head, in_intercept = model.head_curvature(curvature, towards[..., :-1], towards[..., -1])
             image = torch.cat([in_head + penalty * towards[..., :-1], in_intercept[..., None]], 2)
             length = alignment / _inner(towards, image).clamp_min(1e-30)
             change, rest = change + length * towards, rest - length * image

@@ -27,6 +27,12 @@ class Work:
     adjoint_columns: int = 0
     flops: float = 0.0
 
+    def count(self, size: float, *, forward: int = 0, adjoint: int = 0) -> None:
+        """Add a product of so many columns, or one of each kind, with `size` = n d features."""
+        self.forward, self.forward_columns = self.forward + bool(forward), self.forward_columns + forward
+        self.adjoint, self.adjoint_columns = self.adjoint + bool(adjoint), self.adjoint_columns + adjoint
+        self.flops += 2.0 * size * (forward + adjoint)
+
 
 @dataclass(frozen=True)
 class ProbePath:

@@ -68,9 +68,7 @@ class Rows:
         out = torch.empty(len(weights), self.n, device=self.device, dtype=weights.dtype)
         for part, x in self._chunks_as(weights.dtype):
             narrow.forward(weights, x, out[:, part])
-        self.work.forward += 1
-        self.work.forward_columns += len(weights)
-        self.work.flops += 2.0 * self.n * self.d * len(weights)
+        self.work.count(self.n * self.d, forward=len(weights))
         return out
 
     def adjoint(self, residual: Tensor) -> Tensor:
@@ -79,9 +77,7 @@ class Rows:
         out = torch.zeros(len(residual), self.d, device=self.device, dtype=residual.dtype)
         for part, x in self._chunks_as(residual.dtype):
             narrow.add_adjoint(residual[:, part], x, out)
-        self.work.adjoint += 1
-        self.work.adjoint_columns += len(residual)
-        self.work.flops += 2.0 * self.n * self.d * len(residual)
+        self.work.count(self.n * self.d, adjoint=len(residual))
         return out
 
     def gram(self) -> Tensor:

@@ -22,7 +22,7 @@ class SoftmaxLoss:
 
     def relative(self, logits: Tensor) -> Tensor:
         """Logits less the target's."""
-        return logits - logits.gather(-2, self._index(logits, ALL))
+        return logits - logits.gather(-2, self._target.expand(*logits.shape[:-2], 1, -1))
 
     def evaluate(self, relative: Tensor) -> tuple[Tensor, Tensor]:
         """Loss and residuals."""
@@ -39,12 +39,15 @@ class SoftmaxLoss:
         """Values times the samples' weights."""
         return values if self._weights is None else values * self._weights[part]
 
-    def curve(self, residual: Tensor, change: Tensor, part: slice = ALL) -> Tensor:
-        """Row c is p_c (z_c - sum p z); off the target p is minus the residual, and there the relative z is zero."""
-        index, residual = self._index(change, part), residual[:, None]
-        mean = (residual * change).sum(-2, keepdim=True).neg_()
-        out = (mean - change).mul_(residual)
-        return out.scatter_(-2, index, out.gather(-2, index) - mean)
+    def curvature(self, residual: Tensor) -> Tensor:
+        """The probabilities."""
+        return residual.neg().scatter_(1, self._target, 1 - residual.gather(1, self._target))
+
+    def curve(self, curvature: Tensor, change: Tensor) -> Tensor:
+        """Row c is p_c (z_c - sum p z). Relative z are zero at the target, where p is close to 1."""
+        probability = curvature[:, None]
+        mean = (probability * change).sum(-2, keepdim=True)
+        return (change - mean).mul_(probability)
 
     def diagonal(self, residual: Tensor) -> Tensor:
         """The weights times p (1 - p)."""
@@ -53,7 +56,7 @@ class SoftmaxLoss:
 
     def intercept_hessian(self, residual: Tensor) -> Tensor:
         """Sum of diag(p) - p p^T, with the constant direction filled in."""
-        probability = -residual.scatter(1, self._target, residual.gather(1, self._target) - 1)
+        probability = self.curvature(residual)
         hessian = torch.bmm(self.weigh(probability), probability.transpose(1, 2)).double().neg_()
         # Rows add to zero; the diagonal from the others has no cancellation.
         hessian.diagonal(dim1=1, dim2=2).zero_()
@@ -63,6 +66,3 @@ class SoftmaxLoss:
         """Weighted entropy of the probabilities."""
         others = -residual.scatter(1, self._target, 0)
         return self.weigh(entropy(others, residual.gather(1, self._target)[:, 0])).sum(1, dtype=torch.float64)
-
-    def _index(self, values: Tensor, part: slice) -> Tensor:
-        return self._target[..., part].expand(*values.shape[:-2], 1, -1)

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from sslbench.errors import DataError
+from sslbench.probes.all_weights import AllWeights
 from sslbench.probes.full_newton import FullNewton
-from sslbench.probes.full_preconditioner import SharedCovariance, WholeInverse, is_small
+from sslbench.probes.hessian import LargeHessian, SmallHessian, is_small
 from sslbench.probes.loss import Loss
 from sslbench.probes.model import Model
 from sslbench.probes.path import PathSolver, Solution
@@ -98,7 +99,8 @@ def _solve(
     solver: PathSolver | FullNewton
     if is_small(rows, loss):
         rows.keep_double()
-        solver = FullNewton(rows, loss, tol, WholeInverse(rows, loss))
+        weights = AllWeights(rows, loss)
+        solver = FullNewton(weights, tol, SmallHessian(weights))
     else:
         row_bytes = 4 * loss.groups * loss.rows * (rows.n + rows.d)
         directions = min(_MOST_DIRECTIONS, max(_FEWEST_DIRECTIONS, _budget(rows.device, memory) // 4 // row_bytes))
@@ -114,10 +116,11 @@ def _certified(rows: Rows, loss: Loss, tol: float, solutions: Mapping[float, Sol
     failed = [penalty for penalty, solution in solutions.items() if not (solution.gap <= tol).all()]
     if not failed:
         return {}
-    inverse = SharedCovariance(rows, loss)
+    weights = AllWeights(rows, loss)
+    hessian = LargeHessian(weights)
     found = {}
     for penalty in failed:
-        solver = FullNewton(rows, loss, tol, inverse)
+        solver = FullNewton(weights, tol, hessian)
         solver.start(solutions[penalty].weights, solutions[penalty].intercept, penalty)
         (solution,) = solver.solve([penalty])
         if (solution.gap <= solutions[penalty].gap).all():

@@ -51,7 +51,7 @@ def test_curvature_is_the_derivative_of_the_gradient(kind: object) -> None:
     generator = torch.Generator().manual_seed(1)
     logits, change = (torch.randn(loss.groups, loss.rows, N, generator=generator) for _ in range(2))
     residual = loss.evaluate(loss.relative(logits))[1]
-    curved = loss.curve(residual, loss.relative(change)[:, None])[:, 0]
+    curved = loss.curve(loss.curvature(residual), loss.relative(change)[:, None])[:, 0]
     step = 1e-2
     ahead, behind = (loss.evaluate(loss.relative(logits + sign * step * change))[1] for sign in (1, -1))
     torch.testing.assert_close(curved, (behind - ahead) / (2 * step), rtol=1e-2, atol=1e-4)
