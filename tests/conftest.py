@@ -13,6 +13,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from sslbench import tasks
+from sslbench.backbones import registry as backbones
+from sslbench.datasets import registry as datasets
+from sslbench.protocols import registry as protocols
 from sslbench.sources import download
 
 # Workers of pytest-xdist that each run a full pool of busy-waiting OpenMP threads slow each other down tenfold.
@@ -143,6 +147,33 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     server.http.shutdown()
     server.http.server_close()
     thread.join()
+
+
+class Registries:
+    """What names are known: the one place in the tests that knows where the registries keep them."""
+
+    def __init__(self) -> None:
+        self._tables = (backbones._FACTORIES, datasets._SPECS, protocols._SPECS, tasks._SUITES)
+        self._before = [dict(table) for table in self._tables]
+
+    def restore(self) -> None:
+        """What has been registered since is forgotten."""
+        for table, before in zip(self._tables, self._before, strict=True):
+            table.clear()
+            table.update(before)
+
+    def redeclare(self, spec: datasets.DatasetSpec | protocols.ProtocolSpec) -> None:
+        """Another declaration of a dataset or protocol in place of the one that has its name."""
+        table = datasets._SPECS if isinstance(spec, datasets.DatasetSpec) else protocols._SPECS
+        table[spec.name] = spec
+
+
+@pytest.fixture
+def registries() -> Iterator[Registries]:
+    """What a test registers is forgotten after it."""
+    registries = Registries()
+    yield registries
+    registries.restore()
 
 
 @pytest.fixture

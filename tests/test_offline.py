@@ -16,12 +16,11 @@ import torch
 from safetensors.torch import save_file
 
 import sslbench
-from sslbench.backbones import registry
 from sslbench.backbones.registry import load_backbone
 from sslbench.datasets import DatasetSpec
-from sslbench.datasets import registry as datasets
 from sslbench.errors import BackboneError
 from sslbench.offline import offline
+from tests.conftest import Registries
 
 HUBCONF = """
 import torch
@@ -40,13 +39,11 @@ def state() -> tuple[object, ...]:
 
 
 @pytest.fixture(autouse=True)
-def _nothing_cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _nothing_cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, registries: Registries) -> None:
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hf"))
     monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path / "hub"))
-    monkeypatch.setattr(registry, "_FACTORIES", {})
-    monkeypatch.setattr(datasets, "_SPECS", dict(datasets._SPECS))
 
 
 @pytest.mark.usefixtures("no_sockets")

@@ -26,6 +26,7 @@ from sslbench.results.record import unpack_paired
 from sslbench.results.runs import Run
 from sslbench.runner import BACKBONES_HELD, Case, Runner
 from sslbench.tasks import Task
+from tests.conftest import Registries
 
 COLOURS = 5
 
@@ -86,9 +87,8 @@ class Spy:
 
 
 @pytest.fixture
-def spy(monkeypatch: pytest.MonkeyPatch):
+def spy(monkeypatch: pytest.MonkeyPatch, registries: Registries):
     spy = Spy()
-    monkeypatch.setattr(registry, "_SPECS", dict(registry._SPECS))
     monkeypatch.setattr(references, "embedded_references", dict)
     registry.register_dataset(DatasetSpec("spy", spy.load, COLOURS, "colours", "MIT", "drawn"))
     yield spy

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
 from sslbench import tasks as tasks_module
-from sslbench.datasets import DatasetSpec, register_dataset
-from sslbench.datasets import registry as dataset_registry
+from sslbench.datasets import DatasetSpec, dataset_spec, register_dataset
 from sslbench.errors import SslbenchError, UnknownNameError
+from sslbench.protocols import protocol_spec
 from sslbench.tasks import (
     Suite,
     Task,
@@ -22,6 +23,7 @@ from sslbench.tasks import (
     register_suite,
     suite,
 )
+from tests.conftest import Registries
 
 SHOTS = ("5shot", "20shot", "50shot")
 SUITE = "embedded"
@@ -73,8 +75,7 @@ def test_every_listed_task_parses_back() -> None:
     assert [parse_task(task).id for task in listed] == listed
 
 
-def test_the_tasks_of_a_dataset_follow_its_declaration(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dataset_registry, "_SPECS", dict(dataset_registry._SPECS))
+def test_the_tasks_of_a_dataset_follow_its_declaration(registries: Registries) -> None:
     register_dataset(DatasetSpec("mine", "m:f", 3, "", "", "", protocols=("fewshot", "knn")))
     assert {task.id for task in dataset_tasks("mine")} == {"knn/mine", *(f"fewshot/mine/{shot}" for shot in SHOTS)}
     with pytest.raises(UnknownNameError, match="unknown task 'linear/mine'"):
@@ -195,8 +196,7 @@ def test_suites() -> None:
         expand_tasks(None, "embeded")
 
 
-def test_a_taken_suite_name_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tasks_module, "_SUITES", dict(tasks_module._SUITES))
+def test_a_taken_suite_name_is_refused(registries: Registries) -> None:
     mine = register_suite(Suite("mine", ("knn/digits",), ("pixels",), "one task"))
     assert register_suite(mine) is mine
     assert list_tasks(suite_name="mine") == ["knn/digits"]
@@ -214,14 +214,9 @@ def test_listing_imports_neither_torch_nor_scikit_learn() -> None:
     assert done.stdout.strip() == "set()"
 
 
-def test_markers_come_from_the_protocol_and_the_dataset(monkeypatch: pytest.MonkeyPatch) -> None:
-    from dataclasses import replace
-
-    from sslbench.datasets import registry as datasets
-    from sslbench.protocols import registry as protocols
-
-    monkeypatch.setitem(protocols._SPECS, "knn", replace(protocols._SPECS["knn"], markers=("gpu", "slow")))
-    monkeypatch.setitem(datasets._SPECS, "digits", replace(datasets._SPECS["digits"], markers=("download", "slow")))
+def test_markers_come_from_the_protocol_and_the_dataset(registries: Registries) -> None:
+    registries.redeclare(replace(protocol_spec("knn"), markers=("gpu", "slow")))
+    registries.redeclare(replace(dataset_spec("digits"), markers=("download", "slow")))
     assert parse_task("knn/digits").markers == ["download", "gpu", "slow"]
     assert parse_task("linear/world-shape").markers == []
 

@@ -17,11 +17,11 @@ from torchvision.transforms import v2
 
 import sslbench
 from sslbench.backbones import Backbone, load_backbone, register_backbone
-from sslbench.backbones import registry as registry_module
 from sslbench.backbones.copying import independent_copy
 from sslbench.backbones.module_source import wrap
 from sslbench.backbones.options import Options
 from sslbench.errors import BackboneError
+from tests.conftest import Registries
 
 IMAGENET = (0.485, 0.456, 0.406)
 
@@ -277,8 +277,7 @@ def test_the_callers_network_stays_what_it_was(kind: str, tmp_path: Path) -> Non
 
 
 @pytest.fixture
-def registered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry_module, "_FACTORIES", {})
+def registered(registries: Registries) -> None:
     register_backbone("mine", small)
 
 

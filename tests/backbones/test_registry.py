@@ -17,6 +17,7 @@ from sslbench.backbones.checkpoints import CHECKPOINTS
 from sslbench.backbones.options import parse_name
 from sslbench.backbones.zoo import zoo_names
 from sslbench.errors import BackboneError, UnknownNameError
+from tests.conftest import Registries
 
 
 class Mean(nn.Module):
@@ -27,8 +28,7 @@ class Mean(nn.Module):
 
 
 @pytest.fixture(autouse=True)
-def names(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(registry_module, "_FACTORIES", {})
+def names(registries: Registries) -> Iterator[None]:
     registry_module._installed.cache_clear()
     yield
     registry_module._installed.cache_clear()

@@ -11,9 +11,10 @@ import pytest
 
 from sslbench.cli import main, subjects
 from sslbench.cli.command import size_text
-from sslbench.datasets import DatasetSpec, register_dataset, registry
+from sslbench.datasets import DatasetSpec, register_dataset
 from sslbench.datasets.status import Status
 from sslbench.sources import Source, download
+from tests.conftest import Registries
 
 
 def declare(name: str, *sources: Source) -> None:
@@ -32,12 +33,11 @@ def declare(name: str, *sources: Source) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, registries: Registries) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("SSLBENCH_CACHE", "SSLBENCH_RESULTS", "SSLBENCH_DATA", "HF_HUB_OFFLINE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(registry, "_SPECS", dict(registry._SPECS))
 
 
 def call(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:

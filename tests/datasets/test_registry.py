@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -10,9 +9,9 @@ import pytest
 
 from sslbench.config import Settings
 from sslbench.datasets import dataset_spec, list_datasets, load_dataset, register_dataset
-from sslbench.datasets import registry as registry_module
 from sslbench.datasets.dataset import Dataset, DatasetSpec, ImageSource, Split
 from sslbench.errors import DataError, UnknownNameError
+from tests.conftest import Registries
 
 
 def tiny(settings: Settings) -> Dataset:
@@ -21,12 +20,6 @@ def tiny(settings: Settings) -> Dataset:
         return Split(name, ImageSource(f"tiny:{name}", 2, lambda a, b: images[a:b]), np.array([0, 1]))
 
     return Dataset("tiny", ("x", "y"), {name: split(name) for name in ("train", "val", "test")}, "top1")
-
-
-@pytest.fixture
-def specs(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(registry_module, "_SPECS", dict(registry_module._SPECS))
-    yield
 
 
 def test_every_declaration_loads_as_declared() -> None:
@@ -55,7 +48,7 @@ def test_an_unknown_name_lists_the_nearest(name: str, near: str) -> None:
         load_dataset(name)
 
 
-def test_a_registered_dataset_loads_by_name(specs: None) -> None:
+def test_a_registered_dataset_loads_by_name(registries: Registries) -> None:
     spec = DatasetSpec("tiny", tiny, 2, "two black pictures", "MIT", "here")
     assert register_dataset(spec) is spec
     assert register_dataset(spec) is spec
@@ -63,13 +56,13 @@ def test_a_registered_dataset_loads_by_name(specs: None) -> None:
     assert load_dataset("tiny").classes == ("x", "y")
 
 
-def test_a_taken_name_is_refused(specs: None) -> None:
+def test_a_taken_name_is_refused(registries: Registries) -> None:
     with pytest.raises(DataError, match="'digits' is already registered"):
         register_dataset(DatasetSpec("digits", tiny, 2, "", "", ""))
     assert dataset_spec("digits").num_classes == 10
 
 
-def test_a_wrong_number_of_classes_is_refused(specs: None) -> None:
+def test_a_wrong_number_of_classes_is_refused(registries: Registries) -> None:
     register_dataset(DatasetSpec("tiny", tiny, 3, "", "", ""))
     with pytest.raises(DataError, match="tiny: expected 3 classes, found 2"):
         load_dataset("tiny")

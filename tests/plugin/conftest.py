@@ -13,10 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sslbench.backbones import registry as backbones
-from sslbench.datasets import registry as datasets
 from sslbench.features.device import resolve_device
 from sslbench.results.references import embedded_references
+from tests.conftest import Registries
 
 # Backbones that differ in weights or computation have classes of their own: the digest names the class.
 CONFTEST = '''
@@ -111,8 +110,6 @@ WITHOUT = [
     ),
 ]
 
-BUILT_IN = dict(datasets._SPECS)
-
 TINY = ("--sslbench-backbones", "tiny")
 BOTH = ("--sslbench-tasks", "knn/digits,fewshot/digits/5shot")
 
@@ -136,8 +133,8 @@ def warm_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 class Project:
     """A directory with conftest.py and tests, whose results lie in `results`."""
 
-    def __init__(self, pytester: pytest.Pytester, cache: Path) -> None:
-        self.pytester = pytester
+    def __init__(self, pytester: pytest.Pytester, cache: Path, registries: Registries) -> None:
+        self.pytester, self.registries = pytester, registries
         self.path = pytester.path
         self.cache = cache
         self.ini(sslbench_device="cpu")
@@ -157,9 +154,7 @@ class Project:
 
     def run(self, *args: str | Path) -> pytest.RunResult:
         """In this process: quick. Registrations of one run do not reach the next."""
-        backbones._FACTORIES.clear()
-        datasets._SPECS.clear()
-        datasets._SPECS.update(BUILT_IN)
+        self.registries.restore()
         resolve_device.cache_clear()
         embedded_references.cache_clear()
         return self.pytester.runpytest_inprocess(*WITHOUT, *args)
@@ -192,12 +187,12 @@ class Project:
 
 
 @pytest.fixture
-def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, warm_cache: Path) -> Project:
+def project(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, warm_cache: Path, registries: Registries
+) -> Project:
     for name in ("SSLBENCH_CACHE", "SSLBENCH_RESULTS", "SSLBENCH_DATA", "HF_HUB_OFFLINE", "COUNT"):
         monkeypatch.setenv(name, "")  # so that what a run sets is taken back
         monkeypatch.delenv(name)
     for name in ("PYTEST_ADDOPTS", "PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(backbones, "_FACTORIES", dict(backbones._FACTORIES))
-    monkeypatch.setattr(datasets, "_SPECS", dict(datasets._SPECS))
-    return Project(pytester, warm_cache)
+    return Project(pytester, warm_cache, registries)

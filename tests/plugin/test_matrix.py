@@ -148,12 +148,7 @@ from sslbench import tasks
 tasks.register_suite(tasks.Suite("own", ("knn/pair",), ("tiny", "blurred"), "mine"))
 """
     )
-    try:
-        project.run("--sslbench-suite", "own").assert_outcomes(passed=2)
-    finally:
-        from sslbench import tasks
-
-        tasks._SUITES.pop("own", None)
+    project.run("--sslbench-suite", "own").assert_outcomes(passed=2)
     assert set(project.records(run="own")) == {"tiny|knn/pair", "blurred|knn/pair"}
     assert not (project.path / "results/embedded").exists()
 

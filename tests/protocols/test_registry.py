@@ -9,9 +9,9 @@ import pytest
 
 from sslbench.errors import SslbenchError, UnknownNameError
 from sslbench.protocols import ProtocolSpec, list_protocols, protocol_spec, register_protocol
-from sslbench.protocols import registry as registry_module
 from sslbench.protocols.fewshot import FewShot
 from sslbench.protocols.linear import Linear
+from tests.conftest import Registries
 
 
 def test_specs_build_what_they_declare() -> None:
@@ -34,8 +34,7 @@ def test_an_unknown_name_lists_the_nearest() -> None:
         protocol_spec("liner")
 
 
-def test_a_taken_name_is_refused_and_the_same_declaration_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry_module, "_SPECS", dict(registry_module._SPECS))
+def test_a_taken_name_is_refused_and_the_same_declaration_is_not(registries: Registries) -> None:
     mine = register_protocol(ProtocolSpec("mine", 1, "m:f", "x", kind="other"))
     assert register_protocol(mine) is mine
     assert list_protocols("other") == ["mine"]

@@ -15,13 +15,14 @@ from sslbench.results.gate import GateConfig, gate
 from sslbench.results.pairing import compare_records
 from sslbench.runner import Case, Runner
 from sslbench.tasks import Task
+from tests.conftest import Registries
 
 
 @pytest.mark.parametrize(
     ("metric", "several"), [("voc_map11", True), ("map", True), ("auroc", True), ("map", False), ("auroc", False)]
 )
 def test_rankings_are_compared_on_the_same_resamples(
-    metric: str, several: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    metric: str, several: bool, tmp_path: Path, registries: Registries
 ) -> None:
     spec = registry.dataset_spec("digits")
 
@@ -38,7 +39,7 @@ def test_rankings_are_compared_on_the_same_resamples(
         return replace(digits, name="threes-and-odds", classes=("three", "odd"), splits=splits, metric=metric)
 
     named = replace(spec, name="threes-and-odds", loader=load, metric=metric, num_classes=2)
-    monkeypatch.setitem(registry._SPECS, named.name, named)
+    registries.redeclare(named)
     runner = Runner(Settings(cache_dir=tmp_path))
     task = Task("linear", named.name)
     good, bad = (runner.prepare(Case(name, task)).execute() for name in ("pixels", "colour-histogram"))

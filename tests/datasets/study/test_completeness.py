@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 from sslbench.config import Settings
-from sslbench.datasets import dataset_spec, inspect, load_dataset, registry
+from sslbench.datasets import dataset_spec, inspect, load_dataset
 from sslbench.datasets.expected import Expected, file_md5, rows_digest
 from sslbench.datasets.layout import Found
 from sslbench.errors import DataError, IncompleteDataError
+from tests.conftest import Registries
 from tests.datasets.study.builders import LAYOUTS, Built, build
 
 BY_HAND = {"cars", "sun397", "isic", "chestx", "cropdiseases"}
@@ -26,7 +27,9 @@ def settings(data_dir: Path, check: str = "strict") -> Settings:
     return Settings(data_dir=data_dir, check_data=check)
 
 
-def publish(monkeypatch: pytest.MonkeyPatch, name: str, built: Built, data_dir: Path, **changes: object) -> Expected:
+def publish(
+    monkeypatch: pytest.MonkeyPatch, registries: Registries, name: str, built: Built, data_dir: Path, **changes: object
+) -> Expected:
     """Let the tiny data be the published one; changes: facts that differ from it."""
     module = import_module(f"sslbench.datasets.study.{name}")
     spec = module.SPEC
@@ -41,7 +44,7 @@ def publish(monkeypatch: pytest.MonkeyPatch, name: str, built: Built, data_dir: 
     expected = replace(expected, **changes)  # type: ignore[arg-type]
     changed = replace(spec, expected=expected)
     monkeypatch.setattr(module, "SPEC", changed)
-    monkeypatch.setitem(registry._SPECS, name, changed)
+    registries.redeclare(changed)
     return expected
 
 
@@ -129,9 +132,11 @@ def test_a_class_folder_without_an_image_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in LAYOUTS if name != "caltech101"])
-def test_data_as_published_is_ready_and_complete(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_data_as_published_is_ready_and_complete(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, registries: Registries
+) -> None:
     built = build(name, tmp_path)
-    publish(monkeypatch, name, built, tmp_path)
+    publish(monkeypatch, registries, name, built, tmp_path)
     dataset = load_dataset(name, settings(tmp_path))
     assert dataset.details["complete"] is True
     assert "differs" not in dataset.details["fingerprint"]
@@ -140,9 +145,9 @@ def test_data_as_published_is_ready_and_complete(name: str, tmp_path: Path, monk
     assert status.bytes > 1000
 
 
-def test_ready_says_the_bytes_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ready_says_the_bytes_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, registries: Registries) -> None:
     built = build("flowers", tmp_path)
-    publish(monkeypatch, "flowers", built, tmp_path)
+    publish(monkeypatch, registries, "flowers", built, tmp_path)
     on_disk = sum(path.stat().st_size for path in built.root.rglob("*") if path.is_file())
     assert inspect("flowers", settings(tmp_path)).bytes == on_disk
 
@@ -159,10 +164,10 @@ def test_ready_says_the_bytes_on_disk(tmp_path: Path, monkeypatch: pytest.Monkey
     ],
 )
 def test_other_data_than_published_is_refused_or_stated(
-    changes: dict[str, object], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    changes: dict[str, object], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, registries: Registries
 ) -> None:
     built = build("flowers", tmp_path)
-    publish(monkeypatch, "flowers", built, tmp_path, **changes)
+    publish(monkeypatch, registries, "flowers", built, tmp_path, **changes)
     message = (
         f"^flowers: the files in .*flowers-102 are not the published ones: {told}.*--sslbench-check-data loose.*fetch"
     )
@@ -220,10 +225,12 @@ def test_datasets_that_come_with_the_installation_are_ready(tmp_path: Path) -> N
         assert inspect(name, settings(tmp_path)).state == "ready"
 
 
-def test_drawn_validation_has_the_published_hash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_drawn_validation_has_the_published_hash(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, registries: Registries
+) -> None:
     """Duplicated ids of other sizes would show in the fingerprint; the order of rows shows in the digest of rows."""
     built = build("pets", tmp_path)
-    expected = publish(monkeypatch, "pets", built, tmp_path)
+    expected = publish(monkeypatch, registries, "pets", built, tmp_path)
     lists = built.root / "annotations" / "trainval.txt"
     lines = lists.read_text().splitlines()
     lists.write_text("\n".join(reversed(lines)) + "\n")
