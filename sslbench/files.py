@@ -30,3 +30,10 @@ def write_atomic(path: Path, data: bytes) -> None:
     """Write the whole content at once, through `replacing`. Raises OSError."""
     with replacing(path) as temporary, temporary.open("xb") as file:
         file.write(data)
+
+
+def is_there(path: Path) -> bool:
+    """Whether a file or folder is there; not where the system takes no such name, of which `Path.exists` raises OSError."""
+    with contextlib.suppress(OSError, ValueError):
+        return path.exists()
+    return False

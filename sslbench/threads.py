@@ -105,7 +105,7 @@ _crowding = _Crowding()
 
 @contextlib.contextmanager
 def giving_way() -> Iterator[Callable[[], None]]:
-    """Goes down to one thread while the cores are crowded; hands out a function to be called between pieces of work.
+    """Goes down to one thread while the cores are crowded; hands out `look`, to be called between pieces of work.
 
     It goes back to several a second later if they are not any more, and at the end. Nothing is done where the system does not
     tell how long a thread has waited, or with one thread.
@@ -114,13 +114,7 @@ def giving_way() -> Iterator[Callable[[], None]]:
 
     # Inside of another such block the present number may be that of a crowded moment.
     outer = _crowding.several
-    several = outer or torch.get_num_threads()
-
-    def look() -> None:
-        wanted = 1 if _crowding.look() else several
-        if torch.get_num_threads() != wanted:
-            torch.set_num_threads(wanted)
-
+    several = uncrowded()
     try:
         _crowding.several = several
         look()
@@ -129,6 +123,23 @@ def giving_way() -> Iterator[Callable[[], None]]:
         _crowding.several = outer
         if outer is None:
             torch.set_num_threads(several)
+
+
+def uncrowded() -> int:
+    """How many threads this process takes when no other program wants the cores, whatever it takes now."""
+    import torch
+
+    return _crowding.several or torch.get_num_threads()
+
+
+def look() -> None:
+    """Between two pieces of work inside of `giving_way`: one thread or several, as the cores are crowded by now."""
+    import torch
+
+    if _crowding.several is not None:
+        wanted = 1 if _crowding.look() else _crowding.several
+        if torch.get_num_threads() != wanted:
+            torch.set_num_threads(wanted)
 
 
 def run_and_wait() -> tuple[int, int] | None:

@@ -158,3 +158,21 @@ def test_a_thread_that_shares_its_core_is_seen_to_wait() -> None:
         busy.kill()
         busy.wait()
     assert float(told.stdout) > threads._CROWDED
+
+
+def test_a_crowded_moment_does_not_hold_beyond_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = torch.get_num_threads()
+    crowded = [True]
+    monkeypatch.setattr(threads._Crowding, "look", lambda self: crowded[0])
+    try:
+        torch.set_num_threads(2)
+        with threads.giving_way():
+            assert (torch.get_num_threads(), threads.uncrowded()) == (1, 2)
+            crowded[0] = False
+            threads.look()
+            assert torch.get_num_threads() == 2
+        crowded[0] = True
+        threads.look()  # outside of such a block nothing is changed
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sslbench.backbones.backbone import Backbone
@@ -14,6 +13,7 @@ from sslbench.backbones.checkpoints.file_kind import check_weights_file
 from sslbench.backbones.options import Options
 from sslbench.backbones.timm_source import build_timm, check_arch
 from sslbench.backbones.undisturbed import UNSUITABLE
+from sslbench.config import expand
 from sslbench.errors import BackboneError
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def load_file_backbone(name: str, path: str, options: Options, *, arch: str = ""
         raise BackboneError(f"{name}: say which timm architecture the weights are for: file:PATH?arch=resnet50")
     check_arch(arch)
     key, prefix, drop = options.text("key"), options.text("prefix"), list(filter(None, options.text("drop").split("|")))
-    file = Path(path).expanduser()
+    file = expand(path)
     check_weights_file(file)
     backbone = build_timm(name, arch, options, pretrained=False)
     module = backbone.network.module

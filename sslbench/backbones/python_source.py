@@ -53,9 +53,9 @@ def load_hub_backbone(name: str, target: str, options: Options) -> Backbone:
     repository, _, entry = target.rpartition(":")
     if repository.count("/") != 1 or not entry:
         raise BackboneError(f"{name}: expected hub:OWNER/REPO[:REF]:ENTRY, got {target!r}")
-    if default_offline() and not _hub_checkout(repository).is_dir():
+    if default_offline() and not any(place.is_dir() for place in _hub_checkouts(repository)):
         raise BackboneError(
-            f"{name}: offline, and {_hub_checkout(repository)} is not there; fetch it once with a network"
+            f"{name}: offline, and {_hub_checkouts(repository)[0]} is not there; fetch it once with a network"
         )
     try:
         hub: Any = torch.hub
@@ -68,9 +68,10 @@ def load_hub_backbone(name: str, target: str, options: Options) -> Backbone:
     return wrap(name, built, options, recipe=f"hub:{target}")
 
 
-def _hub_checkout(repository: str) -> Path:
-    # torch.hub's own naming: OWNER_REPO_REF, main when no ref is given.
+def _hub_checkouts(repository: str) -> list[Path]:
+    # torch.hub's own naming: OWNER_REPO_REF, main or master when no ref is given.
     import torch
 
     project, _, ref = repository.partition(":")
-    return Path(torch.hub.get_dir()) / f"{project.replace('/', '_')}_{(ref or 'main').replace('/', '_')}"
+    refs = [ref.replace("/", "_")] if ref else ["main", "master"]
+    return [Path(torch.hub.get_dir()) / f"{project.replace('/', '_')}_{ref}" for ref in refs]

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from sslbench.config import Settings
+from sslbench.config import Settings, expand
 from sslbench.datasets.dataset import Dataset, ImageSource, Split
 from sslbench.datasets.folder_files import Unread, pictures_below
 from sslbench.datasets.folder_layout import LAYOUT, FolderLayout, find_layout
@@ -22,6 +22,7 @@ from sslbench.datasets.identical import identical_pictures
 from sslbench.datasets.images import DAMAGE, read_or_skip
 from sslbench.datasets.splits import stratified
 from sslbench.errors import DataError, tell
+from sslbench.files import is_there
 from sslbench.names import encoded, printable
 
 SPLIT_SEED = 0
@@ -73,9 +74,9 @@ def load_folder(name: str, settings: Settings) -> Dataset:
 def _find(name: str, settings: Settings) -> tuple[Path, str]:
     # A relative path is looked for from the current directory, then below the data directory.
     text, metric = parse_folder(name, (Path(), settings.data_dir))
-    path = Path(text).expanduser()
+    path = expand(text)
     places = [path, settings.data_dir / path]
-    root = next((place for place in places if place.is_dir()), None)
+    root = next((place for place in places if is_there(place) and place.is_dir()), None)
     if root is None:
         looked = " or ".join(dict.fromkeys(str(place.absolute()) for place in places))
         option = "; the one option of a folder is ?metric=NAME" if "?" in text else ""

@@ -7,7 +7,9 @@ from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 
+from sslbench.config import expand
 from sslbench.errors import DataError
+from sslbench.files import is_there
 from sslbench.metrics import metrics_for
 from sslbench.names import unknown
 
@@ -62,7 +64,7 @@ def parse_folder(name: str, places: Iterable[Path] = (Path(),)) -> tuple[str, st
     pairs = [part.partition("=")[::2] for part in query.split("&")]
     if not mark or any(key not in OPTIONS for key, _ in pairs):
         return text, "top1"
-    if any((place / Path(text).expanduser()).is_dir() for place in places):
+    if any(is_there(at := place / expand(text)) and at.is_dir() for place in places):
         return text, "top1"
     if len(pairs) > 1:
         raise DataError(f"{name}: the option {pairs[0][0]} is given more than once")

@@ -116,7 +116,9 @@ def extract_features(
         # Closed at once when something fails here, so that threads and half-written files do not outlive the error.
         with contextlib.closing(loaded):
             for batch in loaded:
-                look()
+                # A compiled network would be compiled anew for another number of threads.
+                if execution.name != "compiled":
+                    look()
                 progress.update(batch.stop - batch.start)
                 rows = batch.rows
                 if not rows:

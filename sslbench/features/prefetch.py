@@ -11,6 +11,7 @@ from itertools import islice
 import torch
 from torch import Tensor
 
+from sslbench import threads
 from sslbench.features.loading import Loader
 
 AHEAD = 2
@@ -48,8 +49,7 @@ def batches(
     size: (H, W). pin: into memory from which a GPU copies by itself. An error in a thread is raised here, that of the
     first row in order; then, and when the iterator is closed, what is not begun is dropped.
     """
-    # The runner has given torch this process's share of the cores.
-    workers = min(MOST_WORKERS, torch.get_num_threads()) if loader.parallel else 1
+    workers = min(MOST_WORKERS, threads.uncrowded()) if loader.parallel else 1
     starts = iter(range(0, count, batch_size))
     waiting: deque[tuple[int, Tensor, list[Future[list[bool]]]]] = deque()
     with ThreadPoolExecutor(workers, thread_name_prefix="sslbench-load") as pool:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from sslbench.files import is_there
 from sslbench.names import printable
 
 # Where pytest looks for its options, and what says that there are some; the first four are its own in any case.
@@ -35,12 +36,12 @@ def check_paths(config: pytest.Config, flags: Sequence[str]) -> None:
     given = [*shlex.split(os.environ.get("PYTEST_ADDOPTS", "")), *map(str, config.invocation_params.args)]
     mistaken = [(flag, value) for flag, value in pairwise(given) if flag in flags]
     here = config.invocation_params.dir
-    mistaken = [(flag, value) for flag, value in mistaken if (here / value).exists()]
+    mistaken = [(flag, value) for flag, value in mistaken if is_there(here / value)]
     if not mistaken:
         return
     named = config.args_source is pytest.Config.ArgsSource.ARGS
     tests = [here / argument.partition("::")[0] for argument in config.args] if named else [here]
-    hidden = _ini_file([path for path in tests if path.exists()])
+    hidden = _ini_file([path for path in tests if is_there(path)])
     if hidden is not None and (config.inipath is None or not hidden.samefile(config.inipath)):
         flag, value = mistaken[0]
         raise pytest.UsageError(

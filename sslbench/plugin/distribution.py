@@ -38,7 +38,7 @@ def keep_backbones_together(config: pytest.Config, ids: Sequence[str]) -> None:
     if type(session.sched) is not LoadScheduling or session.sched.node2collection:
         return
     backbones = _backbones_of(ids, config.stash[STATE])
-    if len(set(backbones.values())) < len(config.getvalue("tx")):
+    if len(set(backbones.values())) < session.sched.numnodes:
         return
     scheduler = BackboneScheduling(config, backbones)
     for node in session.sched.nodes:

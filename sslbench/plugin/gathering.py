@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Generator, Sequence
 from typing import Any
 
 import pytest
 
+from sslbench.errors import CacheWarning
 from sslbench.names import printable
 from sslbench.plugin.before import raise_told
 from sslbench.plugin.state import STATE
@@ -67,10 +69,15 @@ class Gathering:
         from sslbench.results.report import write_report
         from sslbench.results.runs import write_baseline
 
-        write_report(state.run.records(), state.run.directory)
         if state.options.save_baseline is not None:
             write_baseline(list(state.records.values()), state.options.save_baseline)
             state.summary.append(f"baseline written: {state.options.save_baseline}")
+        # Told below the table: as warnings they would end the session here where warnings are errors.
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always", CacheWarning)
+            records = state.run.records()
+        state.summary += [str(warning.message) for warning in told]
+        write_report(records, state.run.directory)
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """Print the table and the ranking of this session's cases."""

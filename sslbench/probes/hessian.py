@@ -119,8 +119,10 @@ class SmallHessian:
             diagonal += touch
             factor, failed = torch.linalg.cholesky_ex(hessian)
             if not failed.any():
-                break
-        self._inverse = torch.cholesky_inverse(factor).mul_(unit[:, :, None] * unit[:, None])
+                self._inverse = torch.cholesky_inverse(factor).mul_(unit[:, :, None] * unit[:, None])
+                return
+        # Of a Hessian that float64 does not tell from a singular one the diagonal is what can be inverted.
+        self._inverse = torch.diag_embed(unit.square())
 
     def _whole(self, curvature: Tensor, x: Tensor) -> Tensor:
         """Of the loss, float64 (G, p, p), from what it makes of one unit logit after the other."""

@@ -38,9 +38,14 @@ class Rows:
         self.mean = (total / self.n).float()
         energy = torch.zeros((), dtype=torch.float64, device=device)
         self._data, self.scale = None if data is None else data.sub_(self.mean), 1.0
-        for _, part in self._chunks():
+        for span, part in self._chunks():
             for piece in torch.split(part, source.chunk_rows):  # whose squares are a copy
                 energy += torch.linalg.vecdot(piece, piece).sum(dtype=torch.float64)
+            if not energy.isfinite():
+                raise FeatureError(
+                    f"features: expected values whose squares float32 holds, got up to {float(part.abs().max()):.2g} about the "
+                    f"mean in rows {span.start} to {span.stop - 1}; divide them by a constant"
+                )
         if energy > 0:
             self.scale = 2.0 ** round(math.log2(float(energy) / (self.n * self.d)) / 2)
         if self._data is not None:

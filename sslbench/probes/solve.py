@@ -123,7 +123,7 @@ def _certified(rows: Rows, loss: Loss, tol: float, solutions: Mapping[float, Sol
         solver = FullNewton(weights, tol, hessian)
         solver.start(solutions[penalty].weights, solutions[penalty].intercept, penalty)
         (solution,) = solver.solve([penalty])
-        if (solution.gap <= solutions[penalty].gap).all():
+        if (solution.gap <= solutions[penalty].gap.clamp_min(tol)).all():
             found[penalty] = solution
     return found
 

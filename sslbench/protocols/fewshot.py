@@ -12,6 +12,7 @@ import torch
 from sslbench.errors import DataError
 from sslbench.features.pool import Pool
 from sslbench.protocols.base import Episodes, EpisodicProtocol
+from sslbench.threads import look
 
 # Ericsson et al. 2021, section 4.2 and ssl-transfer few_shot.py.
 WAY = 5
@@ -75,6 +76,7 @@ class FewShot(EpisodicProtocol):
         memory = torch.empty(min(step, len(rows)) * WAY * QUERY, pool.width, device=pool.device)
         nearest = []
         for first in range(0, len(rows), step):
+            look()
             # The sums are shot times the centroids, and so are all terms: no pass over them for a division.
             centroids = pool.sums(support[WAY * first : WAY * (first + step)]).view(-1, WAY, pool.width)
             origin = centroids.mean(dim=1, keepdim=True)

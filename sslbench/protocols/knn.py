@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from sslbench.errors import DataError
 from sslbench.protocols.base import Labelled, Metric, Predictor, SplitProtocol
+from sslbench.threads import look
 
 # The protocol of Wu et al. 2018 (instance discrimination) with the k of DINO's evaluation (eval_knn.py).
 NEIGHBOURS = 20
@@ -86,6 +87,7 @@ class _Bank(Predictor):
         return shares.clamp_min(1e-12).log().cpu().numpy()
 
     def _vote(self, queries: Tensor, memory: Tensor) -> Tensor:
+        look()
         similarity, index = largest(torch.mm(queries, self.x.T, out=memory[: len(queries)]), NEIGHBOURS)
         weights = torch.softmax(similarity.double() / TEMPERATURE, dim=1)
         votes = torch.zeros(len(queries), self.num_classes, dtype=weights.dtype, device=queries.device)

@@ -18,7 +18,7 @@ UNSOLVED_LEGEND = (
 )
 
 GUESSING = "guessing"
-GUESSING_LEGEND = f"{GUESSING}: what a guess scores that has not seen the picture (the largest class, or 1/way)"
+GUESSING_LEGEND = f"{GUESSING}: what a guess scores that has not seen the picture, by the task's score"
 
 # The relative gap that the path solver certifies by default. Written here again, because its module loads torch.
 GAP_TOLERANCE = 1e-4

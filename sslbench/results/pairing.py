@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sslbench.errors import RecordError
+from sslbench.metrics import METRICS
 from sslbench.results.record import Record, unpack_paired
 from sslbench.results.statistics import (
     PairedComparison,
@@ -98,8 +99,14 @@ def check_pair(new: Record, base: Record) -> None:
     if kind not in KINDS:
         raise RecordError(f"{pair}: {new.main_score} has no outcomes of single items (kind {kind!r})")
     for record in (new, base):
-        if kind == "correct" and record.main_score == "mean_per_class" and "targets" not in record.paired:
+        if kind == "correct" and _within_classes(record) and "targets" not in record.paired:
             raise RecordError(f"{pair}: {record.case!r} holds no class targets; run the case again")
+
+
+def _within_classes(record: Record) -> bool:
+    # A record may be of a metric that this version does not know.
+    metric = METRICS.get(record.main_score)
+    return metric is not None and metric.within_classes
 
 
 def compare_records(new: Record, base: Record) -> PairedComparison:
@@ -120,7 +127,7 @@ def compare_spread(new: Record, base: Record) -> tuple[float, tuple[float, float
     As `compare_records`, but mean per-class accuracy is not bootstrapped: its interval is that of `per_class_interval`.
     Raises RecordError as `compare_records` does.
     """
-    if "targets" not in new.paired or new.main_score != "mean_per_class":
+    if "targets" not in new.paired or not _within_classes(new):
         comparison = compare_records(new, base)
         return comparison.difference, comparison.ci95
     check_pair(new, base)
@@ -167,7 +174,7 @@ class _Stored(NamedTuple):
 def _stored(record: Record) -> _Stored:
     paired = record.paired
     size = paired.get("per_episode") or paired.get("images") or 1
-    targets = paired.get("targets") if record.main_score == "mean_per_class" else None
+    targets = paired.get("targets") if _within_classes(record) else None
     return _Stored(paired["kind"], paired["n"], paired["data"], size, targets)
 
 

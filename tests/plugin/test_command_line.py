@@ -59,3 +59,8 @@ def test_a_blank_that_hides_nothing_is_no_error(project, elsewhere):
     # Without an ini file there is none to hide.
     (project.path / "pytest.ini").unlink()
     assert project.run(*chosen, "--sslbench-data", elsewhere).ret == 0
+
+
+def test_a_value_too_long_for_a_path_is_no_path(project) -> None:
+    names = ",".join(["tiny", *["blurred"] * 60])
+    project.run("--sslbench-backbones", names, "--sslbench-tasks=knn/pair").assert_outcomes(passed=2)

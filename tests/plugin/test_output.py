@@ -51,7 +51,7 @@ def test_quietly_there_is_the_table_and_nothing_else(project):
     assert [line.split()[0] for line in lines[2:6]] == ["backbone", "blurred", "tiny", "guessing"]
     assert lines[6].startswith("guessing: ")
     assert re.fullmatch(r"4 passed in .*", lines[-1])
-    assert len(lines) == 9
+    assert len(lines) == 8
 
 
 def test_timings_are_shown_when_asked_for(project):

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from sslbench.backbones.probe import PICTURES
+from tests.plugin.conftest import TINY
 
 CHOSEN = ("--sslbench-backbones", "tiny", "--sslbench-tasks", "knn/digits,fewshot/digits/5shot")
 PAIR = ("--sslbench-backbones", "tiny", "--sslbench-tasks", "knn/pair")
@@ -208,3 +209,15 @@ def test_a_reference_met_or_exceeded_passes(project, value, verdict):
     demand(project, "tiny|knn/digits", value)
     project.run(*chosen, "--sslbench-rerun", "all").assert_outcomes(passed=1)
     assert project.records()["tiny|knn/digits"]["verdict"] == verdict
+
+
+def test_a_record_of_an_earlier_version_costs_neither_tables_nor_baseline(project) -> None:
+    project.run(*TINY, "--sslbench-tasks=knn/digits,knn/pair")
+    (old,) = (path for path in project.record_files() if "pair" in path.name)
+    data = json.loads(old.read_bytes())
+    data["task"]["version"] = "0"
+    old.write_text(json.dumps(data))
+    given = [*TINY, "--sslbench-tasks=knn/digits", "--sslbench-results=results", "--sslbench-save-baseline=new.json"]
+    result = project.run("-W", "error", *given)
+    result.assert_outcomes(passed=1)
+    assert (project.path / "new.json").exists()

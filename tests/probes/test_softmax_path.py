@@ -10,6 +10,7 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
+from sslbench.errors import FeatureError
 from sslbench.probes import SoftmaxPath, Start, softmax_path
 
 from . import reference
@@ -207,3 +208,9 @@ def test_what_cannot_be_reached_is_not_claimed() -> None:
     for penalty, value, gap in zip(path.lambdas.tolist(), objectives(path, x, y), path.gap.tolist(), strict=True):
         least = reference.optimum(x, y, penalty, classes=3)
         assert value <= least * (1 + gap + ORACLE)
+
+
+def test_features_whose_squares_overflow_are_told() -> None:
+    x, y = gaussian(n=60, d=5)
+    with pytest.raises(FeatureError, match=r"values whose squares float32 holds, got up to .*e\+2\d"):
+        softmax_path(x * 1e22, y, LAMBDAS[:3])

@@ -10,6 +10,7 @@ from pathlib import Path
 from sslbench.backbones.checkpoints.bundle_files import bundle_paths, bundle_prefix
 from sslbench.backbones.checkpoints.declaration import CheckpointSpec
 from sslbench.backbones.checkpoints.file_kind import check_download
+from sslbench.config import expand
 from sslbench.errors import BackboneError
 from sslbench.sources import Source
 from sslbench.sources.check import digests
@@ -28,7 +29,7 @@ class SourceFile:
     @classmethod
     def at(cls, path: Path) -> SourceFile:
         """The checkpoint at a path (a file, or folder, index or prefix of a bundle). Raises BackboneError if none is there."""
-        path = path.expanduser().absolute()
+        path = expand(path).absolute()
         prefix = bundle_prefix(path)
         if prefix is not None:
             return cls(path, tuple(bundle_paths(prefix)))
