@@ -16,11 +16,11 @@ from sslbench.plugin.state import STATE, SessionState
 class BackboneScheduling(LoadScopeScheduling):  # type: ignore[misc]
     """Hands out one backbone's cases as a unit, so that one worker loads it; every other test is its own unit.
 
-    backbones: of the cases, by the part of their node ids in brackets.
+    log: xdist's own, which is silent but under --debug. backbones: of the cases, by the part of their node ids in brackets.
     """
 
-    def __init__(self, config: pytest.Config, backbones: Mapping[str, str]) -> None:
-        super().__init__(config)
+    def __init__(self, config: pytest.Config, log: Any, backbones: Mapping[str, str]) -> None:
+        super().__init__(config, log)
         self._backbone = backbones
 
     def _split_scope(self, nodeid: str) -> str:
@@ -40,7 +40,7 @@ def keep_backbones_together(config: pytest.Config, ids: Sequence[str]) -> None:
     backbones = _backbones_of(ids, config.stash[STATE])
     if len(set(backbones.values())) < session.sched.numnodes:
         return
-    scheduler = BackboneScheduling(config, backbones)
+    scheduler = BackboneScheduling(config, session.log, backbones)
     for node in session.sched.nodes:
         scheduler.add_node(node)
     session.sched = scheduler
