@@ -10,6 +10,7 @@ from sslbench.datasets import dataset_spec, list_datasets, tidy_folder
 from sslbench.errors import SslbenchError, UnknownNameError
 from sslbench.names import is_glob, matches, select, unknown
 from sslbench.protocols import list_protocols, protocol_spec
+from sslbench.registry import Registry
 
 # What a run is called whose tasks are not all its suite's.
 CHOSEN = "chosen"
@@ -59,29 +60,24 @@ class Suite:
         return sorted({*task.markers, *(["slow"] if slow else [])})
 
 
-_SUITES: dict[str, Suite] = {}
+SUITES: Registry[Suite] = Registry("suite")
 
 
 def register_suite(suite: Suite) -> Suite:
     """Make a suite known by name. Raises SslbenchError when another one has the name, or runs outside of a suite have it."""
     if suite.name == CHOSEN:
         raise SslbenchError(f"a suite cannot be called {CHOSEN!r}, as runs of tasks from outside of a suite are")
-    if _SUITES.get(suite.name, suite) != suite:
-        raise SslbenchError(f"the suite {suite.name!r} is already registered; choose another name")
-    _SUITES[suite.name] = suite
-    return suite
+    return SUITES.add(suite.name, suite)
 
 
 def suite(name: str) -> Suite:
     """The suite behind a name; UnknownNameError lists the nearest known ones."""
-    if name not in _SUITES:
-        raise unknown("suite", name, _SUITES)
-    return _SUITES[name]
+    return SUITES[name]
 
 
 def list_suites(pattern: str = "*") -> list[str]:
     """Names of suites that match the glob, sorted."""
-    return sorted(name for name in _SUITES if matches(name, pattern))
+    return SUITES.names(pattern)
 
 
 def dataset_tasks(dataset: str) -> list[Task]:

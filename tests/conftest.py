@@ -153,7 +153,9 @@ class Registries:
     """What names are known: the one place in the tests that knows where the registries keep them."""
 
     def __init__(self) -> None:
-        self._tables = (backbones._FACTORIES, datasets._SPECS, protocols._SPECS, tasks._SUITES)
+        self._tables = [
+            known._items for known in (backbones.FACTORIES, datasets.DATASETS, protocols.PROTOCOLS, tasks.SUITES)
+        ]
         self._before = [dict(table) for table in self._tables]
 
     def restore(self) -> None:
@@ -164,8 +166,8 @@ class Registries:
 
     def redeclare(self, spec: datasets.DatasetSpec | protocols.ProtocolSpec) -> None:
         """Another declaration of a dataset or protocol in place of the one that has its name."""
-        table = datasets._SPECS if isinstance(spec, datasets.DatasetSpec) else protocols._SPECS
-        table[spec.name] = spec
+        known = datasets.DATASETS if isinstance(spec, datasets.DatasetSpec) else protocols.PROTOCOLS
+        known._items[spec.name] = spec
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from sslbench.config import default_cache_dir, default_offline, expand
 from sslbench.errors import BackboneError, UnknownNameError
 from sslbench.names import is_glob, matches, unknown
 from sslbench.offline import offline as no_connection
+from sslbench.registry import Registry
 
 if TYPE_CHECKING:
     from sslbench.backbones.backbone import Backbone
@@ -25,7 +26,7 @@ CONTROLS = ("random-init", "pixels", "colour-histogram")
 ENTRY_POINT_GROUP = "sslbench.backbones"
 _RESERVED = (f"{SCHEME}:", "random-init:")
 
-_FACTORIES: dict[str, Callable[[], Any]] = {}
+FACTORIES: Registry[Callable[[], Any]] = Registry("backbone", clash=BackboneError)
 
 
 def register_backbone(name: str, factory: Callable[[], Any] | None = None) -> Callable[..., Any]:
@@ -37,14 +38,13 @@ def register_backbone(name: str, factory: Callable[[], Any] | None = None) -> Ca
     """
     if factory is None:
         return lambda decorated: register_backbone(name, decorated)
-    if name in (*CONTROLS, *zoo_names(), *CHECKPOINTS) or _FACTORIES.get(name, factory) is not factory:
+    if name in (*CONTROLS, *zoo_names(), *CHECKPOINTS):
         raise BackboneError(f"the backbone {name!r} is already registered; choose another name")
     if name.startswith(_RESERVED):
         raise BackboneError(
             f"{name!r}: names that begin with {' or '.join(_RESERVED)} are sslbench's; choose another name"
         )
-    _FACTORIES[name] = factory
-    return factory
+    return FACTORIES.add(name, factory)
 
 
 @cache
@@ -57,7 +57,7 @@ def _lazy(point: Any) -> Callable[[], Any]:
 
 
 def _named() -> dict[str, Callable[[], Any]]:
-    return {**_installed(), **_FACTORIES}
+    return {**_installed(), **{name: FACTORIES[name] for name in FACTORIES}}
 
 
 def list_backbones(pattern: str = "*", *, timm: bool = False) -> list[str]:

@@ -8,11 +8,11 @@ from sslbench.datasets.dataset import Dataset, DatasetSpec
 from sslbench.datasets.folder_names import parse_folder
 from sslbench.datasets.status import Status, status_of
 from sslbench.errors import DataError
-from sslbench.names import matches, unknown
 from sslbench.offline import offline
+from sslbench.registry import Registry
 
 _WORLD = "rendered by this package (sslbench.datasets.world)"
-_SPECS: dict[str, DatasetSpec] = {}
+DATASETS: Registry[DatasetSpec] = Registry("dataset", clash=DataError, hint="A folder of images is named folder:PATH")
 
 
 def register_dataset(spec: DatasetSpec) -> DatasetSpec:
@@ -20,11 +20,7 @@ def register_dataset(spec: DatasetSpec) -> DatasetSpec:
 
     Raises DataError when another declaration already has the name.
     """
-    known = _SPECS.get(spec.name)
-    if known is not None and known != spec:
-        raise DataError(f"the dataset {spec.name!r} is already registered; choose another name")
-    _SPECS[spec.name] = spec
-    return spec
+    return DATASETS.add(spec.name, spec)
 
 
 def dataset_spec(name: str) -> DatasetSpec:
@@ -40,14 +36,12 @@ def dataset_spec(name: str) -> DatasetSpec:
             source=path,
             metric=metric,
         )
-    if name not in _SPECS:
-        raise unknown("dataset", name, _SPECS, "A folder of images is named folder:PATH")
-    return _SPECS[name]
+    return DATASETS[name]
 
 
 def list_datasets(pattern: str = "*") -> list[str]:
     """Registered dataset names that match the glob, sorted."""
-    return sorted(name for name in _SPECS if matches(name, pattern))
+    return DATASETS.names(pattern)
 
 
 def load_dataset(name: str, settings: Settings | None = None) -> Dataset:

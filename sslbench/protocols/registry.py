@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sslbench.compat import parse_compat
-from sslbench.errors import SslbenchError
-from sslbench.names import unknown
+from sslbench.registry import Registry
 
 if TYPE_CHECKING:
     from sslbench.protocols.base import EpisodicProtocol, SplitProtocol
@@ -42,27 +41,22 @@ class ProtocolSpec:
         return built  # type: ignore[no-any-return]
 
 
-_SPECS: dict[str, ProtocolSpec] = {}
+PROTOCOLS: Registry[ProtocolSpec] = Registry("protocol")
 
 
 def register_protocol(spec: ProtocolSpec) -> ProtocolSpec:
     """Make a protocol known by name. Raises SslbenchError when another declaration has the name."""
-    if _SPECS.get(spec.name, spec) != spec:
-        raise SslbenchError(f"the protocol {spec.name!r} is already registered; choose another name")
-    _SPECS[spec.name] = spec
-    return spec
+    return PROTOCOLS.add(spec.name, spec)
 
 
 def protocol_spec(name: str) -> ProtocolSpec:
     """The declaration behind a name; UnknownNameError lists the nearest known ones."""
-    if name not in _SPECS:
-        raise unknown("protocol", name, _SPECS)
-    return _SPECS[name]
+    return PROTOCOLS[name]
 
 
 def list_protocols(kind: str | None = None) -> list[str]:
     """Names of protocols, of one dataset kind if given, in the order of registration."""
-    return [name for name, spec in _SPECS.items() if kind in (None, spec.kind)]
+    return [name for name in PROTOCOLS if kind in (None, PROTOCOLS[name].kind)]
 
 
 register_protocol(
