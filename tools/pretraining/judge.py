@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from pretraining.augment import normalise
 from pretraining.photographs import Photographs
 from sslbench.metrics.classification import top1
 from sslbench.protocols.base import Labelled
 from sslbench.protocols.knn import NearestNeighbours
+from sslbench.training.augment import normalise
 
 CHUNK = 500
 

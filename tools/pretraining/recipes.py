@@ -6,9 +6,9 @@ import math
 from dataclasses import dataclass
 
 from pretraining import objectives
-from pretraining.augment import Views
 from pretraining.objectives import Objective
 from sslbench.errors import SslbenchError
+from sslbench.training.augment import Views
 
 # Crops of 48 pixels cover 0.76 of a 64-pixel side on average, so that things look as large as in the whole picture at
 # 64 pixels that the network is judged on (Touvron et al. 2019), and a step costs half of one at 64.

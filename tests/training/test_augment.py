@@ -4,9 +4,10 @@ import math
 
 import pytest
 import torch
-from pretraining import augment
-from pretraining.augment import Views
 from torchvision.transforms.v2 import functional as tv
+
+from sslbench.training import augment
+from sslbench.training.augment import Views
 
 
 @pytest.fixture

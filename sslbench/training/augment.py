@@ -75,7 +75,8 @@ def _hue_turn(turn: Tensor) -> Tensor:
     cos, sin = torch.cos(2 * math.pi * turn), torch.sin(2 * math.pi * turn)
     one, zero = torch.ones_like(cos), torch.zeros_like(cos)
     rows = [torch.cat(row, dim=2) for row in ((one, zero, zero), (zero, cos, -sin), (zero, sin, cos))]
-    return torch.linalg.inv(to_yiq) @ torch.cat(rows, dim=1) @ to_yiq
+    matrix: Tensor = torch.linalg.inv(to_yiq) @ torch.cat(rows, dim=1) @ to_yiq
+    return matrix
 
 
 def _crops(images: Tensor, size: int, min_area: float, generator: Generator) -> Tensor:
