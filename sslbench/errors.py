@@ -48,6 +48,18 @@ class FeatureError(SslbenchError):
     """Features that cannot be used, such as NaN or infinite values."""
 
 
+class TrainingError(SslbenchError):
+    """A training that cannot begin as asked, or cannot go on from what is there."""
+
+
+class DivergedError(TrainingError):
+    """A training whose loss or weights are not finite any more. step: the first such one, counted from 1."""
+
+    def __init__(self, message: str, step: int = 0) -> None:
+        super().__init__(message)
+        self.step = step
+
+
 class CacheError(SslbenchError):
     """A cache directory or file that cannot be used."""
 

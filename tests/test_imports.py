@@ -22,7 +22,9 @@ def test_importing_the_package_loads_next_to_nothing():
     assert not HEAVY & modules
 
 
-@pytest.mark.parametrize("module", ["sslbench.plugin", "sslbench.cli", "sslbench.tasks", "sslbench.backbones"])
+@pytest.mark.parametrize(
+    "module", ["sslbench.plugin", "sslbench.cli", "sslbench.tasks", "sslbench.backbones", "sslbench.training"]
+)
 def test_modules_that_only_know_names_load_no_network_library(module):
     modules = loaded(f"import {module}")
     assert module in modules

@@ -1,0 +1,193 @@
+"""The training loop: seeded, logged, and resumable after an interrupt with the same result."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from sslbench.errors import DivergedError, TrainingError
+from sslbench.training.state import State
+
+if TYPE_CHECKING:
+    from torch import Generator, Tensor, nn
+    from torch.optim import Optimizer
+
+Line = dict[str, Any]
+# Seeds of two trainings are this far apart. A greater distance would not help: torch's CPU generator takes 32 bits of a seed.
+_STRIDE = 100_003
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long, and where it can be interrupted.
+
+    steps: updates of the weights. checkpoint_every: steps between two checkpoints, with a line of the log each; the end is one
+    too. seed, reseed_every: everything random comes from the seed and the number of the step, or of the group of
+    `reseed_every` steps that a step belongs to; an epoch, where its order and its views come from one generator.
+
+    Raises TrainingError for numbers that give no training or none that could go on.
+    """
+
+    steps: int
+    checkpoint_every: int
+    seed: int = 0
+    reseed_every: int = 1
+
+    def __post_init__(self) -> None:
+        rules = {
+            "steps": (self.steps >= 1, "at least 1"),
+            "reseed_every": (
+                self.reseed_every >= 1 and self.steps // self.reseed_every < _STRIDE - 1,
+                f"at least 1, and so many that there are fewer than {_STRIDE - 1} groups",
+            ),
+            "checkpoint_every": (
+                self.checkpoint_every >= 1 and self.checkpoint_every % max(1, self.reseed_every) == 0,
+                f"a positive multiple of reseed_every ({self.reseed_every})",
+            ),
+            "seed": (self.seed >= 0, "not a negative number"),
+        }
+        for name, (holds, expected) in rules.items():
+            if not holds:
+                raise TrainingError(f"{name} is {getattr(self, name)}; expected {expected}")
+
+    def seed_at(self, step: int) -> int:
+        """The seed of the group that a step begins or belongs to."""
+        return self.seed * _STRIDE + step // self.reseed_every + 1
+
+    def progress(self, step: int) -> float:
+        """0 at the first step, 1 after the last."""
+        # Whole groups and the rest apart: one quotient rounds otherwise, and the zoo's weights are made of this one.
+        within = step % self.reseed_every
+        return (step - within) / self.steps + within / self.steps
+
+
+class Step(NamedTuple):
+    """One update. number: from 0. progress: 0 to 1. generator: on the model's device, to draw everything from; seeded, as
+    torch's global one is.
+    """
+
+    number: int
+    progress: float
+    generator: Generator
+
+
+class Task(Protocol):
+    """What is trained: a model on its device, an optimiser at its base rates, and where its loss comes from.
+
+    A resumed training has the model's parameters and buffers, and the optimiser's state. What a task computes with besides
+    must follow from the step, or from what is drawn since the generator was seeded.
+    """
+
+    @property
+    def model(self) -> nn.Module:
+        """All that is kept between steps; put into training mode by the loop."""
+
+    @property
+    def optimiser(self) -> Optimizer:
+        """Of the model's parameters; each group's rate is its base rate."""
+
+    def batch(self, step: Step) -> Any:
+        """What `loss` takes: pictures drawn and augmented, in full precision. Called once a step, in order."""
+
+    def loss(self, batch: Any) -> Tensor:
+        """A scalar; computed in bfloat16 where CUDA's autocast says so."""
+
+
+def train(
+    task: Task,
+    plan: Plan,
+    *,
+    schedule: Callable[[float], float],
+    begun_with: Mapping[str, Any],
+    folder: Path | None = None,
+    observe: Callable[[Line], Line] = lambda line: line,
+    say: Callable[[str], None] = lambda text: None,
+) -> list[Line]:
+    """Train the steps that are missing and return the log; the model ends with the same bits, interrupted or not.
+
+    schedule: from progress to the factor of each group's rate. begun_with: what else the result depends on, as plain data.
+    folder: where the state is kept, None for nowhere; one process at a time. observe: makes a line of the log of `step` (how
+    many are done), `loss` (mean since the line before) and `seconds`, and may use the model in evaluation mode. say: gets each
+    line as text.
+
+    The same bits need the same device and number of threads. Raises DivergedError when the loss or a weight is not finite, and
+    TrainingError for a state in `folder` that belongs to something else.
+    """
+    import torch
+    from tqdm import tqdm
+
+    model, optimiser = task.model, task.optimiser
+    generator = torch.Generator(next(model.parameters()).device)
+    rates = [group["lr"] for group in optimiser.param_groups]
+    done, log = 0, list[Line]()
+    if folder is not None:
+        plan_facts = {"steps": plan.steps, "seed": plan.seed, "reseed_every": plan.reseed_every}
+        state = State(folder, {**begun_with, **plan_facts, "optimiser": type(optimiser).__name__})
+        done, log = state.restore(model, optimiser)
+    # disable=None: no bar where stderr is no terminal.
+    with _repeatable(), tqdm(total=plan.steps, initial=done, unit="step", leave=False, disable=None) as bar:
+        while done < plan.steps:
+            start, losses = time.perf_counter(), []
+            model.train()
+            for number in range(done, min(done + plan.checkpoint_every, plan.steps)):
+                if number % plan.reseed_every == 0:
+                    torch.manual_seed(plan.seed_at(number))
+                    generator.manual_seed(plan.seed_at(number))
+                step = Step(number, plan.progress(number), generator)
+                for group, rate in zip(optimiser.param_groups, rates, strict=True):
+                    group["lr"] = rate * schedule(step.progress)
+                losses.append(_update(task, step))
+                bar.update()
+            loss = _mean(losses, done, model)
+            done += len(losses)
+            line = observe({"step": done, "loss": loss, "seconds": time.perf_counter() - start})
+            log.append(line)
+            if folder is not None:
+                state.write(done, log, model, optimiser)
+            with bar.external_write_mode():
+                say("  ".join(f"{name} {value:.5g}" for name, value in line.items()))
+    return log
+
+
+def _update(task: Task, step: Step) -> Tensor:
+    import torch
+
+    batch = task.batch(step)
+    with torch.autocast("cuda", dtype=torch.bfloat16, enabled=step.generator.device.type == "cuda"):
+        loss = task.loss(batch)
+    task.optimiser.zero_grad()
+    loss.backward()  # type: ignore[no-untyped-call]
+    task.optimiser.step()
+    return loss.detach()
+
+
+def _mean(losses: list[Tensor], done: int, model: nn.Module) -> float:
+    """The mean loss of the steps after the first `done`. Looked at here only, since a look waits for the device."""
+    import torch
+
+    finite = torch.stack(losses).isfinite()
+    if not bool(finite.all()):
+        place = int(finite.logical_not().nonzero()[0])
+        step = done + place + 1
+        raise DivergedError(f"the loss of step {step} is {float(losses[place])}; lower the learning rate", step)
+    if not all(bool(weight.isfinite().all()) for weight in model.parameters() if weight.requires_grad):
+        step = done + len(losses)
+        raise DivergedError(f"a weight is not finite after step {step}; lower the learning rate", step)
+    return float(sum(losses, torch.zeros_like(losses[0]))) / len(losses)
+
+
+@contextmanager
+def _repeatable() -> Iterator[None]:
+    """cuDNN by kernels that give the same bits each time, of which it chooses the same each time."""
+    from torch.backends import cudnn
+
+    before = cudnn.deterministic, cudnn.benchmark
+    cudnn.deterministic, cudnn.benchmark = True, False
+    try:
+        yield
+    finally:
+        cudnn.deterministic, cudnn.benchmark = before
