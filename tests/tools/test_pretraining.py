@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 from pathlib import Path
 
 import pretrain_zoo
@@ -12,12 +13,14 @@ from pretraining.judge import Judgement
 from pretraining.objectives import MoCoV2
 from pretraining.photographs import Photographs
 from pretraining.recipes import RECIPES, Budget
-from pretraining.train import Training
+from pretraining.train import Pretraining, Say, ingredients
+from safetensors.torch import load_file
 
 from sslbench.backbones import load_backbone, zoo
 from sslbench.backbones.zoo import read_card
 from sslbench.errors import SslbenchError
 from sslbench.metrics.score import Score
+from sslbench.training.loop import Line
 
 BUDGET = Budget(epochs=2, batch=32)
 
@@ -27,10 +30,15 @@ def splits(archive: Path) -> dict[str, Photographs]:
     return photographs.load(archive)
 
 
-def train(name: str, splits: dict[str, Photographs], folder: Path, budget: Budget = BUDGET) -> Training:
-    training = Training(name, budget, splits["train"], folder, "cpu")
-    training.run(lambda network: Judgement(1.0, 1.0), lambda line: None)
-    return training
+def judged(network: torch.nn.Module) -> Judgement:
+    return Judgement(1.0, 1.0)
+
+
+def train(
+    name: str, data: Photographs, folder: Path, budget: Budget = BUDGET, say: Say = lambda line: None
+) -> tuple[Pretraining, list[Line]]:
+    training = Pretraining(name, budget, data, "cpu")
+    return training, training.run(ingredients(name, budget, data), folder, judged, say)
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -92,7 +100,7 @@ def test_the_keys_of_moco_follow_slowly_and_stay_in_order() -> None:
 
 @pytest.mark.parametrize("name", ["moco-v2", "mae"])
 def test_a_resumed_training_equals_an_unbroken_one(name: str, splits: dict[str, Photographs], tmp_path: Path) -> None:
-    whole = train(name, splits, tmp_path / "whole")
+    whole, log = train(name, splits["train"], tmp_path / "whole")
 
     class Interrupted(Exception):
         pass
@@ -100,26 +108,67 @@ def test_a_resumed_training_equals_an_unbroken_one(name: str, splits: dict[str, 
     def interrupt(line: str) -> None:
         raise Interrupted
 
-    first = Training(name, BUDGET, splits["train"], tmp_path / "parts", "cpu")
     with pytest.raises(Interrupted):
-        first.run(lambda network: Judgement(1.0, 1.0), interrupt)
-    resumed = train(name, splits, tmp_path / "parts")
-    for key, tensor in whole._tensors().items():
-        assert torch.equal(tensor, resumed._tensors()[key]), key
-    losses = [[line["loss"] for line in part.log] for part in (whole, resumed)]
+        train(name, splits["train"], tmp_path / "parts", say=interrupt)
+    resumed, resumed_log = train(name, splits["train"], tmp_path / "parts")
+    assert tensors(whole).keys() == tensors(resumed).keys()
+    for key, tensor in tensors(whole).items():
+        assert torch.equal(tensor, tensors(resumed)[key]), key
+    losses = [[line["loss"] for line in lines] for lines in (log, resumed_log)]
     assert losses[0] == losses[1] and len(losses[0]) == 2
+
+
+def tensors(training: Pretraining) -> dict[str, torch.Tensor]:
+    return {**dict(training.model.named_parameters()), **dict(training.model.named_buffers())}
+
+
+def epoch_by_epoch(name: str, data: Photographs) -> torch.nn.Module:
+    """What the zoo was trained by, written out: the model after the budget's epochs."""
+    recipe, steps = RECIPES[name], len(data.images) // BUDGET.batch
+    torch.manual_seed(BUDGET.seed)
+    model = recipe.objective(4).to(memory_format=torch.channels_last).train()
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimiser = torch.optim.AdamW(trained, betas=recipe.betas, weight_decay=BUDGET.weight_decay)
+    for epoch in range(BUDGET.epochs):
+        torch.manual_seed(BUDGET.seed * 100_003 + epoch + 1)
+        generator = torch.Generator().manual_seed(BUDGET.seed * 100_003 + epoch + 1)
+        order = torch.randperm(len(data.images), generator=generator)
+        for step, rows in enumerate(order[: steps * BUDGET.batch].split(BUDGET.batch)):
+            progress = epoch / BUDGET.epochs + step / (steps * BUDGET.epochs)
+            warmup = BUDGET.warmup
+            decayed = (1 + math.cos(math.pi * (progress - warmup) / (1 - warmup))) / 2
+            optimiser.param_groups[0]["lr"] = BUDGET.learning_rate * (
+                progress / warmup if progress < warmup else decayed
+            )
+            first, second = (
+                recipe.views(data.images[rows], generator).contiguous(memory_format=torch.channels_last)
+                for _ in range(2)
+            )
+            model.before_step(progress)
+            optimiser.zero_grad()
+            model.loss(first, second, data.targets[rows]).backward()
+            optimiser.step()
+    return model
+
+
+@pytest.mark.parametrize("name", ["swav", "mae"])
+def test_the_loop_gives_the_zoos_weights(name: str, splits: dict[str, Photographs], tmp_path: Path) -> None:
+    expected = epoch_by_epoch(name, splits["train"]).backbone.state_dict()
+    training, _ = train(name, splits["train"], tmp_path)
+    for key, tensor in training.model.backbone.state_dict().items():
+        assert torch.equal(tensor, expected[key]), key
 
 
 @pytest.fixture(scope="module")
 def begun(splits: dict[str, Photographs], tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("begun")
-    train("simclr", splits, folder)
+    train("simclr", splits["train"], folder)
     return folder
 
 
 def refused(name: str, data: Photographs, folder: Path, budget: Budget = BUDGET) -> str:
     with pytest.raises(SslbenchError) as caught:
-        Training(name, budget, data, folder, "cpu")
+        train(name, data, folder, budget)
     assert str(folder / "state.pt") in str(caught.value)
     assert "remove it to start again" in str(caught.value)
     return str(caught.value)
@@ -162,7 +211,7 @@ def test_a_state_that_is_no_torch_file(content: bytes, splits: dict[str, Photogr
 
 
 @pytest.mark.parametrize(
-    "found", [[1], {"state_dict": {}}, {"begun_with": 1, "tensors": {}, "optimiser": {}, "log": []}]
+    "found", [[1], {"state_dict": {}}, {"begun_with": {}, "tensors": {}, "optimiser": {}, "log": []}]
 )
 def test_a_torch_file_of_something_else(found: object, splits: dict[str, Photographs], tmp_path: Path) -> None:
     torch.save(found, tmp_path / "state.pt")
@@ -197,9 +246,9 @@ def test_a_budget_that_trains_nothing(field: str, value: float) -> None:
 def test_the_control_of_the_residual_networks_has_the_weights_that_training_began_from(
     name: str, splits: dict[str, Photographs], tmp_path: Path
 ) -> None:
-    begins = Training(name, dataclasses.replace(Budget(), batch=32), splits["train"], tmp_path, "cpu")
+    begins = Pretraining(name, dataclasses.replace(Budget(), batch=32), splits["train"], "cpu")
     control = load_backbone("random-init").network.module.state_dict()
-    for key, tensor in begins.objective.backbone.state_dict().items():
+    for key, tensor in begins.model.backbone.state_dict().items():
         assert torch.equal(tensor, control[key]), key
 
 
@@ -228,7 +277,7 @@ def test_the_hardware_of_a_card_is_that_of_the_training(monkeypatch: pytest.Monk
 
 def test_too_few_pictures_for_a_batch(splits: dict[str, Photographs], tmp_path: Path) -> None:
     with pytest.raises(SslbenchError, match="64 pictures do not fill a batch of 128"):
-        Training("supervised", Budget(), splits["train"], tmp_path, "cpu")
+        Pretraining("supervised", Budget(), splits["train"], "cpu")
 
 
 def test_effective_rank_of_known_spectra() -> None:
@@ -272,19 +321,49 @@ def test_the_command_trains_exports_and_the_result_loads(
     out = capsys.readouterr()
     assert status == 0, out.err
     assert len(checked) == 1
-    assert "in-domain linear" in out.out
-    lines = (tmp_path / "work" / "supervised" / "log.jsonl").read_text().splitlines()
-    assert len(lines) == 4 and json.loads(lines[3])["effective_rank"] > 1
+    files = [str(tmp_path / "zoo" / f"supervised.{kind}") for kind in ("safetensors", "json")]
+    said = out.out.splitlines()
+    assert [line.split()[0] for line in said] == ["epoch"] * 4 + ["in-domain", *files]
+    (result,) = (tmp_path / "work").glob("*.json")
+    log = json.loads(result.read_text())["values"]["log"]
+    assert len(log) == 4 and log[3]["effective_rank"] > 1
     monkeypatch.setattr(zoo, "FOLDER", tmp_path / "zoo")
     backbone = load_backbone("zoo:supervised")
     images = torch.randn(4, 3, 64, 64)
-    state = torch.load(tmp_path / "work" / "supervised" / "state.pt", weights_only=True)["tensors"]
     trained = RECIPES["supervised"].objective(4).backbone
-    trained.load_state_dict({k.removeprefix("backbone."): v for k, v in state.items() if k.startswith("backbone.")})
+    trained.load_state_dict(load_file(result.with_suffix(".safetensors")))
     with torch.inference_mode():
         torch.testing.assert_close(backbone.embed(images), trained.eval()(images), atol=0.02, rtol=0.02)
     card = read_card("supervised").facts
     assert card["budget"]["epochs"] == 4 and card["in_domain"]["linear_top1"]["n"] == 24
+    assert card["training"]["losses"] == [round(line["loss"], 4) for line in log]
+
+    # Once more: nothing is trained, and the same is exported.
+    written = {path: path.read_bytes() for path in (tmp_path / "zoo").glob("*.safetensors")}
+    monkeypatch.setattr(Pretraining, "run", None)
+    monkeypatch.setattr(export, "in_domain", lambda *args: checked[0])
+    assert pretrain_zoo.main() == 0
+    assert len(written) == 1 and all(path.read_bytes() == content for path, content in written.items())
+    assert "epoch" not in capsys.readouterr().out
+
+
+def test_a_diverged_pretraining_is_told_and_the_others_are_exported(
+    archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # What may ship is tested above.
+    monkeypatch.setattr(export, "check", lambda log, found: None)
+    monkeypatch.setattr(export, "in_domain", lambda *args: export.InDomain(score(50.0), score(10.0), 40.0))
+    arguments = [
+        "pretrain_zoo", "simclr", "supervised", "--data", str(archive), "--work", str(tmp_path / "work"),
+        "--out", str(tmp_path / "zoo"), "--epochs", "1", "--batch", "16", "--device", "cpu",
+    ]  # fmt: skip
+    monkeypatch.setattr("sys.argv", arguments)
+    nan = RECIPES["simclr"].objective
+    monkeypatch.setattr(nan, "loss", lambda self, first, second, targets: self.backbone(first).mean() / 0 * 0)
+    assert pretrain_zoo.main() == 2
+    out = capsys.readouterr()
+    assert out.err == "pretrain_zoo: simclr diverged at step 1; lower --learning-rate\n"
+    assert sorted(path.name for path in (tmp_path / "zoo").iterdir()) == ["supervised.json", "supervised.safetensors"]
 
 
 def test_bad_input_of_the_command(

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from sslbench.training.loop import Line, Plan, Step, train
 from sslbench.training.schedules import cosine
+from sslbench.training.trials import TrialResult
 
 PLAN = Plan(steps=22, checkpoint_every=4, seed=5)
 
@@ -64,6 +65,13 @@ class Toy:
             for number, state in self.optimiser.state_dict()["state"].items()
         }
         return {**dict(self.model.named_parameters()), **dict(self.model.named_buffers()), **momentum}
+
+
+def trained(given: Mapping[str, Any], folder: Path | None) -> TrialResult:
+    """A trial: the toy at a rate; `poison` makes it diverge."""
+    toy = Toy(given["rate"], given.get("poison"))
+    log = toy.run(folder, begun_with=given)
+    return TrialResult({"rate": given["rate"], "losses": [line["loss"] for line in log]}, toy.model.state_dict())
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -47,11 +48,11 @@ class InDomain:
     effective_rank: float
 
 
-def half(network: nn.Module) -> bytes:
+def half(weights: Mapping[str, Tensor]) -> bytes:
     """The safetensors file: every tensor in float16, without BatchNorm's counters, which no frozen network reads."""
     tensors = {
         name: tensor.detach().cpu().half().contiguous()
-        for name, tensor in network.state_dict().items()
+        for name, tensor in weights.items()
         if not name.endswith("num_batches_tracked")
     }
     broken = [name for name, tensor in tensors.items() if not bool(torch.isfinite(tensor).all())]
@@ -70,8 +71,18 @@ def rebuild(recipe: Recipe, content: bytes) -> nn.Module:
     return network.to(memory_format=torch.channels_last)
 
 
+def made_with(device: str) -> dict[str, str]:
+    """What a training on `device` in this process runs on and with, for the card."""
+    return {
+        "hardware": hardware(device),
+        "torch": torch.__version__,
+        "timm": timm.__version__,
+        "sslbench": __version__,
+    }
+
+
 def hardware(device: str) -> str:
-    """What a training on `device` ran on, for the card."""
+    """The processor and its threads, or the GPU."""
     if device.startswith("cuda"):
         return torch.cuda.get_device_name(device)
     return f"{cpu_model()}, {torch.get_num_threads()} threads"
@@ -122,9 +133,9 @@ def check(log: list[dict[str, Any]], found: InDomain) -> None:
 
 def write(
     name: str, recipe: Recipe, budget: Budget, data: str, log: list[dict[str, Any]], found: InDomain, content: bytes,
-    device: str, folder: Path,
+    made_with: Mapping[str, str], folder: Path,
 ) -> list[Path]:  # fmt: skip
-    """Write `NAME.safetensors` and `NAME.json`; returns their paths. device: where the training ran."""
+    """Write `NAME.safetensors` and `NAME.json`; returns their paths. made_with: of the process that trained."""
     objective = recipe.objective
     doc = objective.__doc__ or ""
     card = {
@@ -147,10 +158,7 @@ def write(
             "seconds": sum(line["seconds"] for line in log),
             "views_per_second": sum(line["views_per_second"] for line in log) / len(log),
             "losses": [round(line["loss"], 4) for line in log],
-            "hardware": hardware(device),
-            "torch": torch.__version__,
-            "timm": timm.__version__,
-            "sslbench": __version__,
+            **made_with,
         },
         "in_domain": {
             "effective_rank": found.effective_rank,

@@ -1,0 +1,217 @@
+"""Trials: a training function over a grid of hyperparameters, of which nothing that is finished is trained again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock, Timeout
+
+from sslbench.errors import CacheError, CacheWarning, DivergedError
+from sslbench.files import replacing, write_atomic
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+FORMAT = "sslbench-trial-1"
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """What one training gave.
+
+    values: plain data, as JSON keeps it (a tuple becomes a list). tensors: such as weights, on the CPU. diverged_at: the step,
+    counted from 1, at which the loss or a weight was not finite any more; values are None then.
+    """
+
+    values: Any
+    tensors: Mapping[str, Tensor] = field(default_factory=dict)
+    diverged_at: int | None = None
+
+
+# From hyperparameters, and a folder for the state or None.
+Function = Callable[[Mapping[str, Any], Path | None], TrialResult]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One training of a grid, to be run by whatever process sees the folder; it can be pickled where its function can.
+
+    function: called with the hyperparameters and a folder of its own. It keeps what it needs to go on there, and the folder is
+    removed once the trial is finished. hyperparameters, case: plain data; the digest of both is the trial's key. folder: of all
+    trials, None to keep nothing.
+    """
+
+    function: Function
+    hyperparameters: Mapping[str, Any]
+    case: Mapping[str, Any]
+    folder: Path | None
+
+    @property
+    def key(self) -> str:
+        """The name of its files."""
+        return _digest(self._ingredients)[:32]
+
+    @property
+    def _ingredients(self) -> dict[str, Any]:
+        return {"case": dict(self.case), "hyperparameters": dict(self.hyperparameters)}
+
+    def run(self) -> TrialResult:
+        """The kept result, or that of training now. Waits while another process trains the same.
+
+        A training that diverges is a result. A damaged result is told with a CacheWarning and trained again; one that cannot be
+        written is told so and returned all the same. Raises CacheError for a folder that cannot be written, and whatever else
+        the function raises.
+        """
+        if self.folder is None:
+            return self._train(None)
+        with self._lock(self.folder):
+            return self._finished(self.folder)
+
+    def run_unless_busy(self) -> TrialResult | None:
+        """As `run`, but None where another process is at it."""
+        if self.folder is None:
+            return self._train(None)
+        lock = self._lock(self.folder)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            return None
+        try:
+            return self._finished(self.folder)
+        finally:
+            lock.release()
+
+    def _lock(self, folder: Path) -> FileLock:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            raise CacheError(f"the folder {folder} for trials cannot be written: {error}; choose another") from error
+        return FileLock(folder / f"{self.key}.lock")
+
+    def _finished(self, folder: Path) -> TrialResult:
+        """Under the lock: read, or train and store; nothing but the result stays."""
+        result = self._read_if_sound(folder)
+        if result is None:
+            result = self._train(folder / self.key)
+            try:
+                self._write(folder, result)
+            except OSError as error:
+                warnings.warn(
+                    f"could not store the result of a trial in {folder}: {error}. This run goes on with it in memory; free space",
+                    CacheWarning,
+                    stacklevel=3,
+                )
+                return result
+            # From the file, which is mapped: the weights of a whole grid need not fit into memory.
+            result = self._read(folder)
+        shutil.rmtree(folder / self.key, ignore_errors=True)
+        for leftover in folder.glob(f"{self.key}.*.tmp"):
+            leftover.unlink(missing_ok=True)
+        return result
+
+    def _train(self, folder: Path | None) -> TrialResult:
+        try:
+            result = self.function(self.hyperparameters, folder)
+        except DivergedError as error:
+            return TrialResult(None, diverged_at=error.step)
+        # As it will be read: a result must not depend on whether it was kept.
+        return TrialResult(json.loads(json.dumps(result.values)), result.tensors, result.diverged_at)
+
+    def _read_if_sound(self, folder: Path) -> TrialResult | None:
+        if not (folder / f"{self.key}.json").exists():
+            return None
+        try:
+            return self._read(folder)
+        except CacheError as error:
+            warnings.warn(f"{error}; training it again", CacheWarning, stacklevel=4)
+            return None
+
+    def _read(self, folder: Path) -> TrialResult:
+        """CacheError for a damaged result, or one without its tensors."""
+        path, weights = folder / f"{self.key}.json", folder / f"{self.key}.safetensors"
+        try:
+            content = json.loads(path.read_bytes())
+            checksum = content.pop("checksum")
+            if content["format"] != FORMAT or checksum != _digest(content):
+                raise ValueError("its checksum does not match its content")
+            if content["tensors"] is None:
+                return TrialResult(content["values"], {}, content["diverged_at"])
+            if _file_digest(weights) != content["tensors"]:
+                raise ValueError(f"{weights.name} is not the file that it names")
+            from safetensors.torch import load_file
+
+            return TrialResult(content["values"], load_file(weights), content["diverged_at"])
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise CacheError(f"damaged result {path} of a trial: {error}") from error
+
+    def _write(self, folder: Path, result: TrialResult) -> None:
+        """The tensors first: a result that can be read is whole."""
+        content = {
+            "format": FORMAT,
+            **json.loads(json.dumps(self._ingredients)),
+            "values": result.values,
+            "diverged_at": result.diverged_at,
+            "tensors": _write_tensors(folder / f"{self.key}.safetensors", result.tensors) if result.tensors else None,
+        }
+        text = json.dumps({**content, "checksum": _digest(content)}, indent=1)
+        write_atomic(folder / f"{self.key}.json", f"{text}\n".encode())
+
+
+@dataclass(frozen=True)
+class Trials:
+    """Trainings that share a folder and a case.
+
+    folder: where results are kept, and the states of trainings that were interrupted; None for nowhere. case: what every result
+    depends on besides its hyperparameters, as plain data: the case's key, a version.
+    """
+
+    folder: Path | None
+    case: Mapping[str, Any]
+
+    def map(self, function: Function, grid: Iterable[Mapping[str, Any]]) -> list[TrialResult]:
+        """The results in the grid's order; see `Trial.run`.
+
+        An interrupted grid goes on where it stopped. Several processes may have the same grid at a time, and share it: what
+        another one is at comes last, and is waited for.
+        """
+        trials = [Trial(function, hyperparameters, self.case, self.folder) for hyperparameters in grid]
+        results = [trial.run_unless_busy() for trial in trials]
+        return [trial.run() if result is None else result for trial, result in zip(trials, results, strict=True)]
+
+
+def _digest(plain: Any) -> str:
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
+
+
+def _file_digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> str:
+    """Write them and return the file's digest."""
+    import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    # The format knows neither strides nor shared memory.
+    plain = {
+        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
+    }
+    with replacing(path) as temporary:
+        try:
+            save_file(plain, temporary)
+        except SafetensorError as error:
+            # How this library tells of a full disk.
+            raise OSError(str(error)) from error
+        return _file_digest(temporary)
