@@ -6,7 +6,6 @@ from sslbench.results.record import Record
 from sslbench.results.references import explain
 
 
-@pytest.mark.knn
 @pytest.mark.sslbench(protocol="knn")
 def test_knn(sslbench_record: Record) -> None:
     assert sslbench_record.verdict != "below", explain(sslbench_record)

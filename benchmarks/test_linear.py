@@ -6,7 +6,6 @@ from sslbench.results.record import Record
 from sslbench.results.references import explain
 
 
-@pytest.mark.linear
 @pytest.mark.sslbench(protocol="linear")
 def test_linear(sslbench_record: Record) -> None:
     assert sslbench_record.verdict != "below", explain(sslbench_record)

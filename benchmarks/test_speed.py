@@ -16,9 +16,10 @@ import torch
 from torch.nn.functional import normalize
 
 from sslbench.features.pool import Pool
+from sslbench.metrics import METRICS
 from sslbench.probes import softmax_path
-from sslbench.protocols.base import Episodes, Labelled
-from sslbench.protocols.fewshot import QUERY, WAY, FewShot
+from sslbench.protocols.base import Labelled
+from sslbench.protocols.fewshot import QUERY, WAY, Episodes, FewShot
 from sslbench.protocols.knn import NEIGHBOURS, TEMPERATURE, NearestNeighbours
 from tools.compare_probes import PENALTIES, SIZES, Problem, baseline, problem
 
@@ -109,7 +110,7 @@ def test_knn(way: str, features: torch.Tensor, targets: npt.NDArray[np.int64], b
     bank, queries = Labelled(features[:20_000], targets[:20_000]), features[20_000:25_000]
 
     def ours() -> npt.NDArray[np.int64]:
-        predictor = NearestNeighbours().fit(train, val, num_classes=CLASSES, metric=None)  # type: ignore[arg-type]
+        predictor = NearestNeighbours().learn(train, val, num_classes=CLASSES, metric=METRICS["top1"])
         return predictor.decide(queries).argmax(1)
 
     memory = torch.empty(len(queries), len(bank.x)) if way == "product alone" else None

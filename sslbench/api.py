@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from sslbench.backbones import load_backbone
 from sslbench.config import Settings
-from sslbench.datasets import load_dataset
+from sslbench.datasets import Labels, LabelSets, load_dataset
+from sslbench.errors import DataError
 from sslbench.names import split_patterns
 from sslbench.results.tables import long_table
 from sslbench.runner import Case, Runner
@@ -43,11 +44,12 @@ def _backbone(backbone: str | Backbone | nn.Module, settings: Settings) -> Backb
 
 def extract(
     backbone: str | Backbone | nn.Module, dataset: str, split: str = "train", *, settings: Settings | None = None
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64] | npt.NDArray[np.int8]]:
     """Cached embeddings and targets of one split.
 
-    Returns x float32 (N, D) and targets int64 (N,). Raises UnknownNameError for unknown names, DataError for data that
-    cannot be used, FeatureError for NaN or infinite features.
+    Returns x float32 (N, D) and targets, int64 (N,) or int8 (N, K) where an image has several classes. Raises
+    UnknownNameError for unknown names, DataError for data that cannot be used and for targets that are no labels, FeatureError
+    for NaN or infinite features.
     """
     settings = settings or Settings()
     runner = Runner(settings)
@@ -57,8 +59,13 @@ def extract(
 
         raise unknown(f"split of {dataset}", split, loaded.splits)
     part = loaded.splits[split]
+    targets = part.targets
+    if not isinstance(targets, Labels | LabelSets):
+        raise DataError(
+            f"{dataset}: expected labels, got {targets.kind}; load_dataset({dataset!r}) gives them picture by picture"
+        )
     features = runner.store.get(_backbone(backbone, settings), part.images)
-    return features.x.float().cpu().numpy(), part.targets[features.rows]
+    return features.x.float().cpu().numpy(), targets.values[features.rows]
 
 
 def evaluate(

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from sslbench.backbones.checkpoints import STUDY
-from sslbench.datasets import dataset_spec, list_datasets, tidy_folder
+from sslbench.datasets import Labels, dataset_spec, list_datasets, tidy_folder
 from sslbench.errors import SslbenchError, UnknownNameError
 from sslbench.names import is_glob, matches, select, unknown
 from sslbench.protocols import list_protocols, protocol_spec
@@ -33,7 +33,8 @@ class Task:
     @property
     def markers(self) -> list[str]:
         """pytest markers that the protocol and the dataset declare for their cases."""
-        return sorted({*protocol_spec(self.protocol).markers, *dataset_spec(self.dataset).markers})
+        spec = protocol_spec(self.protocol)
+        return sorted({spec.own_marker, *spec.markers, *dataset_spec(self.dataset).markers})
 
 
 def case_id(backbone: str, task: Task, *, with_protocol: bool = False) -> str:
@@ -85,7 +86,7 @@ def dataset_tasks(dataset: str) -> list[Task]:
     spec = dataset_spec(dataset)
     return [
         Task(protocol, dataset, variant)
-        for protocol in list_protocols(spec.kind)
+        for protocol in list_protocols(spec.targets)
         if spec.protocols is None or protocol in spec.protocols
         for variant in protocol_spec(protocol).variants
     ]
@@ -134,9 +135,9 @@ def within_suite(patterns: Iterable[str] | None, suite_name: str) -> bool:
 
 
 def _folder_tasks(protocol: str, rest: str, pattern: str) -> list[Task]:
-    names = [name for name in list_protocols("recognition") if matches(name, protocol)]
+    names = [name for name in list_protocols(Labels) if matches(name, protocol)]
     if not names:
-        raise unknown("protocol", protocol, list_protocols("recognition"), f"It was asked for by {pattern!r}")
+        raise unknown("protocol", protocol, list_protocols(Labels), f"It was asked for by {pattern!r}")
     tasks = [(name, variant) for name in names for variant in protocol_spec(name).variants]
     head, _, tail = rest.rpartition("/")
     if any(variant and matches(variant, tail) for _, variant in tasks):

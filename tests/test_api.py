@@ -113,8 +113,8 @@ def test_extract_gives_features_and_targets_row_by_row(settings):
         assert x.dtype == np.float32
         assert targets.dtype == np.int64
         assert x.shape == (len(targets), 3 * 4 * 4)
-        assert np.array_equal(targets, dataset.splits[split].targets)
-        images = dataset.splits[split].images.read(0, 5).astype(np.float64)
+        assert np.array_equal(targets, dataset.splits[split].targets.values)
+        images = dataset.splits[split].images.load(range(5)).astype(np.float64)
         expected = images.reshape(5, 4, 2, 4, 2, 3).mean(axis=(2, 4)).transpose(0, 3, 1, 2).reshape(5, -1) / 255
         assert np.allclose(x[:5], expected, atol=1e-5)
         sizes[split] = len(x)

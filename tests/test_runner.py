@@ -17,7 +17,7 @@ from sslbench.backbones import Backbone
 from sslbench.backbones.options import Options
 from sslbench.backbones.python_source import wrap
 from sslbench.config import Settings
-from sslbench.datasets import Dataset, DatasetSpec, ImageSource, Split, registry
+from sslbench.datasets import Dataset, DatasetSpec, LabelSets, Split, registry
 from sslbench.errors import BackboneError, DataError
 from sslbench.metrics import METRICS
 from sslbench.protocols.knn import NearestNeighbours
@@ -27,6 +27,7 @@ from sslbench.results.runs import Run
 from sslbench.runner import BACKBONES_HELD, Case, Runner
 from sslbench.tasks import Task
 from tests.conftest import Registries
+from tests.pictures import Pictures
 
 COLOURS = 5
 
@@ -74,15 +75,13 @@ class Spy:
             images = (shown + rng.integers(-40, 40, size=(count, 4, 4, 3))).astype(np.uint8)
             unreadable = self.unreadable.get(name, [])
 
-            def read(start, stop, *, name=name, images=images, unreadable=unreadable):
-                self.read.append(name)
-                if not unreadable:
-                    return images[start:stop]
-                rows = range(start, min(stop, len(images)))
-                return [None if row in unreadable else Image.fromarray(images[row]) for row in rows]
+            def read(row, *, name=name, images=images, unreadable=unreadable):
+                if name not in self.read[-1:]:
+                    self.read.append(name)
+                return None if row in unreadable else Image.fromarray(images[row])
 
             digest = hashlib.sha256(images.tobytes() + bytes(unreadable)).hexdigest()[:16]
-            splits[name] = Split(name, ImageSource(f"spy:{digest}", count, read), self.targets(name, count))
+            splits[name] = Split(name, Pictures(f"spy:{digest}", count, read), self.targets(name, count))
         return Dataset("spy", tuple("abcde"), splits, self.metric, details={"drawn": "here"})
 
 
@@ -123,7 +122,7 @@ def test_preparing_reads_no_image(spy, settings):
 
 def test_the_test_split_is_opened_after_selection(spy, settings, monkeypatch):
     seen = []
-    fit = NearestNeighbours.fit
+    fit = NearestNeighbours.learn
 
     def watched(self, *args, **kwargs):
         seen.append(list(spy.read))
@@ -131,7 +130,7 @@ def test_the_test_split_is_opened_after_selection(spy, settings, monkeypatch):
         seen.append(list(spy.read))
         return predictor
 
-    monkeypatch.setattr(NearestNeighbours, "fit", watched)
+    monkeypatch.setattr(NearestNeighbours, "learn", watched)
     prepare(settings, KNN).execute()
     assert seen == [["train", "val"], ["train", "val"]]
     assert spy.read == ["train", "val", "test"]
@@ -246,15 +245,20 @@ def test_nearest_neighbours_select_nothing_and_need_no_class_in_validation(spy, 
     assert prepare(settings, KNN).execute().main_score == "auroc"
 
 
-def test_several_labels_need_a_protocol_and_a_metric_that_take_them(spy, settings):
+def test_several_labels_need_a_protocol_and_a_metric_that_take_them(spy, settings, registries):
     targets = spy.targets
     spy.targets = lambda name, count: (targets(name, count)[:, None] == np.arange(COLOURS)).astype(np.int8)
+    with pytest.raises(DataError, match=r"declared with one class .* gives several .*; declare targets=LabelSets"):
+        prepare(settings, LINEAR)
+    registries.redeclare(DatasetSpec("spy", spy.load, COLOURS, "colours", "MIT", "drawn", targets=LabelSets))
     with pytest.raises(
         DataError, match=r"linear/spy: spy has several classes an image, which the metric top1 does not"
     ):
         prepare(settings, LINEAR)
     for task in (KNN, SHOTS):
-        with pytest.raises(DataError, match="this protocol takes one class an image, but spy is multi-label"):
+        with pytest.raises(
+            DataError, match="this protocol takes one class an image, but spy has several classes an image"
+        ):
             prepare(settings, task)
     assert spy.read == []
     spy.metric = "auroc"

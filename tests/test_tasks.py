@@ -217,16 +217,16 @@ def test_listing_imports_neither_torch_nor_scikit_learn() -> None:
 def test_markers_come_from_the_protocol_and_the_dataset(registries: Registries) -> None:
     registries.redeclare(replace(protocol_spec("knn"), markers=("gpu", "slow")))
     registries.redeclare(replace(dataset_spec("digits"), markers=("download", "slow")))
-    assert parse_task("knn/digits").markers == ["download", "gpu", "slow"]
-    assert parse_task("linear/world-shape").markers == []
+    assert parse_task("knn/digits").markers == ["download", "gpu", "knn", "slow"]
+    assert parse_task("linear/world-shape").markers == ["linear"]
 
 
 def test_a_suite_marks_its_slow_cases(monkeypatch: pytest.MonkeyPatch) -> None:
     made = Suite("mine", ("knn/digits",), ("pixels",), "some", slow=("pixels|linear/*", "*/world-count"))
-    assert made.markers("pixels", parse_task("linear/digits")) == ["slow"]
-    assert made.markers("random-init", parse_task("linear/digits")) == []
-    assert made.markers("random-init", parse_task("knn/world-count")) == ["slow"]
+    assert made.markers("pixels", parse_task("linear/digits")) == ["linear", "slow"]
+    assert made.markers("random-init", parse_task("linear/digits")) == ["linear"]
+    assert made.markers("random-init", parse_task("knn/world-count")) == ["knn", "slow"]
     monkeypatch.setattr(
         tasks_module, "dataset_spec", lambda name: DatasetSpec(name, "", 0, "", "", "", markers=("gpu",))
     )
-    assert made.markers("pixels", Task("linear", "digits")) == ["gpu", "slow"]
+    assert made.markers("pixels", Task("linear", "digits")) == ["gpu", "linear", "slow"]

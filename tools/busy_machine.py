@@ -42,7 +42,7 @@ def small() -> Callable[[], object]:
     import numpy as np
     import torch
 
-    from sslbench.metrics import top1
+    from sslbench.metrics import METRICS
     from sslbench.protocols.base import Labelled
     from sslbench.protocols.linear import Linear
 
@@ -54,7 +54,7 @@ def small() -> Callable[[], object]:
         return Labelled(torch.from_numpy(x.astype(np.float32)), targets)
 
     pairs = [(split(1200, seed), split(400, seed + 100)) for seed in range(4)]
-    return lambda: [Linear().fit(train, val, num_classes=8, metric=top1) for train, val in pairs]
+    return lambda: [Linear().learn(train, val, num_classes=8, metric=METRICS["top1"]) for train, val in pairs]
 
 
 def extraction() -> Callable[[], object]:
@@ -62,11 +62,11 @@ def extraction() -> Callable[[], object]:
     import numpy as np
 
     from sslbench.backbones import load_backbone
-    from sslbench.datasets import ImageSource
+    from sslbench.datasets import ImageArray
     from sslbench.features.extract import extract_features
 
     pixels = np.random.default_rng(0).integers(0, 256, (1200, 64, 64, 3), dtype=np.uint8)
-    source = ImageSource("noise", len(pixels), lambda start, stop: pixels[start:stop])
+    source = ImageArray("noise", pixels)
     backbone = load_backbone("zoo:simclr")
     return lambda: extract_features(backbone, source)
 

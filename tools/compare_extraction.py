@@ -24,8 +24,8 @@ from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode
 
 from sslbench.backbones import Backbone, load_backbone
-from sslbench.datasets import ImageSource
-from sslbench.datasets.images import read_image
+from sslbench.datasets import ImageFiles
+from sslbench.datasets.decoding import read_image
 from sslbench.datasets.jpeg import decode_colour_jpeg
 from sslbench.environment import cpu_model
 from sslbench.features.collect import Collected
@@ -51,16 +51,13 @@ def make_pictures(folder: Path, count: int) -> list[Path]:
     return paths
 
 
-def source_of(paths: list[Path]) -> ImageSource:
+def source_of(paths: list[Path]) -> ImageFiles:
     """The files as a source."""
-    name = f"generated:{len(paths)}"
-    return ImageSource(
-        name, len(paths), lambda start, stop: [read_image(p) for p in paths[start:stop]], parallel=True, paths=paths
-    )
+    return ImageFiles(f"generated:{len(paths)}", paths)
 
 
 @torch.inference_mode()
-def plain_loop(backbone: Backbone, source: ImageSource, dtype: torch.dtype | None) -> np.ndarray:
+def plain_loop(backbone: Backbone, source: ImageFiles, dtype: torch.dtype | None) -> np.ndarray:
     """What one would write: read with PIL, transform, forward, collect."""
     parts = []
     for start in range(0, len(source), CPU_BATCH):
@@ -90,13 +87,13 @@ def plain_process(pipe: Connection, name: str, paths: list[Path]) -> None:
 
 
 def our_rates(
-    backbone: Backbone, source: ImageSource, pictures: Pictures, dtype: str, *, long: bool
+    backbone: Backbone, source: ImageFiles, pictures: Pictures, dtype: str, *, long: bool
 ) -> dict[str, float]:
     """The rates of one round; the first one fills `pictures`."""
     count, images = len(source), MANY if long else len(source)
     with torch.inference_mode(), torch.autocast("cpu", DTYPES[dtype], enabled=dtype != "float32"):
         execution = choose_execution(backbone, images=images, batch=CPU_BATCH, device="cpu", dtype=DTYPES[dtype])
-        first = source.read(0, min(CPU_BATCH, count))
+        first = source.load(range(0, min(CPU_BATCH, count)))
         ready = backbone.preprocess(first).contiguous(memory_format=torch.channels_last)
         bare = rate(len(first), lambda: Collected("", source, "float32").add([], execution.embed(ready)))
     matrix = torch.rand(GEMM_SIZE, GEMM_SIZE, dtype=DTYPES[dtype])

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 import sslbench
 from sslbench.config import Settings
-from sslbench.datasets import Dataset, DatasetSpec, ImageSource, Split, register_dataset
+from sslbench.datasets import Dataset, DatasetSpec, ImageArray, Labels, Split, register_dataset
 
 # Food-101's: a fifth of train is held out for selection.
 IMAGES, CLASSES, WIDTH = {"train": 60_600, "val": 15_150, "test": 25_250}, 101, 2048
@@ -31,8 +31,7 @@ def load(settings: Settings) -> Dataset:
         targets = np.random.default_rng(seed).permutation(np.arange(count) % CLASSES)
         pixels = np.zeros((count, 2, 2, 3), np.uint8)
         pixels[:, 0, 0] = np.stack([targets, np.arange(count) % 256, np.arange(count) // 256 % 256], axis=1)
-        source = ImageSource(f"large:{name}", count, lambda start, stop, pixels=pixels: pixels[start:stop])
-        splits[name] = Split(name, source, targets.astype(np.int64))
+        splits[name] = Split(name, ImageArray(f"large:{name}", pixels), Labels(targets))
     return Dataset("large", tuple(map(str, range(CLASSES))), splits, "top1")
 
 

@@ -1,4 +1,4 @@
-"""What a dataset is: image sources with content fingerprints, splits with targets, and its declaration."""
+"""What a dataset is: splits of images with targets, and its declaration."""
 
 from __future__ import annotations
 
@@ -7,13 +7,11 @@ import importlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
-
 from sslbench.config import Settings
+from sslbench.datasets.images import Images
+from sslbench.datasets.targets import Labels, Targets, as_targets
 from sslbench.errors import DataError
 from sslbench.metrics import metric_spec
 from sslbench.sources import Source
@@ -24,89 +22,56 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class ImageSource:
-    """An ordered set of images whose content `fingerprint` identifies.
-
-    Datasets that label the same images differently share the source, and with it the cached features.
-    read(start, stop) gives uint8 (B, H, W, 3), or a list of RGB PIL images with None for one that was unreadable and
-    skipped under the `skip` policy. parallel: several threads may call it at once, a picture at a time. paths: the file of
-    each picture, where `read` does nothing with it but decode and convert to RGB. bad_images: that policy, `fail` or `skip`.
-    """
-
-    fingerprint: str
-    size: int
-    read: Callable[[int, int], Any]
-    parallel: bool = False
-    paths: Sequence[str | Path] = ()
-    bad_images: str = "fail"
-
-    def __len__(self) -> int:
-        return self.size
-
-
-@dataclass(frozen=True)
 class Split:
     """One named split: images and, row by row, targets.
 
-    targets: int64 (N,) class indices, or int8 (N, K) for multi-label datasets: 1 present, 0 absent, -1 to be ignored; other
-    types of integers become these. Raises DataError for anything else.
+    targets: Targets; an array of integers becomes them, (N,) class numbers `Labels` and (N, K) of 1, 0 and -1 `LabelSets`.
+    Raises DataError for anything else.
     """
 
     name: str
-    images: ImageSource
-    targets: npt.NDArray[Any]
+    images: Images
+    targets: Targets
 
     def __post_init__(self) -> None:
-        given: Any = self.targets
-        if not isinstance(given, np.ndarray):
-            raise DataError(f"split {self.name!r}: targets must be a NumPy array, got {type(given).__name__}")
-        # Numbers with a fraction would be cut to integers, and different targets would be one dataset.
-        if given.dtype.kind not in {1: "iu", 2: "iub"}.get(given.ndim, ""):
-            raise DataError(
-                f"split {self.name!r}: targets must be integers, (N,) class numbers or (N, K) of 1, 0 and -1, got "
-                f"{given.dtype} {given.shape}; if they are whole numbers, give targets.astype(np.int64)"
-            )
-        if len(self.images) != len(given):
-            raise DataError(f"split {self.name!r} has {len(self.images)} images but {len(given)} targets")
-        if given.ndim == 2:
-            odd = np.flatnonzero(~np.isin(given, (-1, 0, 1)).all(axis=1))
-            if odd.size:
-                raise DataError(
-                    f"split {self.name!r}: targets of several classes must be 1 (present), 0 (absent) or -1 (ignored), got "
-                    f"{given[odd[0]].tolist()} in row {odd[0]}"
-                )
-        # Not every protocol indexes by every type. The class is frozen for its users.
-        object.__setattr__(self, "targets", given.astype(np.int64 if given.ndim == 1 else np.int8, copy=False))
+        try:
+            # The class is frozen for its users.
+            object.__setattr__(self, "targets", as_targets(self.targets))
+        except DataError as error:
+            raise DataError(f"split {self.name!r}: {error}") from error
+        if len(self.images) != len(self.targets):
+            raise DataError(f"split {self.name!r} has {len(self.images)} images but {len(self.targets)} targets")
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Images and targets with named splits, ready to be embedded.
+    """Images and targets with named splits, ready to be embedded or trained on.
 
-    pool: the splits that few-shot episodes are drawn from. details: choices the record must state (seed of a random
-    split, which folder served as test, ...). Raises UnknownNameError for an unknown metric, DataError for targets that
-    do not fit the classes.
+    metric: of recognition, what its scores are; None where the protocols for its targets have scores of their own. pool: the
+    splits that few-shot episodes are drawn from. details: choices the record must state (seed of a random split, which folder
+    served as test, ...). Raises UnknownNameError for an unknown metric, DataError for targets that do not fit the classes.
     """
 
     name: str
     classes: tuple[str, ...]
     splits: Mapping[str, Split]
-    metric: str
-    kind: str = "recognition"
+    metric: str | None = "top1"
     pool: tuple[str, ...] = ("train", "val", "test")
     details: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        metric_spec(self.metric)
-        if len({split.targets.ndim for split in self.splits.values()}) > 1:
-            raise DataError(f"{self.name}: some splits have one class an image, (N,), and some have several, (N, K)")
+        if self.metric is not None:
+            metric_spec(self.metric)
+        if len({type(split.targets) for split in self.splits.values()}) > 1:
+            kinds = ", ".join(f"{name} has {split.targets.kind}" for name, split in self.splits.items())
+            raise DataError(f"{self.name}: expected targets of one kind, but {kinds}")
         for split in self.splits.values():
-            _check_targets(f"{self.name}, split {split.name!r}", split.targets, len(self.classes))
+            split.targets.check(f"{self.name}, split {split.name!r}", len(self.classes))
 
     @property
-    def multi_label(self) -> bool:
-        """Whether an image can show several classes."""
-        return any(split.targets.ndim == 2 for split in self.splits.values())
+    def targets(self) -> type[Targets]:
+        """The kind of its targets."""
+        return next((type(split.targets) for split in self.splits.values()), Labels)
 
     @property
     def fingerprint(self) -> str:
@@ -115,18 +80,8 @@ class Dataset:
         for name in sorted(self.splits):
             split = self.splits[name]
             digest.update(f"|{name}|{split.images.fingerprint}|".encode())
-            digest.update(np.ascontiguousarray(split.targets, dtype="<i8").tobytes())
+            split.targets.feed(digest)
         return digest.hexdigest()[:16]
-
-
-def _check_targets(where: str, targets: npt.NDArray[Any], classes: int) -> None:
-    if targets.ndim == 2:
-        if targets.shape[1] != classes:
-            raise DataError(f"{where}: expected targets (N, {classes}), a column for each class, got {targets.shape}")
-        return
-    odd = np.flatnonzero((targets < 0) | (targets >= classes))
-    if odd.size:
-        raise DataError(f"{where}: expected a class from 0 to {classes - 1}, got {targets[odd[0]]} in row {odd[0]}")
 
 
 @dataclass(frozen=True)
@@ -134,10 +89,10 @@ class DatasetSpec:
     """The declaration of a dataset; nothing is read until `load`.
 
     loader: `module:function` taking (Settings) and returning a Dataset; imported on first use only, so that listing
-    and collecting tasks costs no import. kind: `recognition` (later: detection, segmentation, normals).
-    metric: a key of `sslbench.metrics.METRICS`; UnknownNameError otherwise. protocols: the ones that make
-    sense for it; None stands for all of its kind. markers: pytest markers of
-    its cases, such as `download` or `slow`.
+    and collecting tasks costs no import. targets: their type, which decides the protocols. metric: a key of
+    `sslbench.metrics.METRICS`, UnknownNameError otherwise; None for targets that are no labels. protocols: the ones that make
+    sense for it; None stands for all that take such targets. markers: pytest markers of its cases, such as `download` or
+    `slow`.
 
     For datasets that are files below the data directory: folder: where they are fetched to; sources: the files;
     layouts: where they may lie, the first complete one counts; expected: what is published about them; compat: the
@@ -151,8 +106,8 @@ class DatasetSpec:
     summary: str
     licence: str
     source: str
-    metric: str = "top1"
-    kind: str = "recognition"
+    metric: str | None = "top1"
+    targets: type[Targets] = Labels
     protocols: Sequence[str] | None = None
     markers: Sequence[str] = ()
     folder: str = ""
@@ -164,7 +119,8 @@ class DatasetSpec:
     study: bool = False
 
     def __post_init__(self) -> None:
-        metric_spec(self.metric)
+        if self.metric is not None:
+            metric_spec(self.metric)
 
     @property
     def by_hand(self) -> bool:
@@ -187,6 +143,11 @@ class DatasetSpec:
             module, _, function = loader.partition(":")
             loader = getattr(importlib.import_module(module), function)
         dataset: Dataset = loader(settings)
+        if dataset.targets is not self.targets:
+            raise DataError(
+                f"{self.name}: declared with {self.targets.kind} (targets={self.targets.__name__}), but its loader gives "
+                f"{dataset.targets.kind}; declare targets={dataset.targets.__name__}"
+            )
         # With `expected`, the loader has checked more, and a compat switch may have changed the number of classes.
         if self.num_classes and not self.expected and len(dataset.classes) != self.num_classes:
             raise DataError(f"{self.name}: expected {self.num_classes} classes, found {len(dataset.classes)}")

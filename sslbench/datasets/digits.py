@@ -7,8 +7,10 @@ import hashlib
 import numpy as np
 
 from sslbench.config import Settings
-from sslbench.datasets.dataset import Dataset, ImageSource, Split
+from sslbench.datasets.dataset import Dataset, Split
+from sslbench.datasets.images import ImageArray
 from sslbench.datasets.splits import stratified
+from sslbench.datasets.targets import Labels
 
 SPLIT_SEED = 0
 FRACTIONS = (0.6, 0.2, 0.2)
@@ -27,8 +29,7 @@ def load(settings: Settings) -> Dataset:
     def split(name: str) -> Split:
         pixels = images[parts[name]]
         digest = hashlib.sha256(pixels.tobytes()).hexdigest()[:16]
-        source = ImageSource(f"digits:{digest}", len(pixels), lambda start, stop: pixels[start:stop])
-        return Split(name, source, targets[parts[name]])
+        return Split(name, ImageArray(f"digits:{digest}", pixels), Labels(targets[parts[name]]))
 
     return Dataset(
         name="digits",

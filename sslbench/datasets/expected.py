@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from sslbench.datasets.layout import Found
 from sslbench.datasets.rows import Rows
+from sslbench.datasets.targets import Boxes, Labels, LabelSets, Targets
 from sslbench.names import encoded
 
 
@@ -69,17 +69,28 @@ def statement(rows: Rows, classes: int) -> dict[str, Any]:
     }
 
 
-def histogram(targets: npt.NDArray[Any], classes: int) -> list[int]:
-    """Rows of each class, or positives of each class where targets are (N, K)."""
-    if targets.ndim == 2:
-        return [int(count) for count in (targets == 1).sum(axis=0)]
-    return [int(count) for count in np.bincount(targets, minlength=classes)]
+def histogram(targets: Targets, classes: int) -> list[int]:
+    """Rows of each class, positives of each class where a picture has several, or objects where it has boxes."""
+    if isinstance(targets, LabelSets):
+        return [int(count) for count in (targets.values == 1).sum(axis=0)]
+    if isinstance(targets, Labels):
+        return [int(count) for count in np.bincount(targets.values, minlength=classes)]
+    if isinstance(targets, Boxes):
+        labels = np.concatenate([np.empty(0, np.int64), *(objects.labels for objects in targets.objects)])
+        return [int(count) for count in np.bincount(labels, minlength=classes)]
+    return []
 
 
 def rows_digest(rows: Rows) -> str:
-    """sha256 of the lines `ID LABEL` in row order; a multi-label LABEL is its numbers, joined by commas."""
+    """sha256 of the lines `ID LABEL` in row order; a multi-label LABEL is its numbers, joined by commas.
+
+    Of other targets, of the ids and the targets' own digest.
+    """
     digest = hashlib.sha256()
-    for name, target in zip(rows.ids, rows.targets.tolist(), strict=True):
+    if not isinstance(rows.targets, Labels | LabelSets):
+        digest.update(encoded("\n".join(rows.ids)) + rows.targets.digest.encode())
+        return digest.hexdigest()
+    for name, target in zip(rows.ids, rows.targets.values.tolist(), strict=True):
         label = target if isinstance(target, int) else ",".join(map(str, target))
         digest.update(encoded(f"{name} {label}\n"))
     return digest.hexdigest()

@@ -14,13 +14,15 @@ import numpy.typing as npt
 from PIL import Image
 
 from sslbench.config import Settings, expand
-from sslbench.datasets.dataset import Dataset, ImageSource, Split
+from sslbench.datasets.dataset import Dataset, Split
+from sslbench.datasets.decoding import DAMAGE
 from sslbench.datasets.folder_files import Unread, pictures_below
 from sslbench.datasets.folder_layout import LAYOUT, FolderLayout, find_layout
 from sslbench.datasets.folder_names import SPLITS, parse_folder, split_of
 from sslbench.datasets.identical import identical_pictures
-from sslbench.datasets.images import DAMAGE, read_or_skip
+from sslbench.datasets.images import ImageFiles
 from sslbench.datasets.splits import stratified
+from sslbench.datasets.targets import Labels
 from sslbench.errors import DataError, tell
 from sslbench.files import is_there
 from sslbench.names import encoded, printable
@@ -190,12 +192,4 @@ def _split(name: str, rows: Rows, root: Path, bad_images: str) -> Split:
     for path, content in zip(rows.paths, rows.digests, strict=True):
         # The content counts, not the modification time, so that a copy on another machine hits the same cache.
         digest.update(encoded(path.relative_to(root).as_posix()) + b"\0" + content)
-    paths = rows.paths
-
-    def read(start: int, stop: int) -> list[Image.Image | None]:
-        return [read_or_skip(path, bad_images) for path in paths[start:stop]]
-
-    source = ImageSource(
-        f"folder:{digest.hexdigest()}", len(paths), read, parallel=True, paths=paths, bad_images=bad_images
-    )
-    return Split(name, source, rows.targets)
+    return Split(name, ImageFiles(f"folder:{digest.hexdigest()}", rows.paths, bad_images), Labels(rows.targets))

@@ -13,8 +13,8 @@ from typing import Any
 
 from PIL import Image
 
+from sslbench.datasets.decoding import EXTENSIONS
 from sslbench.datasets.folder_names import is_hidden
-from sslbench.datasets.images import EXTENSIONS
 from sslbench.errors import DataError
 
 # Of what PIL opens, the formats of pictures: no icons, documents, videos, nor what runs another program.

@@ -1,127 +1,92 @@
-"""Decoding of image files: every mode becomes 8-bit RGB, memory is bounded, and a bad file is named."""
+"""The pictures of a split: files that are decoded when asked for, or arrays."""
 
 from __future__ import annotations
 
-import struct
-import zlib
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
-from PIL import Image, TiffImagePlugin, UnidentifiedImageError
+import numpy.typing as npt
 
-from sslbench.datasets.picture_warnings import attributed
-from sslbench.errors import DataError, UnclearPixelsError
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
-Prepare = Callable[[Image.Image], Image.Image]
-EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"})
-# PIL's limit counts pixels; a row of 80 million would pass it and take gigabytes for the weights of a resize.
-LONGEST_SIDE = 1 << 20
-_TILE = (TiffImagePlugin.TILEWIDTH, TiffImagePlugin.TILELENGTH)
-# Formats whose mode "I" is 16 bits on a scale of 65535: PGM, and PNG before Pillow 11.
-_SIXTEEN_BITS = frozenset({"PPM", "PNG"})
-# What rounding in float32 may add to 0 and 1.
-_ROUNDING = 1e-6
-# What PIL's decoders raise for damaged files, and its warnings where this run makes them errors.
-DAMAGE = (
-    OSError, UnidentifiedImageError, SyntaxError, ValueError, TypeError, IndexError, KeyError, RuntimeError, EOFError,
-    struct.error, zlib.error, Image.DecompressionBombError, Warning,
-)  # fmt: skip
+    from sslbench.datasets.decoding import Prepare
+
+Loaded: TypeAlias = "npt.NDArray[np.uint8] | list[Image | None]"
+"""uint8 (B, H, W, 3), or RGB pictures with None for one that was unreadable and skipped under the `skip` policy."""
 
 
-def to_rgb(image: Image.Image, stored_as: str | None = None) -> Image.Image:
-    """Convert any PIL image to RGB.
+class Images(ABC):
+    """An ordered set of N pictures whose content `fingerprint` identifies.
 
-    Greyscale, CMYK, palette and alpha modes follow PIL's `convert("RGB")` (what torchvision's default loader does).
-    16-bit greyscale is scaled to 8 bits first, since PIL would clip it at 255. Floats are taken as black to white from 0 to 1,
-    32-bit integers as 0 to 255.
-
-    stored_as: PIL's name of the file's format, which tells more of the depth than the mode.
-
-    Raises:
-        UnclearPixelsError: floats or 32-bit integers outside of that. A scale made from a picture's own extremes would depend on
-            what it shows, and any other could only be guessed.
+    Datasets that label the same pictures differently share them, and with them the cached features.
     """
-    if image.mode.startswith("I") or image.mode == "F":
-        image = _eight_bits(image, stored_as)
-    return image.convert("RGB")
+
+    fingerprint: str
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """N."""
+
+    @abstractmethod
+    def load(self, rows: Sequence[int] | npt.NDArray[np.int64]) -> Loaded:
+        """The pictures of some rows, in the order given. Raises DataError for one that cannot be read."""
 
 
-def _eight_bits(image: Image.Image, stored_as: str | None) -> Image.Image:
-    values = np.asarray(image, dtype=np.float64)
-    # By the depth of the file, so that a dark 16-bit picture stays dark.
-    if image.mode.startswith("I;16") or (image.mode == "I" and stored_as in _SIXTEEN_BITS):
-        values = values / 257.0
-    else:
-        kind, white, margin = ("floats", 1, _ROUNDING) if image.mode == "F" else ("integers", 255, 0)
-        bad = int(values.size - np.isfinite(values).sum())
-        if bad:
-            raise UnclearPixelsError(f"{bad} of its {values.size} pixels are NaN or infinite")
-        low, high = float(values.min()), float(values.max())
-        if low < -margin or high > white + margin:
-            raise UnclearPixelsError(
-                f"its 32-bit {kind} run from {low:g} to {high:g}, and only from 0 (black) to {white} (white) do they say how "
-                "bright a pixel is"
-            )
-        values = values * (255 / white)
-    return Image.fromarray(np.clip(np.rint(values), 0, 255).astype(np.uint8))
+@dataclass(frozen=True, eq=False)
+class ImageArray(Images):
+    """Pictures of one size in memory.
 
-
-def read_image(path: Path, prepare: Prepare | None = None) -> Image.Image:
-    """Decode one file to RGB, the first picture where it holds several.
-
-    prepare: what happens to the picture in the file's own mode, before it becomes RGB.
-
-    Raises:
-        DataError: the file is missing, truncated, no image or too large, or PIL warns of it where warnings are errors.
-        UnclearPixelsError: as for `to_rgb`.
+    pixels: uint8 (N, H, W, 3), or a function that gives it when the first picture is asked for and keeps it itself, if it is
+    worth keeping; then `count` says how many there are.
     """
-    try:
-        with attributed(path), Image.open(path) as image:
-            _check_size(image)
-            image.load()
-            return to_rgb(prepare(image) if prepare else image, image.format)
-    except UnclearPixelsError as error:
-        raise UnclearPixelsError(
-            f"cannot tell the brightness in the image {path}: {error}. Save the pictures with 8 or 16 bits, or as floats scaled "
-            "to 0..1 by one rule for all of them; --sslbench-bad-images skip does not leave such pictures out"
-        ) from error
-    except DAMAGE as error:
-        raise DataError(
-            f"cannot read the image {path}: {error}. Replace or remove the file, or count and leave out unreadable "
-            "images with --sslbench-bad-images skip"
-        ) from error
+
+    fingerprint: str
+    pixels: npt.NDArray[np.uint8] | Callable[[], npt.NDArray[np.uint8]]
+    count: int | None = None
+
+    def __len__(self) -> int:
+        return len(self._all()) if self.count is None else self.count
+
+    def load(self, rows: Sequence[int] | npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
+        """uint8 (B, H, W, 3); of a range without copying."""
+        if isinstance(rows, range) and rows.step == 1:
+            return self._all()[rows.start : rows.stop]
+        return self._all()[np.asarray(rows, dtype=np.int64)]
+
+    def _all(self) -> npt.NDArray[np.uint8]:
+        return self.pixels() if callable(self.pixels) else self.pixels
 
 
-def read_or_skip(path: Path, bad_images: str, prepare: Prepare | None = None) -> Image.Image | None:
-    """As `read_image`, but None for an unreadable file where `bad_images` is `skip`.
+@dataclass(frozen=True, eq=False)
+class ImageFiles(Images):
+    """A file for each picture; several threads may load at once.
 
-    Pixels without a known scale are not skipped: the next picture has most likely the same, and a dataset without them
-    would be another one.
+    bad_images: `fail` on an unreadable file, or `skip` it. prepare: what is done to a picture before it becomes RGB.
     """
-    try:
-        return read_image(path, prepare)
-    except UnclearPixelsError:
-        raise
-    except DataError:
-        if bad_images == "skip":
-            return None
-        raise
+
+    fingerprint: str
+    paths: Sequence[str | Path]
+    bad_images: str = "fail"
+    prepare: Prepare | None = None
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def load(self, rows: Sequence[int] | npt.NDArray[np.int64]) -> list[Image | None]:
+        """Decoded to RGB."""
+        # Not at the top: whoever lists datasets needs no PIL.
+        from sslbench.datasets.decoding import read_or_skip
+
+        return [read_or_skip(Path(self.paths[row]), self.bad_images, self.prepare) for row in rows]
 
 
-def _check_size(image: Image.Image) -> None:
-    """ValueError for a picture that takes more memory than PIL allows before it warns."""
-    width, height = image.size
-    limit = Image.MAX_IMAGE_PIXELS
-    # A tile of a TIFF is decoded whole, however small the picture.
-    tags: Any = getattr(image, "tag_v2", {})
-    tile_width, tile_height = (tags.get(tag) or 0 for tag in _TILE)
-    for what, columns, rows in (("", width, height), ("tiles of ", tile_width, tile_height)):
-        if limit is not None and columns * rows > limit:
-            raise ValueError(
-                f"its {what}{columns} x {rows} pixels are more than the {limit:,} of PIL.Image.MAX_IMAGE_PIXELS, which may be "
-                "raised in a conftest.py"
-            )
-    if max(width, height) > LONGEST_SIDE:
-        raise ValueError(f"of its {width} x {height} pixels one side is longer than {LONGEST_SIDE:,}")
+def read_image(path: Path, prepare: Prepare | None = None) -> Image:
+    """`sslbench.datasets.decoding.read_image`: one file decoded to RGB."""
+    from sslbench.datasets import decoding
+
+    return decoding.read_image(path, prepare)

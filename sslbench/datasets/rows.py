@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from sslbench.datasets.dataset import ImageSource
 from sslbench.datasets.disk import Disk
+from sslbench.datasets.images import ImageFiles, Images
+from sslbench.datasets.targets import Targets, as_targets
 from sslbench.names import encoded
 
 if TYPE_CHECKING:
-    from sslbench.datasets.images import Prepare
+    from sslbench.datasets.decoding import Prepare
 
 
 class Rows(Protocol):
@@ -28,8 +29,8 @@ class Rows(Protocol):
         """Names that do not depend on the layout on disk, such as `class/file`."""
 
     @property
-    def targets(self) -> npt.NDArray[Any]:
-        """(N,) or (N, K)."""
+    def targets(self) -> Targets:
+        """One a row."""
 
     @property
     def missing(self) -> Sequence[str]:
@@ -38,7 +39,7 @@ class Rows(Protocol):
     def take(self, rows: npt.NDArray[np.int64]) -> Rows:
         """Some of the rows, in the order given."""
 
-    def images(self, dataset: str, bad_images: str) -> ImageSource:
+    def images(self, dataset: str, bad_images: str) -> Images:
         """The pictures. bad_images: as in Settings."""
 
 
@@ -53,7 +54,7 @@ class FileRows:
     ids: tuple[str, ...]
     paths: tuple[str, ...]
     sizes: npt.NDArray[np.int64]
-    targets: npt.NDArray[Any]
+    targets: Targets
     prepare: Prepare | None = None
     decoding: str = ""
 
@@ -69,27 +70,18 @@ class FileRows:
     def take(self, rows: npt.NDArray[np.int64]) -> FileRows:
         """Some of the rows, in the order given."""
         ids, paths = tuple(self.ids[row] for row in rows), tuple(self.paths[row] for row in rows)
-        return replace(self, ids=ids, paths=paths, sizes=self.sizes[rows], targets=self.targets[rows])
+        return replace(self, ids=ids, paths=paths, sizes=self.sizes[rows], targets=self.targets.take(rows))
 
-    def images(self, dataset: str, bad_images: str) -> ImageSource:
+    def images(self, dataset: str, bad_images: str) -> ImageFiles:
         """The pictures, decoded when read.
 
         Ids and file sizes identify them, not the contents, which would be 37 GB to read for SUN397; nor the place or
         the time of the files, so that a copy hits the same cache.
         """
-        from sslbench.datasets.images import read_or_skip
-
-        prepare, paths = self.prepare, self.paths
         digest = hashlib.blake2b(json.dumps([dataset, bad_images, self.decoding]).encode(), digest_size=16)
         for name, size in zip(self.ids, self.sizes, strict=True):
             digest.update(encoded(name) + f"\0{size}\n".encode())
-
-        def read(start: int, stop: int) -> list[Any]:
-            return [read_or_skip(Path(path), bad_images, prepare) for path in paths[start:stop]]
-
-        fingerprint = f"{dataset}:{digest.hexdigest()}"
-        decoded_only = () if prepare else paths
-        return ImageSource(fingerprint, len(paths), read, parallel=True, paths=decoded_only, bad_images=bad_images)
+        return ImageFiles(f"{dataset}:{digest.hexdigest()}", self.paths, bad_images, self.prepare)
 
 
 def file_rows(
@@ -97,12 +89,12 @@ def file_rows(
 ) -> FileRows:
     """Rows from file names below a directory, `/` between their parts, with the sizes that `disk` knows.
 
-    targets: (N,) class indices, or (N, K) int8. ids: the file names if not given.
+    targets: Targets, or an array: (N,) class indices, or (N, K) int8. ids: the file names if not given.
     """
-    array = np.asarray(targets)
-    if array.ndim < 2:
-        array = array.astype(np.int64)
+    if not isinstance(targets, Targets):
+        array = np.asarray(targets)
+        targets = as_targets(array if array.ndim == 2 else array.astype(np.int64))
     # Texts: a Path costs 100 times as much to join, and there are 100,000 files.
     paths = tuple(f"{root}/{file}" for file in files)
     sizes = np.array([disk.size(path) for path in paths], dtype=np.int64)
-    return FileRows(tuple(files if ids is None else ids), paths, sizes, array)
+    return FileRows(tuple(files if ids is None else ids), paths, sizes, targets)

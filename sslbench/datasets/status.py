@@ -53,7 +53,7 @@ def _of_folder(spec: DatasetSpec, settings: Settings) -> Status:
         dataset = spec.load(settings)
     except DataError as error:
         return Status(spec.name, "incomplete", (str(error),))
-    paths = [Path(path) for split in dataset.splits.values() for path in split.images.paths]
+    paths = [Path(path) for split in dataset.splits.values() for path in getattr(split.images, "paths", ())]
     return Status(spec.name, "ready", bytes=sum(path.stat().st_size for path in paths))
 
 

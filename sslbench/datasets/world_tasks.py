@@ -9,7 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from sslbench.config import Settings
-from sslbench.datasets.dataset import Dataset, ImageSource, Split
+from sslbench.datasets.dataset import Dataset, Split
+from sslbench.datasets.images import ImageArray
+from sslbench.datasets.targets import Labels
 from sslbench.datasets.world import COLOURS, RENDERER_VERSION, SHAPES, TEXTURES, Scenes, render, sample_scenes
 
 Kind = Literal["single", "scatter", "objects"]
@@ -34,10 +36,10 @@ def _images(kind: Kind, split: str) -> npt.NDArray[np.uint8]:
     return render(_scenes(kind, split)).images
 
 
-def _source(kind: Kind, split: str) -> ImageSource:
+def _source(kind: Kind, split: str) -> ImageArray:
     # The recipe identifies the pictures, not their pixels: another CPU may round a pixel to the next level.
     fingerprint = f"world:{RENDERER_VERSION}:{kind}:{SEEDS[split]}:{SIZES[kind][split]}:64"
-    return ImageSource(fingerprint, SIZES[kind][split], lambda start, stop: _images(kind, split)[start:stop])
+    return ImageArray(fingerprint, lambda: _images(kind, split), SIZES[kind][split])
 
 
 def _dataset(name: str, kind: Kind, classes: tuple[str, ...], attribute: str) -> Dataset:
@@ -52,7 +54,7 @@ def _dataset(name: str, kind: Kind, classes: tuple[str, ...], attribute: str) ->
     return Dataset(
         name=name,
         classes=classes,
-        splits={split: Split(split, _source(kind, split), targets(split)) for split in SEEDS},
+        splits={split: Split(split, _source(kind, split), Labels(targets(split))) for split in SEEDS},
         metric="top1",
         details={"renderer": RENDERER_VERSION, "seeds": SEEDS, "size": 64},
     )

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from sslbench.datasets import ImageSource
+from sslbench.datasets import Images
 from sslbench.errors import DataError, FeatureError
 
 
@@ -32,7 +32,7 @@ class Collected:
     A batch is looked at when the next one has been handed to the device. stored: the NumPy type.
     """
 
-    def __init__(self, backbone: str, source: ImageSource, stored: str) -> None:
+    def __init__(self, backbone: str, source: Images, stored: str) -> None:
         self._backbone, self._source, self._stored = backbone, source, stored
         self._x: npt.NDArray[Any] = np.empty((0, 0), dtype=stored)
         self._rows: list[int] = []

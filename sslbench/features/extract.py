@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from sslbench.datasets import ImageSource
+from sslbench.datasets import Images
 from sslbench.errors import DataError
 from sslbench.features.allocator import keep_large_blocks, return_large_blocks
 from sslbench.features.cache import Arrays
@@ -38,7 +38,7 @@ EXECUTION = "folded-1"
 
 def feature_recipe(
     backbone: Backbone,
-    source: ImageSource,
+    source: Images,
     dtype: str,
     stored: str = "float32",
     extraction: str = "fast",
@@ -70,7 +70,7 @@ def feature_recipe(
 @torch.inference_mode()
 def extract_features(
     backbone: Backbone,
-    source: ImageSource,
+    source: Images,
     *,
     device: str = "cpu",
     dtype: str = "float32",

@@ -7,13 +7,13 @@ from collections.abc import Generator
 from typing import Any
 
 from sslbench.backbones.preprocessing import Preprocessing
-from sslbench.datasets import ImageSource
+from sslbench.datasets import ImageFiles, Images
 from sslbench.features.loading import input_name, loader_of
 from sslbench.features.pictures import Pictures, StoredLoader
 from sslbench.features.prefetch import Batch, batches
 
 
-def picture_recipe(source: ImageSource, preprocessing: Preprocessing, extraction: str) -> dict[str, Any]:
+def picture_recipe(source: Images, preprocessing: Preprocessing, extraction: str) -> dict[str, Any]:
     """What decides the pixels at the input size; normalisation comes later, on the device."""
     facts = preprocessing.to_json()
     geometry = {name: facts[name] for name in ("input_size", "resize", "interpolation")}
@@ -21,7 +21,7 @@ def picture_recipe(source: ImageSource, preprocessing: Preprocessing, extraction
 
 
 def read_batches(
-    source: ImageSource,
+    source: Images,
     preprocessing: Preprocessing,
     batch_size: int,
     extraction: str,
@@ -35,7 +35,7 @@ def read_batches(
     """
     size, count = preprocessing.input_size, len(source)
     loader = loader_of(source, preprocessing, extraction)
-    if pictures is None or not source.parallel:
+    if pictures is None or not isinstance(source, ImageFiles):
         yield from batches(loader, count, batch_size, size, pin=pin)
         return
     recipe = picture_recipe(source, preprocessing, extraction)

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sslbench.backbones.preprocessing import Preprocessing
-from sslbench.datasets import ImageSource
+from sslbench.datasets import ImageFiles, Images
 from sslbench.datasets.jpeg import decode_colour_jpeg, decoder
 from sslbench.errors import DataError
 
@@ -35,15 +35,20 @@ class Loader(Protocol):
         """Write rows start to stop into uint8 (stop - start, H, W, 3); whether each could be read."""
 
 
-def input_name(source: ImageSource, preprocessing: Preprocessing, extraction: str) -> str:
+def input_name(source: Images, preprocessing: Preprocessing, extraction: str) -> str:
     """`FAST_INPUT` where some pictures may be decoded that way, else `pil`."""
-    fast = extraction == "fast" and source.paths and preprocessing.on_tensors and decoder() is not None
+    fast = extraction == "fast" and _is_decoded_only(source) and preprocessing.on_tensors and decoder() is not None
     return FAST_INPUT if fast else "pil"
 
 
-def loader_of(source: ImageSource, preprocessing: Preprocessing, extraction: str) -> Loader:
+def _is_decoded_only(source: Images) -> bool:
+    # Where something is done to a picture before it becomes RGB, PIL does it.
+    return isinstance(source, ImageFiles) and source.prepare is None
+
+
+def loader_of(source: Images, preprocessing: Preprocessing, extraction: str) -> Loader:
     """The loader of a source."""
-    if source.parallel:
+    if isinstance(source, ImageFiles):
         return FileLoader(source, preprocessing, fast=input_name(source, preprocessing, extraction) == FAST_INPUT)
     return BatchLoader(source, preprocessing)
 
@@ -54,12 +59,12 @@ class BatchLoader:
     grain = None
     parallel = False
 
-    def __init__(self, source: ImageSource, preprocessing: Preprocessing) -> None:
+    def __init__(self, source: Images, preprocessing: Preprocessing) -> None:
         self._source, self._preprocessing = source, preprocessing
 
     def load(self, start: int, stop: int, out: Pixels) -> list[bool]:
         """Through PIL where the pictures have another size."""
-        images: Any = self._source.read(start, stop)
+        images: Any = self._source.load(range(start, stop))
         if not isinstance(images, np.ndarray):
             images = [
                 image
@@ -76,7 +81,7 @@ class BatchLoader:
 
 
 class FileLoader:
-    """A source whose pictures are independent of each other: files.
+    """Files, which are independent of each other.
 
     fast: colour JPEG does without PIL.
     """
@@ -84,7 +89,7 @@ class FileLoader:
     grain = 1
     parallel = True
 
-    def __init__(self, source: ImageSource, preprocessing: Preprocessing, *, fast: bool) -> None:
+    def __init__(self, source: ImageFiles, preprocessing: Preprocessing, *, fast: bool) -> None:
         self._source, self._preprocessing, self._fast = source, preprocessing, fast
 
     def load(self, start: int, stop: int, out: Pixels) -> list[bool]:
@@ -100,21 +105,22 @@ class FileLoader:
                     return False
                 out[:] = self._preprocessing.tensor_geometry(picture).permute(1, 2, 0).numpy()
                 return True
-        (image,) = self._source.read(row, row + 1)
+        (image,) = self._source.load([row])
         if image is None or not _usable(self._source, row, image.size, self._preprocessing):
             return False
         out[:] = np.asarray(self._preprocessing.geometry(image))
         return True
 
 
-def _usable(source: ImageSource, row: int, size: tuple[int, int], preprocessing: Preprocessing) -> bool:
+def _usable(source: Images, row: int, size: tuple[int, int], preprocessing: Preprocessing) -> bool:
     """Whether a picture of (width, height) can be resized in bounded memory.
 
     Raises DataError that names it where not, unless unreadable ones are skipped.
     """
     told = preprocessing.too_long(*size)
-    if told and source.bad_images != "skip":
-        name = source.paths[row] if source.paths else f"{row} of {source.fingerprint}"
+    files = source if isinstance(source, ImageFiles) else None
+    if told and not (files and files.bad_images == "skip"):
+        name = files.paths[row] if files else f"{row} of {source.fingerprint}"
         raise DataError(
             f"cannot use the image {name}: {told}, or count and leave out such images with --sslbench-bad-images skip"
         )

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 
 from sslbench.config import Settings
-from sslbench.datasets import ImageSource
+from sslbench.datasets import Images
 from sslbench.datasets.picture_warnings import PictureWarnings, picture_warnings
 from sslbench.errors import BackboneError
 from sslbench.features.cache import FeatureCache
@@ -54,7 +54,7 @@ class FeatureStore:
         self.device = resolve_device(settings.device)
         self._held: OrderedDict[str, Features] = OrderedDict()
 
-    def get(self, backbone: Backbone, source: ImageSource, *, digest: str = "", again: bool = False) -> Features:
+    def get(self, backbone: Backbone, source: Images, *, digest: str = "", again: bool = False) -> Features:
         """The features of a source by a backbone.
 
         digest: the backbone's, where the caller has looked already. again: look once more before anything is extracted.

@@ -1,9 +1,14 @@
-"""Means over classes whose uncertainty comes from resamples of the test items, the same for every backbone."""
+"""Scores whose uncertainty comes from resamples of the test items, the same for every backbone.
+
+The one mechanism for what is no mean of right and wrong: ranking, overlap of masks, angles. The differences of two backbones on
+the same resamples are a paired bootstrap (`sslbench.results.statistics.paired_resamples`).
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,6 +23,70 @@ _SEED = 2007
 PerClass = Callable[[NDArray[Any], NDArray[np.bool_], NDArray[np.int64]], NDArray[np.float64]]
 """scores (N,), positive (N,) and counts (N, R), how often each item occurs, to a fraction for each column of counts (R,);
 nan where it is undefined."""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """What numbers a score can have. limits: the least and the largest possible, at which its interval is clipped."""
+
+    unit: str = "%"
+    higher_is_better: bool = True
+    limits: tuple[float, float] = (0.0, 100.0)
+
+
+def resample_counts(n: int, resamples: int = RESAMPLES) -> NDArray[np.int64]:
+    """(n, 1 + resamples), how often each item occurs in each bootstrap resample.
+
+    Column 0 counts every item once: the sample itself, on the same path as its resamples. The draws depend on n and on the
+    number of resamples alone.
+    """
+    counts = np.ones((n, 1 + resamples), dtype=np.int64)
+    counts[:, 1:] = np.random.default_rng(_SEED).multinomial(n, np.full(n, 1 / n), size=resamples).T
+    return counts
+
+
+def pooled_score(
+    statistics: NDArray[Any],
+    figure: Callable[[NDArray[np.float64]], float],
+    scale: Scale,
+    *,
+    resamples: int = RESAMPLES,
+) -> tuple[Score, NDArray[np.float64]]:
+    """A figure of sums over the test items, and its value on each bootstrap resample, (resamples,).
+
+    A resample costs one weighted sum of the items' statistics and one call of `figure`, whatever an item is: a picture's
+    confusion matrix for the mean overlap, a picture's sum of angles and number of pixels for their mean. Standard error and
+    interval are as for `mean_over_classes`; a resample on which the figure is nan is left out of them.
+
+    Args:
+        statistics: (N, ...), what each item adds to the sums.
+        figure: from the sums to the score in the unit of `scale`; nan where it is undefined.
+        scale: unit, direction and limits.
+
+    Raises:
+        ValueError: no item, statistics that are not finite, or a figure that is undefined on all items together.
+    """
+    statistics = np.asarray(statistics)
+    n = len(statistics)
+    if not statistics.size:
+        raise ValueError(f"statistics: expected (N, ...) with at least one item, got {statistics.shape}")
+    flat = statistics.reshape(n, -1).astype(np.float64)
+    bad = np.flatnonzero(~np.isfinite(flat).all(axis=1))
+    if bad.size:
+        raise ValueError(f"statistics: expected finite numbers, got nan or inf in {bad.size} items, first in {bad[0]}")
+    sums = resample_counts(n, resamples).T.astype(np.float64) @ flat
+    figures = np.array([figure(total) for total in sums.reshape(-1, *statistics.shape[1:])])
+    if np.isnan(figures[0]):
+        raise ValueError("the score is undefined on these items: nothing in them can be counted")
+    return _score(float(figures[0]), figures[1:], n, scale)
+
+
+def _score(value: float, resampled: NDArray[np.float64], n: int, scale: Scale) -> tuple[Score, NDArray[np.float64]]:
+    defined = resampled[~np.isnan(resampled)]
+    stderr = float(defined.std(ddof=1)) if len(resampled) else math.nan
+    low, high = scale.limits
+    ci95 = (max(low, value - Z95 * stderr), min(high, value + Z95 * stderr)) if len(resampled) else (math.nan, math.nan)
+    return Score(value, stderr, ci95, n, scale.unit, scale.higher_is_better), resampled
 
 
 def mean_over_classes(
@@ -57,19 +126,14 @@ def mean_over_classes(
         if without.size:
             raise ValueError(f"targets: expected a {side} item in every class, got none in classes {without.tolist()}")
 
-    # Column 0 counts every item once: the sample itself, on the same path as its resamples.
-    counts = np.ones((n, 1 + resamples), dtype=np.int64)
-    counts[:, 1:] = np.random.default_rng(_SEED).multinomial(n, np.full(n, 1 / n), size=resamples).T
+    counts = resample_counts(n, resamples)
     figures = np.stack([per_class(scores[kept, c], positive[kept, c], counts[kept]) for c, kept in enumerate(judged.T)])
 
     resampled = figures[:, 1:]
     defined = (~np.isnan(resampled)).sum(axis=0)
     sums = np.nansum(resampled, axis=0)
     means = 100 * np.divide(sums, defined, out=np.full(resamples, np.nan), where=defined > 0)
-    value = 100 * float(figures[:, 0].mean())
-    stderr = float(means[defined > 0].std(ddof=1)) if resamples else math.nan
-    ci95 = (max(0.0, value - Z95 * stderr), min(100.0, value + Z95 * stderr)) if resamples else (math.nan, math.nan)
-    return Score(value, stderr, ci95, n=n), means
+    return _score(100 * float(figures[:, 0].mean()), means, n, Scale())
 
 
 def ties(

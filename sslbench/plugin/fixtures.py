@@ -10,9 +10,10 @@ from sslbench.errors import SslbenchError
 from sslbench.plugin.state import CASE_RECORD, STATE, SessionState
 
 if TYPE_CHECKING:
+    from sslbench.material import CaseMaterial
     from sslbench.plugin.timing import Timer
     from sslbench.results.record import Record
-    from sslbench.runner import CaseFeatures, PreparedCase
+    from sslbench.runner import PreparedCase
 
 
 @pytest.fixture
@@ -30,9 +31,9 @@ def sslbench_case(request: pytest.FixtureRequest) -> PreparedCase:
 
 
 @pytest.fixture
-def sslbench_features(sslbench_case: PreparedCase) -> CaseFeatures:
+def sslbench_features(sslbench_case: PreparedCase) -> CaseMaterial:
     """The features of the case, on the device; a split is extracted or read from the cache when first asked for."""
-    return sslbench_case.features
+    return sslbench_case.material
 
 
 @pytest.fixture

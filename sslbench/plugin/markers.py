@@ -14,18 +14,11 @@ OWN = "sslbench"
 EXAMPLE = '@pytest.mark.sslbench(protocol="knn")'
 # Names that other projects give a meaning of their own.
 _COMMON = {
-    "linear": "linear probe",
-    "knn": "nearest-neighbour probe",
-    "fewshot": "few-shot recognition",
-    "finetune": "fine-tuning of the whole network",
-    "detection": "object detection",
-    "dense": "dense prediction: segmentation, surface normals",
-    "analysis": "analyses of features: calibration, inversion, attention",
     "slow": "left out of a quick run, for its own time or that of its pictures; for nightly runs",
     "gpu": "needs a usable GPU; skipped with a reason where there is none",
     "download": "needs the network or data that must be fetched",
 }
-_KNOWN = pytest.StashKey[bool]()
+_KNOWN = pytest.StashKey[set[str]]()
 
 
 def register_own(config: pytest.Config) -> None:
@@ -35,19 +28,26 @@ def register_own(config: pytest.Config) -> None:
 
 
 def register_common(config: pytest.Config) -> None:
-    """Make the others known, once a session is known to use sslbench.
+    """Make the others known, those that declared protocols have among them, once a session is known to use sslbench.
 
-    A project that does not must still be told of a `slow` that it has not declared.
+    A project that does not must still be told of a `slow` that it has not declared. Called again, it adds what has been
+    declared since.
     """
-    if not config.stash.setdefault(_KNOWN, False):
-        config.stash[_KNOWN] = True
-        for name, text in _COMMON.items():
+    from sslbench.protocols import list_protocols, protocol_spec
+
+    known = config.stash.setdefault(_KNOWN, set())
+    specs = [protocol_spec(name) for name in list_protocols()]
+    declared = {spec.own_marker: f"protocol {spec.name}: {spec.summary}" for spec in specs}
+    more = {name: "declared by a protocol" for spec in specs for name in spec.markers}
+    for name, text in {**more, **declared, **_COMMON}.items():
+        if name not in known:
+            known.add(name)
             config.addinivalue_line("markers", f"{name}: {text}")
 
 
 def register_for_module(config: pytest.Config, path: Path) -> None:
     """Make the others known before a test module that speaks of sslbench is imported, which looks its markers up."""
-    if not config.stash.get(_KNOWN, False):
+    if not config.stash.get(_KNOWN, set()):
         with contextlib.suppress(OSError):
             if OWN.encode() in path.read_bytes():
                 register_common(config)

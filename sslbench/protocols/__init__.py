@@ -1,5 +1,21 @@
-"""Protocols: how a backbone's features are adapted and scored. The registry imports no numerics."""
+"""Protocols: how a backbone's features are adapted and scored.
 
-from sslbench.protocols.registry import ProtocolSpec, list_protocols, protocol_spec, register_protocol
+A module of this package that does not start with an underscore and declares a `SPEC` is one; it needs no entry anywhere else.
+None of them imports torch before it runs.
+"""
 
-__all__ = ["ProtocolSpec", "list_protocols", "protocol_spec", "register_protocol"]
+from __future__ import annotations
+
+from pathlib import Path
+
+from sslbench.protocols.registry import (
+    ProtocolSpec,
+    list_protocols,
+    protocol_spec,
+    register_package,
+    register_protocol,
+)
+
+__all__ = ["ProtocolSpec", "list_protocols", "protocol_spec", "register_package", "register_protocol"]
+
+register_package(__name__, Path(__file__).parent)

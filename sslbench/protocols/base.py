@@ -1,20 +1,28 @@
-"""The two shapes a recognition protocol can have, by types that keep selection away from the test split."""
+"""What a protocol is: it learns from the development splits, and what it learned is scored on what was held out."""
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Protocol as Interface
 
 import numpy as np
 import numpy.typing as npt
-from torch import Tensor
 
-from sslbench.features.pool import Pool
-from sslbench.metrics import Score
+from sslbench.datasets import Dataset, Images, Labels, LabelSets, Targets
+from sslbench.errors import DataError
+from sslbench.metrics import MetricSpec
+from sslbench.protocols.outcome import Outcome
 
-Metric = Callable[[npt.NDArray[Any], npt.NDArray[Any]], Score]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from sslbench.backbones import Backbone
+    from sslbench.features.store import Features
+    from sslbench.training.trials import Trials
 
 
 @dataclass(frozen=True)
@@ -25,71 +33,106 @@ class Labelled:
     targets: npt.NDArray[Any]
 
 
-class Predictor(ABC):
-    """What fitting leaves behind. It has never seen the test split."""
+@dataclass(frozen=True)
+class Part:
+    """One split, as a protocol is given it.
 
-    hyperparameters: Mapping[str, Any]
-
-    @abstractmethod
-    def decide(self, x: Tensor) -> npt.NDArray[np.float64]:
-        """Decision values (N, K) for features (N, D); the largest one is the prediction."""
-
-
-class SplitProtocol(ABC):
-    """Fit on train and validation; the runner opens the test split afterwards.
-
-    multi_label: whether targets (N, K) are taken too. selects: whether `fit` asks the metric about `val`, so that the metric
-    must have a value there.
+    images, targets: all of them. features: gives the frozen, pooled features of the pictures that could be read, extracted or
+    from the cache.
     """
 
-    multi_label = False
-    selects = True
+    images: Images
+    targets: Targets
+    features: Callable[[], Features]
 
-    def check(self, train: npt.NDArray[Any], val: npt.NDArray[Any], classes: Sequence[str]) -> None:  # noqa: B027
-        """Raise DataError for targets that `fit` cannot use; the runner asks before a picture is decoded.
-
-        classes: names, for the message.
-        """
-
-    @abstractmethod
-    def fit(self, train: Labelled, val: Labelled, *, num_classes: int, metric: Metric) -> Predictor:
-        """Select on `val` by `metric` and return the predictor to test. Raises DataError for unusable splits."""
+    def labelled(self) -> Labelled:
+        """The features with the labels of the pictures that could be read. Raises DataError for targets that are no labels."""
+        if not isinstance(self.targets, Labels | LabelSets):
+            raise DataError(f"expected labels, got {self.targets.kind}")
+        features = self.features()
+        return Labelled(features.x, self.targets.values[features.rows])
 
 
 @dataclass(frozen=True)
-class Episodes:
-    """Few-shot episodes over pooled rows.
+class Development:
+    """The splits that a protocol may learn and select on; those that it is scored on are not among them.
 
-    rows: int64 (E, way, shot + query), support rows first. digest: identifies the draws.
+    classes: their names. metric: the dataset's, None where it has none.
     """
 
-    rows: npt.NDArray[np.int64]
-    digest: str
+    parts: Mapping[str, Part]
+    classes: tuple[str, ...]
+    metric: MetricSpec | None
+
+    @property
+    def train(self) -> Part:
+        """The split `train`."""
+        return self.parts["train"]
+
+    @property
+    def val(self) -> Part:
+        """The split `val`."""
+        return self.parts["val"]
 
 
-class EpisodicProtocol(ABC):
-    """Scored over episodes drawn from all splits pooled; nothing is selected."""
+@dataclass(frozen=True)
+class HeldOut:
+    """The splits that a protocol is scored on, opened after it has learned. Fields as in `Development`."""
 
-    shot: int
-    query: int
-    way: int
+    parts: Mapping[str, Part]
+    classes: tuple[str, ...]
+    metric: MetricSpec | None
 
-    def check(self, targets: npt.NDArray[np.int64], classes: Sequence[str]) -> None:  # noqa: B027
-        """Raise DataError for targets that `draw` cannot use; the runner asks before a picture is decoded."""
+    @property
+    def test(self) -> Part:
+        """The split `test`."""
+        return self.parts["test"]
+
+
+class Material(Interface):
+    """What a case is made of, before anything is computed."""
+
+    backbone: Backbone
+    dataset: Dataset
+
+    def feature_recipes(self) -> dict[str, Any]:
+        """What decides the frozen features, by split."""
+
+
+class Predictor:
+    """What learning leaves behind; it has never seen what is held out. hyperparameters: what was chosen, for the record."""
+
+    hyperparameters: Mapping[str, Any]
+
+
+P = TypeVar("P", bound=Predictor)
+
+
+class Protocol(ABC, Generic[P]):
+    """How a backbone is adapted to a dataset and scored. What it takes and which splits it sees is in its declaration."""
+
+    def check(self, dataset: Dataset) -> None:
+        """Raise DataError where the targets, without any picture, tell that it cannot be run on a dataset."""
+
+    def ingredients(self, material: Material) -> dict[str, Any]:
+        """What can change its scores beside the task itself: by default the recipe of each split's frozen features."""
+        return {"features": material.feature_recipes()}
 
     @abstractmethod
-    def draw(self, targets: npt.NDArray[np.int64], classes: tuple[str, ...]) -> Episodes:
-        """The episodes, a function of the targets only. Raises DataError for a class with too few images."""
+    def fit(self, development: Development, backbone: Backbone, trials: Trials) -> P:
+        """Learn and select.
+
+        backbone: frozen; whoever trains takes a copy. trials: runs the trainings of a grid and keeps each. Raises DataError for
+        splits that cannot be learned from.
+        """
 
     @abstractmethod
-    def predict(self, pool: Pool, episodes: Episodes) -> npt.NDArray[np.int8]:
-        """Predicted class slots (E, way * query), the queries of slot 0 first, from pooled features (N, D)."""
+    def score(self, predictor: P, held_out: HeldOut) -> Outcome:
+        """Score once. Raises DataError for splits that cannot be scored on."""
 
-    def count_right(self, predictions: npt.NDArray[np.int8]) -> npt.NDArray[np.int64]:
-        """Right answers (E,) among the queries of each episode."""
-        truth = np.repeat(np.arange(self.way), self.query)
-        return np.asarray((predictions == truth).sum(axis=1), dtype=np.int64)
 
-    def right_answers(self, pool: Pool, episodes: Episodes) -> npt.NDArray[np.int64]:
-        """Right answers (E,) of each episode."""
-        return self.count_right(self.predict(pool, episodes))
+def items_digest(images: Images, labels: npt.NDArray[Any]) -> str:
+    """Identifies labelled test items: two records whose digest differs are never paired."""
+    digest = hashlib.sha256(f"{images.fingerprint}|".encode())
+    digest.update(np.ascontiguousarray(labels, dtype="<i8").tobytes())
+    return digest.hexdigest()[:16]

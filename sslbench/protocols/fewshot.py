@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
+from sslbench.datasets import Dataset, Labels
 from sslbench.errors import DataError
-from sslbench.features.pool import Pool
-from sslbench.protocols.base import Episodes, EpisodicProtocol
+from sslbench.metrics import episode_mean
+from sslbench.protocols.base import Development, HeldOut, Predictor, Protocol
+from sslbench.protocols.outcome import Outcome, Paired
+from sslbench.protocols.registry import ProtocolSpec
 from sslbench.threads import look
+
+if TYPE_CHECKING:
+    from sslbench.backbones import Backbone
+    from sslbench.features.pool import Pool
+    from sslbench.training.trials import Trials
 
 # Ericsson et al. 2021, section 4.2 and ssl-transfer few_shot.py.
 WAY = 5
@@ -26,7 +35,18 @@ CHUNK_BYTES = (12 << 20, 256 << 20)
 FAR = 100.0
 
 
-class FewShot(EpisodicProtocol):
+@dataclass(frozen=True)
+class Episodes:
+    """Few-shot episodes over pooled rows.
+
+    rows: int64 (E, way, shot + query), support rows first. digest: identifies the draws.
+    """
+
+    rows: npt.NDArray[np.int64]
+    digest: str
+
+
+class FewShot(Protocol[Predictor]):
     """5-way, 15 queries a class, 600 episodes; squared Euclidean distance to the mean of the raw support features.
 
     The study drew with torch's global generator over twelve data workers, which cannot be repeated; here one NumPy
@@ -42,8 +62,39 @@ class FewShot(EpisodicProtocol):
             raise DataError(f"few-shot variants are named like 20shot, got {variant!r}")
         self.shot = int(shot)
 
-    def check(self, targets: npt.NDArray[np.int64], classes: Sequence[str]) -> None:
+    def check(self, dataset: Dataset) -> None:
         """Five classes, each with images for support and queries."""
+        pooled = [dataset.splits[name].targets for name in dataset.pool]
+        self.check_targets(
+            np.concatenate([part.values for part in pooled if isinstance(part, Labels)]), dataset.classes
+        )
+
+    def fit(self, development: Development, backbone: Backbone, trials: Trials) -> Predictor:
+        """Nothing is learned beyond the episodes, and nothing is selected."""
+        predictor = Predictor()
+        predictor.hyperparameters = {"way": WAY, "shot": self.shot, "query": QUERY, "episodes": EPISODES}
+        return predictor
+
+    def score(self, predictor: Predictor, held_out: HeldOut) -> Outcome:
+        """The mean accuracy over the episodes, which are drawn from all splits pooled."""
+        from sslbench.features.pool import Pool
+
+        parts = [part.labelled() for part in held_out.parts.values()]
+        episodes = self.draw(np.concatenate([part.targets for part in parts]), held_out.classes)
+        predictions = self.predict(Pool([part.x for part in parts]), episodes)
+        right = self.count_right(predictions)
+        queries = self.way * self.query
+        return Outcome(
+            scores={"accuracy": episode_mean(right / queries)},
+            main="accuracy",
+            guess=100 / self.way,
+            paired=Paired("episodes", right, episodes.digest, {"per_episode": queries}),
+            samples={"right": right, "predictions": predictions},
+            draws=episodes.digest,
+        )
+
+    def check_targets(self, targets: npt.NDArray[np.int64], classes: Sequence[str]) -> None:
+        """Raise DataError for targets that `draw` cannot use."""
         size = self.shot + QUERY
         if len(classes) < WAY:
             raise DataError(f"{WAY}-way episodes need at least {WAY} classes, got {len(classes)}")
@@ -56,8 +107,11 @@ class FewShot(EpisodicProtocol):
             )
 
     def draw(self, targets: npt.NDArray[np.int64], classes: tuple[str, ...]) -> Episodes:
-        """Draw classes without replacement, then support and query images of each without replacement."""
-        self.check(targets, classes)
+        """Draw classes without replacement, then support and query images of each without replacement.
+
+        A function of the targets alone. Raises DataError for a class with too few images.
+        """
+        self.check_targets(targets, classes)
         size = self.shot + QUERY
         members = [np.flatnonzero(targets == label) for label in range(len(classes))]
         rng = np.random.Generator(np.random.PCG64([DRAW_SEED, self.shot]))
@@ -68,7 +122,9 @@ class FewShot(EpisodicProtocol):
         return Episodes(rows, hashlib.sha256(rows.astype("<i8").tobytes()).hexdigest()[:16])
 
     def predict(self, pool: Pool, episodes: Episodes) -> npt.NDArray[np.int8]:
-        """The nearest centroid's slot for each of the 75 queries of each episode: (E, 75)."""
+        """The nearest centroid's slot for each of the 75 queries of each episode, those of slot 0 first: (E, 75)."""
+        import torch
+
         rows = torch.from_numpy(episodes.rows).to(pool.device)
         support = rows[:, :, : self.shot].flatten(0, 1).contiguous()
         queries = rows[:, :, self.shot :].flatten(1, 2).contiguous()
@@ -95,3 +151,23 @@ class FewShot(EpisodicProtocol):
             distance = offset[..., None] - torch.bmm(centroids, x.transpose(1, 2))
             nearest.append(distance.argmin(dim=1).to(torch.int8))
         return torch.cat(nearest).cpu().numpy()
+
+    def count_right(self, predictions: npt.NDArray[np.int8]) -> npt.NDArray[np.int64]:
+        """Right answers (E,) among the queries of each episode."""
+        truth = np.repeat(np.arange(self.way), self.query)
+        return np.asarray((predictions == truth).sum(axis=1), dtype=np.int64)
+
+    def right_answers(self, pool: Pool, episodes: Episodes) -> npt.NDArray[np.int64]:
+        """Right answers (E,) of each episode."""
+        return self.count_right(self.predict(pool, episodes))
+
+
+SPEC = ProtocolSpec(
+    "fewshot",
+    1,
+    FewShot,
+    "nearest centroid over 600 five-way episodes",
+    variants=("5shot", "20shot", "50shot"),
+    learns=(),
+    held_out="pool",
+)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
-from torch.nn import functional as F
 
 from sslbench.errors import DataError
-from sslbench.protocols.base import Labelled, Metric, Predictor, SplitProtocol
+from sslbench.metrics import MetricSpec
+from sslbench.protocols.base import Labelled
+from sslbench.protocols.classification import Classifier, Probe
+from sslbench.protocols.registry import ProtocolSpec
 from sslbench.threads import look
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # The protocol of Wu et al. 2018 (instance discrimination) with the k of DINO's evaluation (eval_knn.py).
 NEIGHBOURS = 20
@@ -25,7 +28,7 @@ CHUNK_BYTES, CHUNK_ROWS = 256 << 20, 256
 BLOCK = 8
 
 
-class NearestNeighbours(SplitProtocol):
+class NearestNeighbours(Probe):
     """k = 20, temperature 0.07; train and validation images are the bank, as in the linear probe's last fit."""
 
     selects = False
@@ -34,18 +37,20 @@ class NearestNeighbours(SplitProtocol):
         if variant:
             raise DataError(f"the knn protocol has no variant {variant!r}")
 
-    def check(self, train: npt.NDArray[Any], val: npt.NDArray[Any], classes: Sequence[str]) -> None:
+    def check_targets(self, train: npt.NDArray[Any], val: npt.NDArray[Any], classes: Sequence[str]) -> None:
         """A bank of k pictures."""
         if (bank := len(train) + len(val)) < NEIGHBOURS:
             raise DataError(f"knn needs at least {NEIGHBOURS} training images, got {bank}; add images")
 
-    def fit(self, train: Labelled, val: Labelled, *, num_classes: int, metric: Metric) -> Predictor:
+    def learn(self, train: Labelled, val: Labelled, *, num_classes: int, metric: MetricSpec) -> Classifier:
         """Store the bank; nothing is selected."""
-        self.check(train.targets, val.targets, ())
+        import torch
+        from torch.nn.functional import normalize
+
         bank = torch.empty(len(train.x) + len(val.x), train.x.shape[1], device=train.x.device)
         # Straight to where they stay: joined first, the rows of a large dataset would be in memory twice.
-        F.normalize(train.x.float(), out=bank[: len(train.x)])
-        F.normalize(val.x.float(), out=bank[len(train.x) :])
+        normalize(train.x.float(), out=bank[: len(train.x)])
+        normalize(val.x.float(), out=bank[len(train.x) :])
         return _Bank(bank, np.concatenate([train.targets, val.targets]), num_classes)
 
 
@@ -55,6 +60,8 @@ def largest(values: Tensor, count: int) -> tuple[Tensor, Tensor]:
     They lie in the `count` blocks of columns whose maxima are largest, which are sought in the same way. Which of equal
     values is taken is open, as it is for `topk`.
     """
+    import torch
+
     blocks = values.shape[1] // BLOCK
     # With fewer columns there is nothing to gain; on a GPU none was measured.
     if values.device.type != "cpu" or blocks < 16 * count:
@@ -68,10 +75,12 @@ def largest(values: Tensor, count: int) -> tuple[Tensor, Tensor]:
     return found, columns.gather(1, place)
 
 
-class _Bank(Predictor):
+class _Bank(Classifier):
     """x: rows of length one (N, D)."""
 
     def __init__(self, x: Tensor, targets: npt.NDArray[np.int64], num_classes: int) -> None:
+        import torch
+
         self.x = x
         self.targets = torch.from_numpy(targets).to(x.device)
         self.num_classes = num_classes
@@ -79,16 +88,24 @@ class _Bank(Predictor):
 
     def decide(self, x: Tensor) -> npt.NDArray[np.float64]:
         """Log of each class's share of the votes; a class without a vote gets the log of a vanishing share."""
+        import torch
+        from torch.nn.functional import normalize
+
         rows = max(CHUNK_ROWS, CHUNK_BYTES // (4 * sum(self.x.shape)))
         chunks = x.chunk(max(1, -(-len(x) // rows)))
         # One memory for all of them: fresh pages cost as much as the choice of neighbours.
         memory = torch.empty(len(chunks[0]), len(self.x), device=x.device)
-        shares = torch.cat([self._vote(F.normalize(chunk.float()), memory) for chunk in chunks])
+        shares = torch.cat([self._vote(normalize(chunk.float()), memory) for chunk in chunks])
         return shares.clamp_min(1e-12).log().cpu().numpy()
 
     def _vote(self, queries: Tensor, memory: Tensor) -> Tensor:
+        import torch
+
         look()
         similarity, index = largest(torch.mm(queries, self.x.T, out=memory[: len(queries)]), NEIGHBOURS)
         weights = torch.softmax(similarity.double() / TEMPERATURE, dim=1)
         votes = torch.zeros(len(queries), self.num_classes, dtype=weights.dtype, device=queries.device)
         return votes.scatter_add_(1, self.targets[index], weights)
+
+
+SPEC = ProtocolSpec("knn", 1, NearestNeighbours, "weighted cosine 20-nearest-neighbour vote")

@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from sslbench.compat import parse_compat
+from sslbench.datasets import Labels, LabelSets
 from sslbench.errors import DataError
 from sslbench.metrics import MetricSpec
-from sslbench.protocols.base import Labelled, Metric, Predictor, SplitProtocol
-from sslbench.protocols.linear_path import PathSolver
-from sslbench.protocols.linear_sklearn import SklearnSolver
-from sslbench.protocols.linear_solver import LinearSolver
+from sslbench.protocols.base import Labelled
+from sslbench.protocols.classification import Classifier, Probe
+from sslbench.protocols.registry import ProtocolSpec
+
+if TYPE_CHECKING:
+    from sslbench.protocols._linear_solvers import LinearSolver
 
 # 45 log-spaced weights of the penalty, 1e-6 .. 1e5 (Ericsson et al. 2021, appendix A.2; float32 logspace as in
 # ssl-transfer linear.py), tried from the weakest, so that a tie goes to the larger C.
 PENALTIES = np.logspace(-6, 5, 45, dtype=np.float32).astype(np.float64)
 
 
-class Linear(SplitProtocol):
+class Linear(Probe):
     """45 penalties on train, the best on val, refitted on train + val; no scaling of the features.
 
     The switch linear-solver chooses between the certified path of `sslbench.probes` and the study's own way, and
@@ -30,14 +33,12 @@ class Linear(SplitProtocol):
     Regression Trees", 1984, section 3.4.3): on a flat curve the best one is chosen by chance.
     """
 
-    multi_label = True
-
     def __init__(self, variant: str = "", compat: Mapping[str, str] | None = None) -> None:
         if variant:
             raise DataError(f"the linear protocol has no variant {variant!r}")
         self.compat = parse_compat(compat or {})
 
-    def check(self, train: npt.NDArray[Any], val: npt.NDArray[Any], classes: Sequence[str]) -> None:
+    def check_targets(self, train: npt.NDArray[Any], val: npt.NDArray[Any], classes: Sequence[str]) -> None:
         """Something of every class to train on, and where an image has several, something without it."""
         if train.ndim == 1:
             counts = {"with": np.bincount(train, minlength=len(classes))}
@@ -50,15 +51,13 @@ class Linear(SplitProtocol):
         if told:
             raise DataError(f"the training split has {' and '.join(told)}; add images or leave the classes out")
 
-    def fit(self, train: Labelled, val: Labelled, *, num_classes: int, metric: Metric) -> Predictor:
+    def learn(self, train: Labelled, val: Labelled, *, num_classes: int, metric: MetricSpec) -> Classifier:
         """Select the penalty on val, refit on train + val."""
-        self.check(train.targets, val.targets, [str(label) for label in range(num_classes)])
         solver = self._solver(num_classes, multi_label=train.targets.ndim == 2)
-        select = metric.select if isinstance(metric, MetricSpec) else metric
         scores: list[float] = []
         best, decided = 0, None
         for index, decision in enumerate(solver.scan(train, val.x)):
-            scores.append(select(decision, val.targets).value)
+            scores.append(metric.select(decision, val.targets).value)
             if decided is None or scores[index] > scores[best]:
                 best, decided = index, decision
         if self.compat["linear-selection"] == "one-stderr" and decided is not None:
@@ -70,6 +69,18 @@ class Linear(SplitProtocol):
         return predictor
 
     def _solver(self, num_classes: int, *, multi_label: bool) -> LinearSolver:
+        from sslbench.protocols._linear_solvers import PathSolver, SklearnSolver
+
         solver = PathSolver if self.compat["linear-solver"] == "path" else SklearnSolver
         two_rows = self.compat["voc2007-penalty"] == "binary-softmax" if multi_label else num_classes == 2
         return solver(PENALTIES.tolist(), num_classes=num_classes, two_rows=two_rows)
+
+
+SPEC = ProtocolSpec(
+    "linear",
+    3,
+    Linear,
+    "logistic regression on frozen features, L2 by validation",
+    takes=(Labels, LabelSets),
+    switches=("linear-solver", "linear-selection", "voc2007-penalty"),
+)

@@ -1,44 +1,78 @@
-"""Names of protocols; the code behind one is imported on first use."""
+"""Names of protocols; the numerics behind one are imported on first use."""
 
 from __future__ import annotations
 
 import importlib
+import pkgutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 from sslbench.compat import parse_compat
+from sslbench.datasets import Dataset, Labels, Targets
+from sslbench.errors import DataError
 from sslbench.registry import Registry
 
 if TYPE_CHECKING:
-    from sslbench.protocols.base import EpisodicProtocol, SplitProtocol
+    from sslbench.protocols.base import Protocol
 
 
 @dataclass(frozen=True)
 class ProtocolSpec:
     """The declaration of a protocol.
 
-    factory: `module:callable`, called with the variant (empty when there is none) and, when there are `switches`, with
-    `compat`, the choice of each. version: raised whenever a score could change; it is part of every task's version.
-    variants: the ones a task can name (`20shot`). markers: pytest markers of its cases, such as `gpu` or `slow`.
-    switches: those of `sslbench.compat.SWITCHES` that the protocol itself obeys.
+    factory: the class or function, or `module:callable`, called with the variant (empty when there is none) and, when there are
+    `switches`, with `compat`, the choice of each. version: raised whenever a score could change; it is part of every task's
+    version. summary: a few words, which pytest's list of markers shows too. takes: the types of targets it is for. variants: the
+    ones a task can name (`20shot`). learns: the splits that `fit` sees. held_out: what it is scored on, the split `test`, or
+    all that the dataset pools for few-shot episodes. marker: the pytest marker of its cases, its name if not given. markers:
+    more of them, such as `gpu` or `slow`. switches: those of `sslbench.compat.SWITCHES` that the protocol itself obeys.
     """
 
     name: str
     version: int
-    factory: str
+    factory: Any
     summary: str
-    kind: str = "recognition"
+    takes: Sequence[type[Targets]] = (Labels,)
     variants: Sequence[str] = ("",)
+    learns: Sequence[str] = ("train", "val")
+    held_out: Literal["test", "pool"] = "test"
+    marker: str = ""
     markers: Sequence[str] = ()
     switches: Sequence[str] = ()
 
-    def build(self, variant: str, compat: Mapping[str, str] | None = None) -> SplitProtocol | EpisodicProtocol:
+    @property
+    def own_marker(self) -> str:
+        """The pytest marker that stands for the protocol."""
+        return self.marker or self.name
+
+    def build(self, variant: str, compat: Mapping[str, str] | None = None) -> Protocol[Any]:
         """The protocol itself; of the compat switches those that are not given take their default."""
-        module, _, attribute = self.factory.partition(":")
-        factory: Any = getattr(importlib.import_module(module), attribute)
+        factory = self.factory
+        if isinstance(factory, str):
+            module, _, attribute = factory.partition(":")
+            factory = getattr(importlib.import_module(module), attribute)
         built: Any = factory(variant, compat=parse_compat(compat or {})) if self.switches else factory(variant)
         return built  # type: ignore[no-any-return]
+
+    def scored_on(self, dataset: Dataset) -> tuple[str, ...]:
+        """The splits of a dataset that are held out for scoring."""
+        return tuple(dataset.pool) if self.held_out == "pool" else ("test",)
+
+    def check(self, dataset: Dataset) -> None:
+        """Raise DataError for a dataset with other targets, or without the splits that the protocol sees."""
+        if dataset.targets not in self.takes:
+            taken = " or ".join(kind.kind for kind in self.takes)
+            raise DataError(f"this protocol takes {taken}, but {dataset.name} has {dataset.targets.kind}")
+        wanted = (*self.learns, *self.scored_on(dataset))
+        absent = [name for name in wanted if name not in dataset.splits]
+        empty = [name for name in wanted if name not in absent and not len(dataset.splits[name].targets)]
+        if absent or empty:
+            raise DataError(
+                f"this protocol needs the splits {', '.join(wanted)} of {dataset.name}, which has {', '.join(dataset.splits)}"
+                + (f", of which {', '.join(empty)} without an image" if empty else "")
+            )
 
 
 PROTOCOLS: Registry[ProtocolSpec] = Registry("protocol")
@@ -54,29 +88,18 @@ def protocol_spec(name: str) -> ProtocolSpec:
     return PROTOCOLS[name]
 
 
-def list_protocols(kind: str | None = None) -> list[str]:
-    """Names of protocols, of one dataset kind if given, in the order of registration."""
-    return [name for name in PROTOCOLS if kind in (None, PROTOCOLS[name].kind)]
+def list_protocols(targets: type[Targets] | None = None) -> list[str]:
+    """Names of protocols, of those that take such targets if given, in the order of registration."""
+    return [name for name in PROTOCOLS if targets is None or targets in PROTOCOLS[name].takes]
 
 
-register_protocol(
-    ProtocolSpec(
-        "linear",
-        3,
-        "sslbench.protocols.linear:Linear",
-        "logistic regression on frozen features, L2 by validation",
-        switches=("linear-solver", "linear-selection", "voc2007-penalty"),
-    )
-)
-register_protocol(
-    ProtocolSpec("knn", 1, "sslbench.protocols.knn:NearestNeighbours", "weighted cosine 20-nearest-neighbour vote")
-)
-register_protocol(
-    ProtocolSpec(
-        "fewshot",
-        1,
-        "sslbench.protocols.fewshot:FewShot",
-        "nearest centroid over 600 five-way episodes",
-        variants=("5shot", "20shot", "50shot"),
-    )
-)
+def register_package(name: str, folder: Path) -> None:
+    """Register the `SPEC` of every module of a package that declares one, in the order of their names.
+
+    Modules that start with an underscore are not imported.
+    """
+    names = sorted(module.name for module in pkgutil.iter_modules([str(folder)]))
+    for module in (name for name in names if not name.startswith("_")):
+        spec = getattr(importlib.import_module(f"{name}.{module}"), "SPEC", None)
+        if spec is not None:
+            register_protocol(spec)

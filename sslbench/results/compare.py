@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sslbench.errors import RecordError
+from sslbench.metrics import Score
 from sslbench.results import marks
 from sslbench.results.pairing import compare_records
 from sslbench.results.record import Record
@@ -45,10 +46,15 @@ def differences(new: Record, base: Record) -> list[tuple[str, str, str]]:
     return found
 
 
-def interval(comparison: PairedComparison) -> str:
-    """The difference with its 95 % interval."""
+def interval(comparison: PairedComparison, unit: str) -> str:
+    """The difference with its 95 % interval. unit: of the score."""
     low, high = comparison.ci95
-    return f"{comparison.difference:+.2f} points, 95 % interval [{low:+.2f}, {high:+.2f}]"
+    return f"{comparison.difference:+.2f} {difference_unit(unit)}, 95 % interval [{low:+.2f}, {high:+.2f}]"
+
+
+def difference_unit(unit: str) -> str:
+    """What a difference of two scores in `unit` is counted in."""
+    return "points" if unit == "%" else unit
 
 
 def score_text(record: Record) -> str:
@@ -77,7 +83,7 @@ def compare(new: list[Record], base: list[Record]) -> str:
     adjusted = iter(holm([result.p_two_sided for result in tested]) if tested else ())
     blocks = []
     for (ours, theirs), result in zip(pairs, results, strict=True):
-        told = result if isinstance(result, str) else _verdict(result, next(adjusted))
+        told = result if isinstance(result, str) else _verdict(result, next(adjusted), ours.main)
         blocks.append("\n".join([*_scores(ours, theirs), f"  {told}", *_recipe(ours, theirs)]))
     if tested:
         blocks.append(f"p is two-sided and Holm-adjusted over the {len(tested)} paired case(s).")
@@ -104,9 +110,10 @@ def _compared(new: Record, base: Record) -> PairedComparison | str:
         return f"no test: {error}"
 
 
-def _verdict(comparison: PairedComparison, p_adjusted: float) -> str:
+def _verdict(comparison: PairedComparison, p_adjusted: float, score: Score) -> str:
+    direction = "" if score.higher_is_better else ", lower is better"
     how = f"p = {p_adjusted:.3g}, unadjusted {comparison.p_two_sided:.3g}; {comparison.test}, n = {comparison.n}"
-    return f"difference {interval(comparison)} ({how})"
+    return f"difference {interval(comparison, score.unit)}{direction} ({how})"
 
 
 def _scores(new: Record, base: Record) -> list[str]:

@@ -14,7 +14,7 @@ from sslbench.results.statistics import PairedComparison, holm
 
 @dataclass(frozen=True)
 class GateConfig:
-    """When a case fails: Holm-adjusted one-sided p below `level` and a drop of at least `min_drop` points."""
+    """When a case fails: Holm-adjusted one-sided p below `level` and a loss of at least `min_drop` in the score's unit."""
 
     level: float = 0.05
     min_drop: float = 0.0
@@ -100,10 +100,10 @@ def gate(
 
 
 def _result(record: Record, base: Record, comparison: PairedComparison, p: float, config: GateConfig) -> GateResult:
-    drop = -comparison.difference
+    drop = -comparison.difference if record.main.higher_is_better else comparison.difference
     message = (
         f"{record.main_score} {score_text(record)} against {score_text(base)} of the baseline "
-        f"{base.backbone['name']}: difference {interval(comparison)}; one-sided Holm p = {p:.3g} "
+        f"{base.backbone['name']}: difference {interval(comparison, record.main.unit)}; one-sided Holm p = {p:.3g} "
         f"(level {config.level:g}, minimum drop {config.min_drop:g} points)"
     )
     failed = p < config.level and drop > 0 and drop >= config.min_drop

@@ -110,7 +110,7 @@ def _within_classes(record: Record) -> bool:
 
 
 def compare_records(new: Record, base: Record) -> PairedComparison:
-    """Compare the main scores on the same items; the difference is new - base in percentage points.
+    """Compare the main scores on the same items; the difference is new - base in the score's unit.
 
     Raises RecordError as `check_pair` does, and where the outcomes are too few or damaged.
     """
@@ -169,13 +169,15 @@ class _Stored(NamedTuple):
     data: str
     size: int
     targets: str | None
+    higher_is_better: bool
 
 
 def _stored(record: Record) -> _Stored:
     paired = record.paired
     size = paired.get("per_episode") or paired.get("images") or 1
     targets = paired.get("targets") if _within_classes(record) else None
-    return _Stored(paired["kind"], paired["n"], paired["data"], size, targets)
+    higher = bool(record.scores[record.main_score]["higher_is_better"])
+    return _Stored(paired["kind"], paired["n"], paired["data"], size, targets, higher)
 
 
 # A run of the study has thousands of pairs, which its tables, its ranking and its report all ask for.
@@ -185,7 +187,7 @@ def _compared(new: _Stored, base: _Stored, difference: float) -> PairedCompariso
     if new.kind == "episodes":
         return paired_t(outcomes / new.size, base_outcomes / base.size)
     if new.kind == "resamples":
-        return paired_resamples(outcomes, base_outcomes, difference, new.size)
+        return paired_resamples(outcomes, base_outcomes, difference, new.size, higher_is_better=new.higher_is_better)
     if new.targets is None:
         return mcnemar(outcomes, base_outcomes)
     return paired_bootstrap(outcomes, base_outcomes, _targets(new.targets))

@@ -1,7 +1,7 @@
 """Paired comparisons of two backbones on the same test items: is the new one worse than the base?
 
-Every difference is new - base in percentage points. ``p_worse`` is one-sided, small when the data speak for "new is
-worse than base".
+Every difference is new - base in the unit of the score, percentage points unless something else is said. ``p_worse`` is
+one-sided, small when the data speak for "new is worse than base".
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _ROUNDING = 1e-9
 class PairedComparison:
     """One backbone against another on ``n`` shared test items or episodes."""
 
-    difference: float  # new - base, percentage points
+    difference: float  # new - base, in the unit of the score
     ci95: tuple[float, float]
     p_worse: float  # one-sided: H1 "new is worse than base"
     p_two_sided: float
@@ -212,7 +212,12 @@ def _net_distribution(p: float, q: float, n: int) -> NDArray[np.float64]:
 
 
 def paired_resamples(
-    new: NDArray[np.floating[Any]], base: NDArray[np.floating[Any]], difference: float, n: int
+    new: NDArray[np.floating[Any]],
+    base: NDArray[np.floating[Any]],
+    difference: float,
+    n: int,
+    *,
+    higher_is_better: bool = True,
 ) -> PairedComparison:
     """Compare two scores of ``n`` items by their values on the same bootstrap resamples of the items.
 
@@ -221,8 +226,9 @@ def paired_resamples(
     deviate. With the 200 resamples of `voc_map11_resampled` that standard error is itself known to about 5 %.
 
     Args:
-        new, base: (R,) the scores on resample 1 to R, in percent; nan where no class has a positive item.
-        difference: new - base on the items themselves, in percentage points.
+        new, base: (R,) the scores on resample 1 to R, in their unit; nan where one is undefined.
+        difference: new - base on the items themselves.
+        higher_is_better: whether a fall is a loss; ``p_worse`` speaks of losses.
 
     Raises:
         ValueError: different lengths, or fewer than 2 resamples with a score.
@@ -236,14 +242,15 @@ def paired_resamples(
     if differences.size < 2:
         raise ValueError(f"expected at least 2 resamples with a score, got {differences.size}")
     stderr = float(differences.std(ddof=1))
+    gain = difference if higher_is_better else -difference
     if stderr < _ROUNDING:
         equal = abs(difference) < _ROUNDING
-        p_worse = 1.0 if equal else float(difference > 0)
+        p_worse = 1.0 if equal else float(gain > 0)
         return PairedComparison(difference, (difference, difference), p_worse, float(equal), n, "paired-resamples")
     return PairedComparison(
         difference=difference,
         ci95=(difference - Z95 * stderr, difference + Z95 * stderr),
-        p_worse=float(ndtr(difference / stderr)),
+        p_worse=float(ndtr(gain / stderr)),
         p_two_sided=2 * float(ndtr(-abs(difference) / stderr)),
         n=n,
         test="paired-resamples",

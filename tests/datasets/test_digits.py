@@ -27,7 +27,7 @@ def test_counts(digits: Dataset) -> None:
 def test_the_splits_are_stratified(digits: Dataset) -> None:
     totals = np.bincount(load_digits().target)
     for name, fraction in (("train", 0.6), ("val", 0.2), ("test", 0.2)):
-        counts = np.bincount(digits.splits[name].targets, minlength=10)
+        counts = np.bincount(digits.splits[name].targets.values, minlength=10)
         assert np.abs(counts - fraction * totals).max() <= 1, name
 
 
@@ -39,11 +39,11 @@ def test_the_splits_hold_every_picture_once_with_its_label(digits: Dataset) -> N
     assert len(expected) == 1797
     seen: set[bytes] = set()
     for split in digits.splits.values():
-        pixels = split.images.read(0, len(split.images))
+        pixels = split.images.load(range(len(split.images)))
         assert pixels.shape == (len(split.targets), 8, 8, 3)
         assert pixels.dtype == np.uint8
         assert (pixels == pixels[..., :1]).all()
-        for image, label in zip(pixels[..., 0], split.targets, strict=True):
+        for image, label in zip(pixels[..., 0], split.targets.values, strict=True):
             assert expected[image.tobytes()] == label
             seen.add(image.tobytes())
     assert seen == expected.keys()

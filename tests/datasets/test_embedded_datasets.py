@@ -23,8 +23,8 @@ def test_these_are_all() -> None:
 def test_targets_are_in_range_and_balanced(name: str) -> None:
     dataset = load_dataset(name)
     for split in dataset.splits.values():
-        assert split.targets.dtype == np.int64
-        counts = np.bincount(split.targets, minlength=len(dataset.classes))
+        assert split.targets.values.dtype == np.int64
+        counts = np.bincount(split.targets.values, minlength=len(dataset.classes))
         assert len(counts) == len(dataset.classes)
         assert counts.min() > 0
         assert counts.max() <= 1.2 * counts.mean() + 1
@@ -46,7 +46,7 @@ def test_datasets_on_shared_images_still_differ() -> None:
 
 
 def test_the_single_tasks_ask_for_independent_attributes() -> None:
-    shape, colour, texture = (load_dataset(name).splits["train"].targets for name in WORLDS[:3])
+    shape, colour, texture = (load_dataset(name).splits["train"].targets.values for name in WORLDS[:3])
     for first, second in ((shape, colour), (shape, texture), (colour, texture)):
         joint = np.histogram2d(first, second, bins=(8, 8))[0] / len(first)
         assert np.abs(joint - 1 / 64).max() < 0.02
@@ -54,6 +54,6 @@ def test_the_single_tasks_ask_for_independent_attributes() -> None:
 
 def test_objects_suffice_for_fifty_shots_and_fifteen_queries() -> None:
     splits = load_dataset("world-objects").splits.values()
-    pooled = np.concatenate([split.targets for split in splits])
+    pooled = np.concatenate([split.targets.values for split in splits])
     assert np.bincount(pooled, minlength=64).min() >= 65
     assert len(pooled) == sum(SIZES["objects"].values())

@@ -36,7 +36,7 @@ def load(root: Path, bad_images: str = "fail") -> Dataset:
 
 def colours(dataset: Dataset, split: str) -> list[tuple[int, ...]]:
     images = dataset.splits[split].images
-    return [image.getpixel((0, 0)) for image in images.read(0, len(images))]
+    return [image.getpixel((0, 0)) for image in images.load(range(len(images)))]
 
 
 def test_train_val_test_are_taken_as_given(tmp_path: Path) -> None:
@@ -45,11 +45,11 @@ def test_train_val_test_are_taken_as_given(tmp_path: Path) -> None:
     dataset = load(tmp_path)
     assert dataset.classes == ("ant", "cat")
     assert dataset.details == {"split": "given"}
-    assert {name: split.targets.tolist() for name, split in dataset.splits.items()} == {
+    assert {name: split.targets.values.tolist() for name, split in dataset.splits.items()} == {
         "train": [0] * 5 + [1] * 4, "val": [0] * 3 + [1] * 2, "test": [0] * 4 + [1] * 3,
     }  # fmt: skip
     for split, rows in dataset.splits.items():
-        letters = [sum(dataset.classes[target].encode()) % 256 for target in rows.targets]
+        letters = [sum(dataset.classes[target].encode()) % 256 for target in rows.targets.values]
         assert [colour[1] for colour in colours(dataset, split)] == letters
         assert {colour[0] for colour in colours(dataset, split)} == {sum(split.encode()) % 256}
 
@@ -60,8 +60,8 @@ def test_one_held_out_folder_is_the_test_split_and_val_a_fifth_of_train(held_out
     fill(tmp_path / held_out, {"a": 3, "b": 3})
     dataset = load(tmp_path)
     assert {colour[0] for colour in colours(dataset, "test")} == {sum(held_out.encode()) % 256}
-    assert np.bincount(dataset.splits["val"].targets).tolist() == [2, 4]
-    assert np.bincount(dataset.splits["train"].targets).tolist() == [8, 16]
+    assert np.bincount(dataset.splits["val"].targets.values).tolist() == [2, 4]
+    assert np.bincount(dataset.splits["train"].targets.values).tolist() == [8, 16]
     assert not set(colours(dataset, "train")) & set(colours(dataset, "val"))
     labels = np.repeat([0, 1], [10, 20])
     _, drawn = stratified(labels, (0.8, 0.2), 0)
@@ -74,12 +74,14 @@ def test_one_held_out_folder_is_the_test_split_and_val_a_fifth_of_train(held_out
 def test_a_plain_folder_is_split_60_20_20(tmp_path: Path) -> None:
     fill(tmp_path, {"a": 10, "b": 20})
     dataset = load(tmp_path)
-    counts = {name: np.bincount(split.targets).tolist() for name, split in dataset.splits.items()}
+    counts = {name: np.bincount(split.targets.values).tolist() for name, split in dataset.splits.items()}
     assert counts == {"train": [6, 12], "val": [2, 4], "test": [2, 4]}
     seen = [colour for split in dataset.splits for colour in colours(dataset, split)]
     assert len(seen) == len(set(seen)) == 30
     for split, rows in dataset.splits.items():
-        assert [colour[1] == ord("b") for colour in colours(dataset, split)] == rows.targets.astype(bool).tolist()
+        assert [colour[1] == ord("b") for colour in colours(dataset, split)] == rows.targets.values.astype(
+            bool
+        ).tolist()
 
 
 def test_nested_files_upper_case_endings_and_other_files(tmp_path: Path) -> None:
@@ -169,7 +171,7 @@ def damaged(tmp_path: Path) -> Path:
 def test_an_unreadable_image_is_named(damaged: Path) -> None:
     images = load(damaged).splits["train"].images
     with pytest.raises(DataError, match=r"train/a/001\.jpg"):
-        images.read(0, len(images))
+        images.load(range(len(images)))
 
 
 def test_the_skip_policy_drops_it_and_targets_follow(damaged: Path) -> None:
@@ -177,11 +179,11 @@ def test_the_skip_policy_drops_it_and_targets_follow(damaged: Path) -> None:
     from sslbench.features.extract import extract_features
 
     split = load(damaged, "skip").splits["train"]
-    images = split.images.read(0, len(split.images))
+    images = split.images.load(range(len(split.images)))
     assert [image is None for image in images] == [False, True, False, False, False, False, True, False]
     got = extract_features(load_backbone("pixels"), split.images, batch_size=3)
     assert got["rows"].tolist() == [0, 2, 3, 4, 5, 7]
-    assert split.targets[got["rows"]].tolist() == [0, 0, 0, 1, 1, 1]
+    assert split.targets.values[got["rows"]].tolist() == [0, 0, 0, 1, 1, 1]
     # The green channel tells the class; the last 256 values of an embedding are blue, those before green.
     green = np.rint(got["x"][:, 256] * 255).astype(int)
     assert green.tolist() == [ord("a")] * 3 + [ord("b")] * 3

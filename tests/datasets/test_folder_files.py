@@ -63,7 +63,7 @@ def test_other_suffixes_of_pictures_are_read(root: Path) -> None:
         dataset = load(root)
     assert {name for name in read(dataset, root) if Path(name).suffix != ".png"} == expected
     for split in dataset.splits.values():
-        assert all(image.size == (6, 6) for image in split.images.read(0, len(split.images)))
+        assert all(image.size == (6, 6) for image in split.images.load(range(len(split.images))))
 
 
 def test_what_is_no_picture_is_counted_by_its_suffix(root: Path) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sslbench.datasets.images import read_image, read_or_skip, to_rgb
+from sslbench.datasets.decoding import read_image, read_or_skip, to_rgb
 from sslbench.errors import DataError, UnclearPixelsError
 
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from sslbench.datasets import jpeg
-from sslbench.datasets.images import read_image
+from sslbench.datasets.decoding import read_image
 from sslbench.datasets.jpeg import colour_size, decode_colour_jpeg
 
 pytestmark = pytest.mark.skipif(jpeg.decoder() is None, reason="torchvision without a JPEG decoder")

@@ -13,8 +13,8 @@ from PIL import Image
 
 from sslbench.backbones import load_backbone
 from sslbench.config import Settings
-from sslbench.datasets import ImageSource
-from sslbench.datasets.images import read_image, read_or_skip
+from sslbench.datasets import ImageFiles
+from sslbench.datasets.decoding import read_image
 from sslbench.datasets.picture_warnings import picture_warnings
 from sslbench.errors import DataError, DataWarning
 from sslbench.features.store import FeatureStore
@@ -44,21 +44,14 @@ def plain(path: Path) -> None:
     Image.new("RGB", (8, 8), (1, 2, 3)).save(path, "PNG")
 
 
-def source(folder: Path, makers: list[Warner], bad_images: str = "fail") -> ImageSource:
+def source(folder: Path, makers: list[Warner], bad_images: str = "fail") -> ImageFiles:
     paths = [folder / f"{number:02}.png" for number in range(len(makers))]
     for path, make in zip(paths, makers, strict=True):
         make(path)
-    return ImageSource(
-        f"warned:{folder}:{bad_images}",
-        len(paths),
-        lambda start, stop: [read_or_skip(path, bad_images) for path in paths[start:stop]],
-        parallel=True,
-        paths=paths,
-        bad_images=bad_images,
-    )
+    return ImageFiles(f"warned:{folder}:{bad_images}", paths, bad_images)
 
 
-def features(folder: Path, made: ImageSource) -> list[int]:
+def features(folder: Path, made: ImageFiles) -> list[int]:
     return (
         FeatureStore(Settings(cache_dir=folder / "cache", device="cpu"))
         .get(load_backbone("pixels"), made)

@@ -8,16 +8,28 @@ import numpy as np
 import pytest
 
 from sslbench.config import Settings
-from sslbench.datasets import dataset_spec, list_datasets, load_dataset, register_dataset
-from sslbench.datasets.dataset import Dataset, DatasetSpec, ImageSource, Split
+from sslbench.datasets import (
+    Dataset,
+    DatasetSpec,
+    ImageArray,
+    Labels,
+    LabelSets,
+    Split,
+    dataset_spec,
+    list_datasets,
+    load_dataset,
+    register_dataset,
+)
 from sslbench.errors import DataError, UnknownNameError
 from tests.conftest import Registries
+
+BLACK = np.zeros((3, 4, 4, 3), dtype=np.uint8)
 
 
 def tiny(settings: Settings) -> Dataset:
     def split(name: str) -> Split:
         images = np.zeros((2, 4, 4, 3), dtype=np.uint8)
-        return Split(name, ImageSource(f"tiny:{name}", 2, lambda a, b: images[a:b]), np.array([0, 1]))
+        return Split(name, ImageArray(f"tiny:{name}", images), Labels(np.array([0, 1])))
 
     return Dataset("tiny", ("x", "y"), {name: split(name) for name in ("train", "val", "test")}, "top1")
 
@@ -29,11 +41,11 @@ def test_every_declaration_loads_as_declared() -> None:
         dataset = load_dataset(name)
         assert dataset.name == name
         assert len(dataset.classes) == spec.num_classes
-        assert (dataset.metric, dataset.kind) == (spec.metric, spec.kind)
+        assert (dataset.metric, dataset.targets) == (spec.metric, spec.targets)
         assert set(dataset.splits) == {"train", "val", "test"}
         for split_name, split in dataset.splits.items():
             assert split.name == split_name
-            assert set(np.unique(split.targets)) == set(range(spec.num_classes)), (name, split_name)
+            assert set(np.unique(split.targets.values)) == set(range(spec.num_classes)), (name, split_name)
 
 
 def test_globs_choose_names() -> None:
@@ -70,7 +82,7 @@ def test_a_wrong_number_of_classes_is_refused(registries: Registries) -> None:
 
 def test_a_split_needs_a_target_for_each_image() -> None:
     with pytest.raises(DataError, match="split 'train' has 3 images but 2 targets"):
-        Split("train", ImageSource("f", 3, lambda a, b: None), np.array([0, 1]))
+        Split("train", ImageArray("f", BLACK, 3), Labels(np.array([0, 1])))
 
 
 @pytest.mark.parametrize(
@@ -90,7 +102,7 @@ def test_a_split_needs_a_target_for_each_image() -> None:
 )
 def test_targets_that_are_no_integers_are_refused(targets: object, told: str) -> None:
     with pytest.raises(DataError, match=told):
-        Split("train", ImageSource("f", 2, lambda a, b: None), targets)  # type: ignore[arg-type]
+        Split("train", ImageArray("f", BLACK, 2), targets)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -109,19 +121,20 @@ def test_targets_that_do_not_fit_the_classes_are_refused(targets: np.ndarray, to
 
 
 def test_integers_of_other_types_become_the_usual_ones() -> None:
-    source = ImageSource("f", 2, lambda a, b: None)
     for kind in (np.uint8, np.int32, np.uint64):
-        assert Split("train", source, np.array([0, 1], dtype=kind)).targets.dtype == np.int64
+        assert Labels(np.array([0, 1], dtype=kind)).values.dtype == np.int64
     for kind in (bool, np.int64, np.uint8):
-        split = Split("train", source, np.eye(2, dtype=kind))
-        assert (split.targets.dtype, split.targets.tolist()) == (np.int8, [[1, 0], [0, 1]])
+        sets = LabelSets(np.eye(2, dtype=kind))
+        assert (sets.values.dtype, sets.values.tolist()) == (np.int8, [[1, 0], [0, 1]])
 
 
 def test_splits_of_one_and_of_several_labels_are_refused() -> None:
     base = tiny(Settings())
     marked = replace(base.splits["train"], targets=np.eye(2, dtype=bool))
-    assert replace(base, splits={"train": marked}).multi_label
-    with pytest.raises(DataError, match=r"tiny: some splits have one class an image, .* and some have several"):
+    assert replace(base, splits={"train": marked}).targets is LabelSets
+    with pytest.raises(
+        DataError, match=r"tiny: expected targets of one kind, but train has several classes an image, val has one"
+    ):
         replace(base, splits={**base.splits, "train": marked})
 
 

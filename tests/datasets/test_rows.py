@@ -12,6 +12,7 @@ from sslbench.datasets.disk import Disk, bytes_below
 from sslbench.datasets.expected import histogram, rows_digest, statement
 from sslbench.datasets.layout import Found, Layout, layouts
 from sslbench.datasets.rows import FileRows, file_rows
+from sslbench.datasets.targets import Labels
 from sslbench.errors import IncompleteDataError
 
 
@@ -33,7 +34,7 @@ def test_sizes_and_what_is_missing(root: Path) -> None:
     listed = rows(root, "a/1.jpg", "b/deep/9.jpg", "a/linked.jpg", "b/1.jpg", "a/9.jpg", "c/1.jpg", "a/dangling.jpg")
     assert listed.sizes.tolist() == [3, 7, 7, 0, 0, 0, 0]
     assert listed.missing == ["b/1.jpg", "a/9.jpg", "c/1.jpg", "a/dangling.jpg"]
-    assert listed.targets.dtype == np.int64
+    assert listed.targets.values.dtype == np.int64
 
 
 def test_directories_are_listed_once(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,7 +53,7 @@ def test_bytes_below(root: Path) -> None:
 def test_taken_rows_keep_everything(root: Path) -> None:
     listed = file_rows(root, ["a/1.jpg", "a/2.jpg", "b/1.jpg"], [7, 8, 9], Disk(), ids=["x", "y", "z"])
     taken = listed.take(np.array([2, 0]))
-    assert (taken.ids, taken.targets.tolist(), taken.sizes.tolist()) == (("z", "x"), [9, 7], [0, 3])
+    assert (taken.ids, taken.targets.values.tolist(), taken.sizes.tolist()) == (("z", "x"), [9, 7], [0, 3])
     assert taken.paths == (f"{root}/b/1.jpg", f"{root}/a/1.jpg")
 
 
@@ -84,7 +85,7 @@ def test_digests_of_a_split(root: Path) -> None:
     marks = file_rows(root, ["a/1.jpg", "a/2.jpg"], np.array([[1, 0, -1], [1, 1, 0]], dtype=np.int8), Disk())
     assert rows_digest(marks) == hashlib.sha256(b"a/1.jpg 1,0,-1\na/2.jpg 1,1,0\n").hexdigest()
     assert histogram(marks.targets, 3) == [2, 1, 0]
-    assert histogram(np.array([0, 2, 2]), 4) == [1, 0, 2, 0]
+    assert histogram(Labels(np.array([0, 2, 2])), 4) == [1, 0, 2, 0]
     assert statement(listed, 3) == {
         "images": 2,
         "histogram": hashlib.sha256(b"1,1,0").hexdigest()[:16],

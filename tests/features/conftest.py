@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from sslbench.backbones.backbone import Backbone, Network
 from sslbench.backbones.preprocessing import Preprocessing
-from sslbench.datasets import ImageSource
+from sslbench.datasets import ImageArray
 
 
 class SmallNetwork(Network):
@@ -46,11 +46,11 @@ def make_backbone() -> Callable[..., Backbone]:
 
 
 @pytest.fixture
-def make_source() -> Callable[..., ImageSource]:
-    def make(count: int = 10, seed: int = 0, white: int | None = None) -> ImageSource:
+def make_source() -> Callable[..., ImageArray]:
+    def make(count: int = 10, seed: int = 0, white: int | None = None) -> ImageArray:
         images = np.random.default_rng(seed).integers(0, 255, size=(count, 16, 16, 3), dtype=np.uint8)
         if white is not None:
             images[white, 0, 0] = 255
-        return ImageSource(f"random:{seed}:{count}:{white}", count, lambda start, stop: images[start:stop])
+        return ImageArray(f"random:{seed}:{count}:{white}", images)
 
     return make

@@ -15,7 +15,7 @@ from sslbench.backbones.backbone import Backbone
 from sslbench.backbones.module_network import ModuleNetwork
 from sslbench.backbones.preprocessing import Preprocessing
 from sslbench.config import Settings
-from sslbench.datasets import ImageSource
+from sslbench.datasets import Images
 from sslbench.features import compiled, execution
 from sslbench.features.cache import recipe_key
 from sslbench.features.execution import Execution, choose_execution
@@ -23,7 +23,7 @@ from sslbench.features.extract import extract_features, feature_recipe
 from sslbench.features.store import FeatureStore
 
 MakeBackbone = Callable[..., Backbone]
-MakeSource = Callable[..., ImageSource]
+MakeSource = Callable[..., Images]
 
 
 @pytest.fixture

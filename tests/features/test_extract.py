@@ -11,13 +11,14 @@ from PIL import Image
 
 from sslbench.backbones.backbone import Backbone
 from sslbench.backbones.digest import weights_digest
-from sslbench.datasets import ImageSource
+from sslbench.datasets import Images
 from sslbench.errors import DataError, FeatureError
 from sslbench.features.cache import recipe_key
 from sslbench.features.extract import extract_features, feature_recipe
+from tests.pictures import Pictures
 
 MakeBackbone = Callable[..., Backbone]
-MakeSource = Callable[..., ImageSource]
+MakeSource = Callable[..., Images]
 
 
 def test_features_are_the_embeddings_of_the_preprocessed_images(
@@ -25,7 +26,7 @@ def test_features_are_the_embeddings_of_the_preprocessed_images(
 ) -> None:
     backbone, source = make_backbone(), make_source(5)
     got = extract_features(backbone, source, batch_size=2)
-    expected = backbone.embed(backbone.preprocess(source.read(0, 5))).numpy()
+    expected = backbone.embed(backbone.preprocess(source.load(range(0, 5)))).numpy()
     np.testing.assert_allclose(got["x"], expected, atol=1e-6)
     np.testing.assert_array_equal(got["rows"], np.arange(5))
     assert got["x"].dtype == np.float32
@@ -76,12 +77,11 @@ def test_nan_after_skipped_images_names_the_row_of_the_source(
 ) -> None:
     inner = make_source(8, white=6)
 
-    def read(start: int, stop: int) -> list[Image.Image | None]:
-        images = [Image.fromarray(image) for image in inner.read(start, stop)]
-        return [None if start + i in (0, 4, 5) else image for i, image in enumerate(images)]
+    def read(row: int) -> Image.Image | None:
+        return None if row in (0, 4, 5) else Image.fromarray(inner.load([row])[0])
 
     with pytest.raises(FeatureError, match="image 6 of"):
-        extract_features(make_backbone(poison=True), ImageSource("s", 8, read), batch_size=4)
+        extract_features(make_backbone(poison=True), Pictures("s", 8, read), batch_size=4)
 
 
 def test_skipped_images_leave_rows_that_point_into_the_source(
@@ -90,21 +90,19 @@ def test_skipped_images_leave_rows_that_point_into_the_source(
     backbone, inner = make_backbone(), make_source(9)
     missing = {0, 3, 4, 5, 8}
 
-    def read(start: int, stop: int) -> list[Image.Image | None]:
-        return [
-            None if start + i in missing else Image.fromarray(image) for i, image in enumerate(inner.read(start, stop))
-        ]
+    def read(row: int) -> Image.Image | None:
+        return None if row in missing else Image.fromarray(inner.load([row])[0])
 
     whole = extract_features(backbone, inner)["x"]
     # With batches of three, one whole batch is unreadable.
-    got = extract_features(backbone, ImageSource("s", 9, read), batch_size=3)
+    got = extract_features(backbone, Pictures("s", 9, read), batch_size=3)
     assert got["rows"].tolist() == [1, 2, 6, 7]
     np.testing.assert_allclose(got["x"], whole[got["rows"]], atol=1e-6)
 
 
 def test_a_source_without_any_readable_image_is_refused(make_backbone: MakeBackbone) -> None:
     with pytest.raises(DataError, match="no readable image"):
-        extract_features(make_backbone(), ImageSource("s", 3, lambda start, stop: [None] * (stop - start)))
+        extract_features(make_backbone(), Pictures("s", 3, lambda row: None))
 
 
 def test_an_unknown_dtype_is_refused(make_backbone: MakeBackbone, make_source: MakeSource) -> None:

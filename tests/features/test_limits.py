@@ -14,11 +14,12 @@ from PIL import Image
 from sslbench.backbones import load_backbone
 from sslbench.backbones import preprocessing as preprocessing_module
 from sslbench.backbones.preprocessing import MOST_PIXELS, Preprocessing
-from sslbench.datasets import ImageSource, images, jpeg
-from sslbench.datasets.images import LONGEST_SIDE, read_image, read_or_skip
+from sslbench.datasets import ImageFiles, decoding, jpeg
+from sslbench.datasets.decoding import LONGEST_SIDE, read_image, read_or_skip
 from sslbench.errors import DataError
 from sslbench.features.extract import extract_features
 from sslbench.features.loading import loader_of
+from tests.pictures import Pictures
 
 
 def blank_png(path: Path, width: int, height: int) -> None:
@@ -32,15 +33,8 @@ def blank_png(path: Path, width: int, height: int) -> None:
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b""))
 
 
-def files(paths: list[Path], bad_images: str) -> ImageSource:
-    return ImageSource(
-        f"limits:{bad_images}",
-        len(paths),
-        lambda start, stop: [read_or_skip(path, bad_images) for path in paths[start:stop]],
-        parallel=True,
-        paths=paths,
-        bad_images=bad_images,
-    )
+def files(paths: list[Path], bad_images: str) -> ImageFiles:
+    return ImageFiles(f"limits:{bad_images}", paths, bad_images)
 
 
 @pytest.mark.parametrize(
@@ -106,7 +100,7 @@ def test_the_limit_is_pils_and_can_be_raised(tmp_path: Path, monkeypatch: pytest
     for enough in (200, None):
         monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", enough)
         assert read_image(tmp_path / "a.png").size == (20, 10)
-    monkeypatch.setattr(images, "LONGEST_SIDE", 19)
+    monkeypatch.setattr(decoding, "LONGEST_SIDE", 19)
     with pytest.raises(DataError, match="longer than 19"):
         read_image(tmp_path / "a.png")
     assert LONGEST_SIDE == 2**20
@@ -141,7 +135,7 @@ def test_a_stretched_picture_may_have_any_shape(tmp_path: Path) -> None:
 
 def test_pictures_in_memory_are_bounded_too() -> None:
     wide = [Image.new("RGB", (20_000, 10)), Image.new("RGB", (40, 30))]
-    source = ImageSource("wide:1", 2, lambda start, stop: wide[start:stop])
+    source = Pictures("wide:1", 2, wide.__getitem__)
     out = np.zeros((2, 224, 224, 3), dtype=np.uint8)
     with pytest.raises(DataError, match=r"cannot use the image 0 of wide:1: its 20000 x 10 pixels"):
         loader_of(source, Preprocessing(), "fast").load(0, 2, out)

@@ -15,9 +15,8 @@ from PIL import Image
 from sslbench.backbones import load_backbone
 from sslbench.backbones.backbone import Backbone
 from sslbench.config import Settings
-from sslbench.datasets import ImageSource
+from sslbench.datasets import ImageArray, ImageFiles
 from sslbench.datasets.folder import load_folder
-from sslbench.datasets.images import read_or_skip
 from sslbench.errors import CacheWarning, DataError, FeatureError
 from sslbench.features import loading
 from sslbench.features.cache import FeatureCache, recipe_key
@@ -29,7 +28,7 @@ from sslbench.features.store import FeatureStore
 MakeBackbone = Callable[..., Backbone]
 
 
-def files_source(root: Path, count: int = 10, bad: tuple[int, ...] = ()) -> ImageSource:
+def files_source(root: Path, count: int = 10, bad: tuple[int, ...] = ()) -> ImageFiles:
     """JPEG and, every third, PNG files; `bad` ones are no images and skipped."""
     paths = []
     for row in range(count):
@@ -39,11 +38,7 @@ def files_source(root: Path, count: int = 10, bad: tuple[int, ...] = ()) -> Imag
         if row in bad:
             path.write_bytes(b"no image")
         paths.append(path)
-
-    def read(start: int, stop: int) -> list[Image.Image | None]:
-        return [read_or_skip(path, "skip") for path in paths[start:stop]]
-
-    return ImageSource(f"files:{count}:{bad}", count, read, parallel=True, paths=paths)
+    return ImageFiles(f"files:{count}:{bad}", paths, "skip")
 
 
 @pytest.fixture
@@ -85,7 +80,7 @@ def test_fast_pixels_are_within_two_levels_of_exact_ones_and_exact_is_pil(tmp_pa
     source = files_source(tmp_path)
     preprocessing = load_backbone("random-init?size=16").preprocessing
     fast, exact = (next(read_batches(source, preprocessing, 10, how)).pixels.numpy() for how in ("fast", "exact"))
-    np.testing.assert_array_equal(exact, preprocessing.pixels(source.read(0, 10)))
+    np.testing.assert_array_equal(exact, preprocessing.pixels(source.load(range(0, 10))))
     difference = np.abs(fast.astype(int) - exact)
     assert difference.max() <= 2
     # PNG goes through PIL.
@@ -96,8 +91,10 @@ def test_the_key_names_the_input_only_where_it_can_differ(tmp_path: Path, make_b
     source, backbone = files_source(tmp_path), make_backbone()
     assert feature_recipe(backbone, source, "float32")["input"] == "decode_jpeg-v2"
     assert "input" not in feature_recipe(backbone, source, "float32", extraction="exact")
-    arrays = replace(source, parallel=False, paths=())
-    assert "input" not in feature_recipe(backbone, arrays, "float32")
+    prepared = replace(source, prepare=lambda image: image.crop((0, 0, 9, 9)))
+    assert "input" not in feature_recipe(backbone, prepared, "float32")
+    array = ImageArray("array", np.zeros((1, 4, 4, 3), dtype=np.uint8))
+    assert "input" not in feature_recipe(backbone, array, "float32")
     backbone.preprocessing = replace(backbone.preprocessing, interpolation="lanczos")
     assert "input" not in feature_recipe(backbone, source, "float32")
 
@@ -107,13 +104,13 @@ def test_a_folder_is_read_from_files(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         files_source(tmp_path / name, 5)
     source = load_folder(f"folder:{tmp_path}", Settings(data_dir=tmp_path)).splits["train"].images
-    assert source.parallel
+    assert isinstance(source, ImageFiles)
     assert len(source.paths) == len(source)
-    first = np.asarray(source.read(0, 1)[0])
+    first = np.asarray(source.load(range(0, 1))[0])
     np.testing.assert_array_equal(first, np.asarray(Image.open(source.paths[0]).convert("RGB")))
 
 
-def run(source: ImageSource, pictures: Pictures, backbone: Backbone) -> np.ndarray:
+def run(source: ImageFiles, pictures: Pictures, backbone: Backbone) -> np.ndarray:
     return extract_features(backbone, source, batch_size=4, pictures=pictures)["x"]
 
 
@@ -148,8 +145,7 @@ def test_a_truncated_file_is_decoded_again(content: bytes | None, tmp_path: Path
 
 def test_an_error_leaves_no_file_and_names_the_picture(tmp_path: Path, make_backbone: MakeBackbone) -> None:
     source, pictures = files_source(tmp_path, bad=(7,)), Pictures(tmp_path / "p", 1 << 20)
-    paths = [Path(path) for path in source.paths]
-    strict = replace(source, read=lambda start, stop: [read_or_skip(path, "fail") for path in paths[start:stop]])
+    strict = replace(source, bad_images="fail")
     with pytest.raises(DataError, match=r"cannot read the image .*7\.jpg"):
         run(strict, pictures, make_backbone())
     assert not list(pictures.root.glob("*.npy*"))

@@ -9,11 +9,11 @@ import numpy as np
 
 from sslbench.backbones.backbone import Backbone
 from sslbench.config import Settings
-from sslbench.datasets import ImageSource
+from sslbench.datasets import Images
 from sslbench.features.store import FeatureStore
 
 MakeBackbone = Callable[..., Backbone]
-MakeSource = Callable[..., ImageSource]
+MakeSource = Callable[..., Images]
 
 
 def test_memory_then_disk_then_extraction(tmp_path: Path, make_backbone: MakeBackbone, make_source: MakeSource) -> None:

@@ -28,7 +28,7 @@ import torch
 from torch import nn
 
 import sslbench
-from sslbench.datasets import Dataset, DatasetSpec, ImageSource, Split
+from sslbench.datasets import Dataset, DatasetSpec, ImageArray, Labels, Split
 
 torch.set_num_threads(1)
 
@@ -74,8 +74,7 @@ def pair(settings):
         noise = np.random.default_rng(seed).integers(0, 100, size=(20, 8, 8, 3))
         images = (noise + 150 * targets[:, None, None, None] * (np.arange(8) > 3)[:, None]).astype(np.uint8)
         digest = hashlib.sha256(images.tobytes()).hexdigest()[:16]
-        source = ImageSource(f"pair:{digest}", 20, lambda a, b, images=images: images[a:b])
-        splits[name] = Split(name, source, targets)
+        splits[name] = Split(name, ImageArray(f"pair:{digest}", images), Labels(targets))
     return Dataset("pair", ("left", "right"), splits, "top1")
 
 
@@ -88,13 +87,11 @@ import pytest
 from sslbench.results.references import explain
 
 
-@pytest.mark.knn
 @pytest.mark.sslbench(protocol="knn")
 def test_knn(sslbench_record):
     assert sslbench_record.verdict != "below", explain(sslbench_record)
 
 
-@pytest.mark.fewshot
 @pytest.mark.sslbench(protocol="fewshot")
 def test_fewshot(sslbench_record):
     assert sslbench_record.verdict != "below", explain(sslbench_record)

@@ -9,8 +9,7 @@ import torch
 from sslbench.errors import DataError
 from sslbench.features.pool import Pool
 from sslbench.protocols import fewshot
-from sslbench.protocols.base import Episodes
-from sslbench.protocols.fewshot import FewShot
+from sslbench.protocols.fewshot import Episodes, FewShot
 
 CLASSES = tuple("abcdefg")
 
@@ -128,7 +127,7 @@ def test_all_classes_with_too_few_images_are_named() -> None:
     told = (
         r"5 shots and 15 queries need 20 images of each class; fewer are there of 2 of 7 classes: 'd' 19, 'g' 0\. Use"
     )
-    for refused in (FewShot("5shot").draw, FewShot("5shot").check):
+    for refused in (FewShot("5shot").draw, FewShot("5shot").check_targets):
         with pytest.raises(DataError, match=told):
             refused(short, CLASSES)
 

@@ -8,7 +8,7 @@ import torch
 from sklearn.neighbors import NearestNeighbors
 
 from sslbench.errors import DataError
-from sslbench.metrics.classification import top1
+from sslbench.metrics import METRICS
 from sslbench.protocols import knn
 from sslbench.protocols.base import Labelled
 from sslbench.protocols.knn import NearestNeighbours
@@ -30,7 +30,7 @@ def votes(bank: np.ndarray, targets: np.ndarray, query: np.ndarray, classes: int
 
 def test_equals_a_brute_force_vote() -> None:
     train, val, test = labelled(70, 4, 1), labelled(30, 4, 2), labelled(40, 4, 3)
-    predictor = NearestNeighbours().fit(train, val, num_classes=4, metric=top1)
+    predictor = NearestNeighbours().learn(train, val, num_classes=4, metric=METRICS["top1"])
     bank = np.concatenate([train.x.double().numpy(), val.x.double().numpy()])
     targets = np.concatenate([train.targets, val.targets])
     expected = np.stack([votes(bank, targets, query, 4) for query in test.x.double().numpy()])
@@ -43,15 +43,15 @@ def test_equals_a_brute_force_vote() -> None:
 
 def test_scale_of_the_features_does_not_matter() -> None:
     train, val, test = labelled(50, 3, 1), labelled(10, 3, 2), labelled(20, 3, 3)
-    plain = NearestNeighbours().fit(train, val, num_classes=3, metric=top1)
-    scaled = NearestNeighbours().fit(Labelled(train.x * 8, train.targets), val, num_classes=3, metric=top1)
+    plain = NearestNeighbours().learn(train, val, num_classes=3, metric=METRICS["top1"])
+    scaled = NearestNeighbours().learn(Labelled(train.x * 8, train.targets), val, num_classes=3, metric=METRICS["top1"])
     np.testing.assert_allclose(plain.decide(test.x), scaled.decide(test.x / 4), atol=1e-4)
 
 
 @pytest.mark.parametrize(("least", "rows"), [(1, 1), (1, 7), (1, 40), (16, 3)])
 def test_chunking_changes_nothing(least: int, rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
     train, val, test = labelled(60, 3, 1), labelled(10, 3, 2), labelled(40, 3, 3)
-    predictor = NearestNeighbours().fit(train, val, num_classes=3, metric=top1)
+    predictor = NearestNeighbours().learn(train, val, num_classes=3, metric=METRICS["top1"])
     whole = predictor.decide(test.x)
     monkeypatch.setattr(knn, "CHUNK_ROWS", least)
     monkeypatch.setattr(knn, "CHUNK_BYTES", 4 * (70 + 8) * rows)
@@ -68,7 +68,7 @@ def test_no_more_similarities_are_held_than_planned(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(knn, "largest", watched)
     monkeypatch.setattr(knn, "CHUNK_ROWS", 4)
     monkeypatch.setattr(knn, "CHUNK_BYTES", 4 * (70 + 8) * 16)
-    predictor = NearestNeighbours().fit(labelled(60, 3, 1), labelled(10, 3, 2), num_classes=3, metric=top1)
+    predictor = NearestNeighbours().learn(labelled(60, 3, 1), labelled(10, 3, 2), num_classes=3, metric=METRICS["top1"])
     predictor.decide(labelled(40, 3, 3).x)
     assert [shape for shape, _ in held] == [(14, 70), (14, 70), (12, 70)]
     assert len({where for _, where in held}) == 1
@@ -107,7 +107,7 @@ def test_a_large_bank_gives_scikit_learns_neighbours_and_lightlys_votes() -> Non
     # One row many times: similarities that are equal, in blocks of their own and of others.
     train.x[::50] = train.x[0]
     train.targets[::50] = train.targets[0]
-    decisions = NearestNeighbours().fit(train, val, num_classes=5, metric=top1).decide(test.x)
+    decisions = NearestNeighbours().learn(train, val, num_classes=5, metric=METRICS["top1"]).decide(test.x)
     bank, targets = torch.cat([train.x, val.x]), np.concatenate([train.targets, val.targets])
     distance, index = (
         NearestNeighbors(n_neighbors=20, algorithm="brute", metric="cosine")
@@ -123,7 +123,7 @@ def test_a_large_bank_gives_scikit_learns_neighbours_and_lightlys_votes() -> Non
 
 
 def test_no_query_gives_no_decision() -> None:
-    predictor = NearestNeighbours().fit(labelled(60, 3, 1), labelled(10, 3, 2), num_classes=3, metric=top1)
+    predictor = NearestNeighbours().learn(labelled(60, 3, 1), labelled(10, 3, 2), num_classes=3, metric=METRICS["top1"])
     assert predictor.decide(torch.empty(0, 8)).shape == (0, 3)
 
 
@@ -132,29 +132,29 @@ def test_float16_features_vote_as_their_float32_copies() -> None:
         Labelled(part.x.half(), part.targets) for part in (labelled(60, 3, 1), labelled(10, 3, 2), labelled(20, 3, 3))
     )
     single = [Labelled(part.x.float(), part.targets) for part in (train, val)]
-    expected = NearestNeighbours().fit(*single, num_classes=3, metric=top1).decide(test.x.float())
-    got = NearestNeighbours().fit(train, val, num_classes=3, metric=top1).decide(test.x)
+    expected = NearestNeighbours().learn(*single, num_classes=3, metric=METRICS["top1"]).decide(test.x.float())
+    got = NearestNeighbours().learn(train, val, num_classes=3, metric=METRICS["top1"]).decide(test.x)
     np.testing.assert_array_equal(got, expected)
 
 
 def test_fitting_leaves_the_features_alone() -> None:
     train, val = labelled(60, 3, 1), labelled(10, 3, 2)
     before = train.x.clone(), val.x.clone()
-    NearestNeighbours().fit(train, val, num_classes=3, metric=top1).decide(val.x)
+    NearestNeighbours().learn(train, val, num_classes=3, metric=METRICS["top1"]).decide(val.x)
     assert torch.equal(train.x, before[0]) and torch.equal(val.x, before[1])
 
 
 def test_a_class_without_a_vote_stays_finite_and_last() -> None:
     train, val = labelled(40, 2, 1), labelled(10, 2, 2)
-    decisions = NearestNeighbours().fit(train, val, num_classes=3, metric=top1).decide(val.x)
+    decisions = NearestNeighbours().learn(train, val, num_classes=3, metric=METRICS["top1"]).decide(val.x)
     assert np.isfinite(decisions).all()
     assert (decisions[:, 2] == decisions.min(axis=1)).all()
 
 
 def test_a_bank_smaller_than_k_is_refused() -> None:
     with pytest.raises(DataError, match="at least 20 training images, got 19"):
-        NearestNeighbours().fit(labelled(12, 2, 1), labelled(7, 2, 2), num_classes=2, metric=top1)
-    NearestNeighbours().fit(labelled(12, 2, 1), labelled(8, 2, 2), num_classes=2, metric=top1)
+        NearestNeighbours().check_targets(np.zeros(12, int), np.zeros(7, int), ("a",))
+    NearestNeighbours().check_targets(np.zeros(12, int), np.zeros(8, int), ("a",))
 
 
 def test_a_variant_is_refused() -> None:

@@ -12,9 +12,9 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
 from sslbench.errors import DataError
-from sslbench.metrics import METRICS, MetricSpec, top1, voc_map11
+from sslbench.metrics import METRICS, MetricSpec, voc_map11
 from sslbench.probes import softmax_path
-from sslbench.protocols import linear, linear_sklearn
+from sslbench.protocols import _linear_solvers, linear
 from sslbench.protocols.base import Labelled
 from sslbench.protocols.linear import Linear
 
@@ -56,7 +56,7 @@ def study_loop(train: Labelled, val: Labelled) -> tuple[float, float, LogisticRe
 @pytest.mark.parametrize("seed", [1, 2])
 def test_equals_the_loop_over_c(seed: int) -> None:
     train, val, test = (clusters(4, size, 10 * seed + size) for size in (20, 8, 15))
-    predictor = probe("sklearn").fit(train, val, num_classes=4, metric=top1)
+    predictor = probe("sklearn").learn(train, val, num_classes=4, metric=METRICS["top1"])
     best_c, best_score, model = study_loop(train, val)
     assert predictor.hyperparameters["C"] == pytest.approx(best_c, rel=1e-12)
     assert predictor.hyperparameters["val_score"] == pytest.approx(best_score)
@@ -67,7 +67,7 @@ def test_equals_the_loop_over_c(seed: int) -> None:
 def test_a_tie_goes_to_the_weakest_penalty(solver: str) -> None:
     # Clusters so far apart that every C is right on all of val.
     train, val = clusters(3, 10, 1, spread=0.01), clusters(3, 5, 2, spread=0.01)
-    predictor = probe(solver).fit(train, val, num_classes=3, metric=top1)
+    predictor = probe(solver).learn(train, val, num_classes=3, metric=METRICS["top1"])
     assert predictor.hyperparameters["val_score"] == 100.0
     assert predictor.hyperparameters["C"] == pytest.approx(1e6, rel=1e-6)
 
@@ -75,10 +75,10 @@ def test_a_tie_goes_to_the_weakest_penalty(solver: str) -> None:
 @pytest.mark.parametrize(("solver", "atol"), [("path", 0.02), ("sklearn", 1e-4)])
 def test_the_refit_uses_validation_images(solver: str, atol: float, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(linear, "PENALTIES", np.array([1.0]))
-    monkeypatch.setattr(linear_sklearn, "TOLERANCE", 1e-10)
-    monkeypatch.setattr(linear_sklearn, "MAX_ITERATIONS", 5000)
+    monkeypatch.setattr(_linear_solvers, "TOLERANCE", 1e-10)
+    monkeypatch.setattr(_linear_solvers, "MAX_ITERATIONS", 5000)
     train, val, test = (clusters(3, size, size) for size in (15, 10, 7))
-    predictor = probe(solver).fit(train, val, num_classes=3, metric=top1)
+    predictor = probe(solver).learn(train, val, num_classes=3, metric=METRICS["top1"])
     both = LogisticRegression(C=1.0, tol=1e-10, max_iter=5000).fit(
         torch.cat([train.x, val.x]).double().numpy(), np.concatenate([train.targets, val.targets])
     )
@@ -93,7 +93,7 @@ def test_the_refit_uses_validation_images(solver: str, atol: float, monkeypatch:
 
 def test_two_classes_equal_binary_regression_at_twice_c() -> None:
     train, val, test = (clusters(2, size, size, spread=2.0) for size in (25, 12, 9))
-    predictor = probe("sklearn").fit(train, val, num_classes=2, metric=top1)
+    predictor = probe("sklearn").learn(train, val, num_classes=2, metric=METRICS["top1"])
     model = LogisticRegression(max_iter=100, tol=1e-4, warm_start=True)
     x, x_val, best, best_c = train.x.double().numpy(), val.x.double().numpy(), -1.0, 0.0
     with warnings.catch_warnings():
@@ -118,8 +118,8 @@ def test_two_classes_equal_the_two_row_softmax_at_c(
     c: float, solver: str, atol: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(linear, "PENALTIES", np.array([1 / c]))
-    monkeypatch.setattr(linear_sklearn, "TOLERANCE", 1e-10)
-    monkeypatch.setattr(linear_sklearn, "MAX_ITERATIONS", 5000)
+    monkeypatch.setattr(_linear_solvers, "TOLERANCE", 1e-10)
+    monkeypatch.setattr(_linear_solvers, "MAX_ITERATIONS", 5000)
     train, val, test = (clusters(2, size, size, spread=2.0) for size in (25, 12, 9))
     x = torch.cat([train.x, val.x]).double().numpy()
     y = np.concatenate([train.targets, val.targets])
@@ -134,7 +134,7 @@ def test_two_classes_equal_the_two_row_softmax_at_c(
         return float(c * loss.sum() + 0.5 * np.square(flat.reshape(2, -1)[:, :-1]).sum())
 
     solution = minimize(objective, np.zeros(2 * (x.shape[1] + 1)), method="BFGS", options={"gtol": 1e-7}).x
-    predictor = probe(solver).fit(train, val, num_classes=2, metric=top1)
+    predictor = probe(solver).learn(train, val, num_classes=2, metric=METRICS["top1"])
     expected = softmax_rows(solution, test.x.double().numpy())
     decisions = predictor.decide(test.x)
     np.testing.assert_allclose(decisions[:, 1] - decisions[:, 0], expected[:, 1] - expected[:, 0], atol=atol)
@@ -143,7 +143,7 @@ def test_two_classes_equal_the_two_row_softmax_at_c(
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_the_record_tells_how_well_it_was_solved(solver: str) -> None:
     train, val = clusters(3, 12, 1), clusters(3, 6, 2)
-    told = probe(solver).fit(train, val, num_classes=3, metric=top1).hyperparameters
+    told = probe(solver).learn(train, val, num_classes=3, metric=METRICS["top1"]).hyperparameters
     assert told["solver"] == solver
     if solver == "path":
         assert told["unconverged"] == 0
@@ -168,10 +168,12 @@ def test_several_labels_are_one_binary_problem_each(
     solver: str, atol: float, choice: str, factor: float, absent: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(linear, "PENALTIES", np.array([1.0]))
-    monkeypatch.setattr(linear_sklearn, "TOLERANCE", 1e-10)
-    monkeypatch.setattr(linear_sklearn, "MAX_ITERATIONS", 5000)
+    monkeypatch.setattr(_linear_solvers, "TOLERANCE", 1e-10)
+    monkeypatch.setattr(_linear_solvers, "MAX_ITERATIONS", 5000)
     train, val, test = several(20, 1, absent), several(8, 2, absent), several(15, 3)
-    predictor = probe(solver, **{"voc2007-penalty": choice}).fit(train, val, num_classes=3, metric=voc_map11)
+    predictor = probe(solver, **{"voc2007-penalty": choice}).learn(
+        train, val, num_classes=3, metric=METRICS["voc_map11"]
+    )
     got = predictor.decide(test.x)
     assert got.shape == (60, 3)
     x, y = torch.cat([train.x, val.x]).double().numpy(), np.concatenate([train.targets, val.targets])
@@ -185,7 +187,7 @@ def test_several_labels_are_one_binary_problem_each(
 
 def test_one_c_for_all_labels_by_the_mean_over_them() -> None:
     train, val = several(20, 9), several(8, 10)
-    predictor = probe("path").fit(train, val, num_classes=3, metric=voc_map11)
+    predictor = probe("path").learn(train, val, num_classes=3, metric=METRICS["voc_map11"])
     x, x_val = train.x.double().numpy(), val.x.double().numpy()
     curves = []
     for label in range(3):
@@ -214,12 +216,12 @@ def test_one_standard_error_below_the_best_the_strongest_penalty_is_taken(metric
     strongest = int(np.flatnonzero(values >= best.value - best.stderr).max())
     told = (
         probe("path", **{"linear-selection": "one-stderr"})
-        .fit(train, val, num_classes=4, metric=metric)
+        .learn(train, val, num_classes=4, metric=metric)
         .hyperparameters
     )
     assert told["C"] == pytest.approx(1 / linear.PENALTIES[strongest])
     assert told["val_score"] == pytest.approx(values[strongest])
-    plain = probe("path").fit(train, val, num_classes=4, metric=metric).hyperparameters
+    plain = probe("path").learn(train, val, num_classes=4, metric=metric).hyperparameters
     assert plain["C"] == pytest.approx(1 / linear.PENALTIES[int(values.argmax())])
     assert told["C"] < plain["C"]
 
@@ -228,28 +230,26 @@ def test_a_label_without_negative_images_is_named() -> None:
     train, val = several(10, 1), several(5, 2)
     train.targets[:, 1] = 1
     with pytest.raises(DataError, match=r"the training split has no image without the class '1'; add"):
-        Linear().fit(train, val, num_classes=3, metric=voc_map11)
+        Linear().check_targets(train.targets, val.targets, ("0", "1", "2"))
 
 
 def test_a_class_without_training_images_is_named() -> None:
     train, val = clusters(4, 5, 1), clusters(4, 5, 2)
-    keep = train.targets != 2
-    short = Labelled(train.x[torch.from_numpy(keep)], train.targets[keep])
     with pytest.raises(DataError, match=r"the training split has no image with the class '2'; add"):
-        Linear().fit(short, val, num_classes=4, metric=top1)
+        Linear().check_targets(train.targets[train.targets != 2], val.targets, ("0", "1", "2", "3"))
 
 
 def test_all_classes_that_cannot_be_trained_are_named() -> None:
     names = ["ant", "bee", "cat", "dog"]
     with pytest.raises(DataError, match=r"no image with the classes 'ant', 'cat', 'dog'; add images or leave"):
-        Linear().check(np.array([1, 1]), np.array([0]), names)
+        Linear().check_targets(np.array([1, 1]), np.array([0]), names)
     marks = np.array([[1, 0, 1, -1], [1, 0, 0, 1]])
     with pytest.raises(
         DataError, match=r"no image with the class 'bee' and no image without the classes 'ant', 'dog'; "
     ):
-        Linear().check(marks, marks, names)
-    Linear().check(np.arange(4), np.array([0]), names)
-    Linear().check(np.array([[1, 0, 1, 0], [0, 1, 0, 1]]), marks, names)
+        Linear().check_targets(marks, marks, names)
+    Linear().check_targets(np.arange(4), np.array([0]), names)
+    Linear().check_targets(np.array([[1, 0, 1, 0], [0, 1, 0, 1]]), marks, names)
 
 
 def test_a_variant_is_refused() -> None:

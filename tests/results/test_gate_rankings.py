@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from sslbench.config import Settings
-from sslbench.datasets import registry
+from sslbench.datasets import Labels, LabelSets, registry
 from sslbench.errors import RecordError
 from sslbench.results.gate import GateConfig, gate
 from sslbench.results.pairing import compare_records
@@ -29,16 +29,17 @@ def test_rankings_are_compared_on_the_same_resamples(
     def load(settings: Settings):
         digits = spec.load(settings)
         marks = {
-            name: np.stack([split.targets == 3, split.targets % 2], axis=1).astype(np.int64)
+            name: np.stack([split.targets.values == 3, split.targets.values % 2], axis=1).astype(np.int64)
             for name, split in digits.splits.items()
         }
         splits = {
-            name: replace(split, targets=marks[name] if several else marks[name][:, 0])
+            name: replace(split, targets=LabelSets(marks[name]) if several else Labels(marks[name][:, 0]))
             for name, split in digits.splits.items()
         }
         return replace(digits, name="threes-and-odds", classes=("three", "odd"), splits=splits, metric=metric)
 
-    named = replace(spec, name="threes-and-odds", loader=load, metric=metric, num_classes=2)
+    targets = LabelSets if several else Labels
+    named = replace(spec, name="threes-and-odds", loader=load, metric=metric, num_classes=2, targets=targets)
     registries.redeclare(named)
     runner = Runner(Settings(cache_dir=tmp_path))
     task = Task("linear", named.name)

@@ -14,7 +14,7 @@ from compare_extraction import make_pictures, source_of
 
 from gpu_checks.bench import Bench, Found
 from sslbench.backbones import Backbone, load_backbone
-from sslbench.datasets import ImageSource
+from sslbench.datasets import Images
 from sslbench.features.execution import choose_execution
 from sslbench.features.extract import DTYPES, extract_features
 from sslbench.features.pictures import Pictures
@@ -89,7 +89,7 @@ class _Extraction:
             share = found.ratio(f"{dtype}: {what} / bare forward", rates[what], rates["bare forward"])
             found.bar(f"{name}, {dtype}, {what} / bare forward", "x", share, at_least=AIM)
 
-    def extract(self, source: ImageSource, pictures: Pictures | None) -> np.ndarray:
+    def extract(self, source: Images, pictures: Pictures | None) -> np.ndarray:
         return extract_features(
             self.backbone, source, device=self.bench.device, dtype=self.dtype, batch_size=self.batch, pictures=pictures
         )["x"]
@@ -99,7 +99,7 @@ class _Extraction:
         device, autocast = self.bench.device, DTYPES[self.dtype]
         context = torch.autocast(torch.device(device).type, autocast, enabled=autocast is not None)
         self.backbone.to(device)
-        pictures = source_of(self.files).read(0, len(self.files))
+        pictures = source_of(self.files).load(range(len(self.files)))
         pixels = list(itertools.islice(itertools.cycle(pictures), self.batch))
         with torch.inference_mode(), context:
             ready = self.backbone.preprocess(pixels).to(device).contiguous(memory_format=torch.channels_last)

@@ -9,8 +9,9 @@ from torch.nn.functional import normalize
 
 from gpu_checks.bench import Bench, Found
 from sslbench.features.pool import Pool
-from sslbench.protocols.base import Episodes, Labelled
-from sslbench.protocols.fewshot import QUERY, WAY, FewShot
+from sslbench.metrics import METRICS
+from sslbench.protocols.base import Labelled
+from sslbench.protocols.fewshot import QUERY, WAY, Episodes, FewShot
 from sslbench.protocols.knn import NEIGHBOURS, TEMPERATURE, NearestNeighbours
 
 CLASSES = 10
@@ -65,7 +66,7 @@ def nearest_neighbours(bench: Bench, found: Found) -> None:
     labels = torch.from_numpy(targets[:bank]).to(x.device)
 
     def ours() -> np.ndarray:
-        predictor = NearestNeighbours().fit(train, val, num_classes=CLASSES, metric=None)  # type: ignore[arg-type]
+        predictor = NearestNeighbours().learn(train, val, num_classes=CLASSES, metric=METRICS["top1"])
         return predictor.decide(x[bank:])
 
     def whole_matrix() -> np.ndarray:

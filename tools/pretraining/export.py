@@ -27,7 +27,7 @@ from sslbench.datasets.splits import stratified
 from sslbench.environment import cpu_model
 from sslbench.errors import SslbenchError
 from sslbench.files import write_atomic
-from sslbench.metrics.classification import top1
+from sslbench.metrics import METRICS, top1
 from sslbench.metrics.score import Score
 from sslbench.protocols.base import Labelled
 from sslbench.protocols.linear import Linear
@@ -103,7 +103,9 @@ def probe(network: nn.Module, splits: dict[str, Photographs]) -> tuple[Score, Te
     keep, select = stratified(targets, (0.8, 0.2), 0)
     classes = int(targets.max()) + 1
     parts = [Labelled(x[rows], targets[rows]) for rows in (np.asarray(keep), np.asarray(select))]
-    predictor = Linear(compat={"linear-solver": "sklearn"}).fit(parts[0], parts[1], num_classes=classes, metric=top1)
+    predictor = Linear(compat={"linear-solver": "sklearn"}).learn(
+        parts[0], parts[1], num_classes=classes, metric=METRICS["top1"]
+    )
     return top1(predictor.decide(held_out), val.targets.numpy()), held_out
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from pretraining.photographs import Photographs
-from sslbench.metrics.classification import top1
+from sslbench.metrics import METRICS, top1
 from sslbench.protocols.base import Labelled
 from sslbench.protocols.knn import NearestNeighbours
 from sslbench.training.augment import normalise
@@ -55,6 +55,6 @@ def judge(network: nn.Module, splits: dict[str, Photographs]) -> Judgement:
     classes = int(train.targets.max()) + 1
     bank = Labelled(features(network, train.images), train.targets.cpu().numpy())
     nothing = Labelled(x[:0], val.targets[:0].cpu().numpy())
-    predictor = NearestNeighbours().fit(bank, nothing, num_classes=classes, metric=top1)
+    predictor = NearestNeighbours().learn(bank, nothing, num_classes=classes, metric=METRICS["top1"])
     score = top1(predictor.decide(x), val.targets.cpu().numpy())
     return Judgement(effective_rank(x), score.value)

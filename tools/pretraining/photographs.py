@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from sslbench.datasets.images import EXTENSIONS, to_rgb
+from sslbench.datasets.decoding import EXTENSIONS, to_rgb
 from sslbench.errors import DataError, UnclearPixelsError
 
 SIZE = 64

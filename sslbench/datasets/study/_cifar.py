@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sslbench.datasets.dataset import ImageSource
+from sslbench.datasets.images import Images
 from sslbench.datasets.layout import Found
 from sslbench.datasets.opening import Listing
+from sslbench.datasets.targets import Labels
 from sslbench.errors import DataError
 
 _ALLOWED = {"_reconstruct", "ndarray", "dtype", "encode"}
@@ -55,7 +56,7 @@ class CifarRows:
     files: tuple[tuple[Path, int], ...]
     content: str
     positions: npt.NDArray[np.int64]
-    targets: npt.NDArray[np.int64]
+    targets: Labels
 
     @property
     def ids(self) -> list[str]:
@@ -70,26 +71,38 @@ class CifarRows:
 
     def take(self, rows: npt.NDArray[np.int64]) -> CifarRows:
         """Some of the rows, in the order given."""
-        return CifarRows(self.files, self.content, self.positions[rows], self.targets[rows])
+        return CifarRows(self.files, self.content, self.positions[rows], self.targets.take(rows))
 
-    def images(self, dataset: str, bad_images: str) -> ImageSource:
-        """The pictures as uint8 (B, 32, 32, 3)."""
+    def images(self, dataset: str, bad_images: str) -> Images:
+        """The pictures; none of them can be unreadable by itself."""
         digest = hashlib.blake2b(json.dumps([dataset, self.content]).encode(), digest_size=16)
         digest.update(self.positions.astype("<i8").tobytes())
+        return _CifarImages(f"{dataset}:{digest.hexdigest()}", self)
 
-        def read(start: int, stop: int) -> npt.NDArray[np.uint8]:
-            file, row = self._place(self.positions[start:stop])
-            images = np.empty((len(row), 32, 32, 3), dtype=np.uint8)
-            for number in np.unique(file):
-                images[file == number] = _pixels(self.files[number][0])[row[file == number]]
-            return images
-
-        return ImageSource(f"{dataset}:{digest.hexdigest()}", len(self.positions), read)
+    def load(self, rows: Sequence[int] | npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
+        """Pictures uint8 (B, 32, 32, 3)."""
+        file, row = self._place(self.positions[np.asarray(rows, dtype=np.int64)])
+        images = np.empty((len(row), 32, 32, 3), dtype=np.uint8)
+        for number in np.unique(file):
+            images[file == number] = _pixels(self.files[number][0])[row[file == number]]
+        return images
 
     def _place(self, positions: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         ends = np.cumsum([rows for _, rows in self.files])
         file = np.searchsorted(ends, positions, side="right")
         return file, positions - (ends - [rows for _, rows in self.files])[file]
+
+
+@dataclass(frozen=True, eq=False)
+class _CifarImages(Images):
+    fingerprint: str
+    rows: CifarRows
+
+    def __len__(self) -> int:
+        return len(self.rows.positions)
+
+    def load(self, rows: Sequence[int] | npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
+        return self.rows.load(rows)
 
 
 def read_cifar(found: Found, splits: Mapping[str, Sequence[str]], *, labels: str, names: str) -> Listing:
@@ -119,7 +132,7 @@ def _read_split(paths: list[Path], labels: str, classes: int) -> CifarRows:
         files.append((path, len(pixels)))
         targets.append(given.astype(np.int64))
     rows = np.concatenate(targets)
-    return CifarRows(tuple(files), digest.hexdigest(), np.arange(len(rows)), rows)
+    return CifarRows(tuple(files), digest.hexdigest(), np.arange(len(rows)), Labels(rows))
 
 
 def _flat_pixels(path: Path, content: dict[str, Any]) -> npt.NDArray[np.uint8]:
@@ -130,7 +143,8 @@ def _flat_pixels(path: Path, content: dict[str, Any]) -> npt.NDArray[np.uint8]:
     return pixels
 
 
-@lru_cache(maxsize=1)
+# All files of both sets, 0.4 GB at most: a shuffled batch takes rows from each, and unpickling one takes longer than a batch.
+@lru_cache(maxsize=8)
 def _pixels(path: Path) -> npt.NDArray[np.uint8]:
     """uint8 (N, 32, 32, 3). A row holds the red plane, then green, then blue."""
     return _flat_pixels(path, read_pickle(path)).reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)

@@ -20,7 +20,6 @@ SPEC = DatasetSpec(
     licence="non-commercial research",
     source="https://www.robots.ox.ac.uk/~vgg/data/fgvc-aircraft/",
     metric="mean_per_class",
-    protocols=("linear", "knn", "fewshot"),
     markers=("download",),
     folder="aircraft",
     sources=(

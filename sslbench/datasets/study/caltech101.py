@@ -41,7 +41,6 @@ SPEC = DatasetSpec(
     licence="CC BY 4.0",
     source="https://data.caltech.edu/records/mzrjq-6wc02",
     metric="mean_per_class",
-    protocols=("linear", "knn", "fewshot"),
     markers=("download",),
     folder="caltech101",
     sources=(

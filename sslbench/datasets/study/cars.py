@@ -33,7 +33,6 @@ SPEC = DatasetSpec(
     summary="196 makes, models and years of cars",
     licence="non-commercial research",
     source="https://ai.stanford.edu/~jkrause/cars/car_dataset.html (gone)",
-    protocols=("linear", "knn", "fewshot"),
     markers=("download",),
     folder="stanford_cars",
     sources=(

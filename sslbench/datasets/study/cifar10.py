@@ -18,7 +18,6 @@ SPEC = DatasetSpec(
     summary="ten kinds of animals and vehicles, 32x32",
     licence="none stated",
     source="https://www.cs.toronto.edu/~kriz/cifar.html",
-    protocols=("linear", "knn", "fewshot"),
     markers=("download",),
     folder="cifar10",
     sources=(

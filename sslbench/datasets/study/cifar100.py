@@ -17,7 +17,6 @@ SPEC = DatasetSpec(
     summary="100 kinds of objects, 32x32",
     licence="none stated",
     source="https://www.cs.toronto.edu/~kriz/cifar.html",
-    protocols=("linear", "knn", "fewshot"),
     markers=("download",),
     folder="cifar100",
     sources=(

@@ -20,7 +20,6 @@ SPEC = DatasetSpec(
     summary="47 textures in the wild",
     licence="research",
     source="https://www.robots.ox.ac.uk/~vgg/data/dtd/",
-    protocols=("linear", "knn", "fewshot"),
     markers=("download",),
     folder="dtd",
     sources=(

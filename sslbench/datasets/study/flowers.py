@@ -24,7 +24,6 @@ SPEC = DatasetSpec(
     licence="none stated",
     source="https://www.robots.ox.ac.uk/~vgg/data/flowers/102/",
     metric="mean_per_class",
-    protocols=("linear", "knn", "fewshot"),
     markers=("download",),
     folder="flowers-102",
     sources=(

@@ -19,7 +19,6 @@ SPEC = DatasetSpec(
     summary="101 dishes; training labels are noisy",
     licence="research",
     source="https://data.vision.ee.ethz.ch/cvl/datasets_extra/food-101/",
-    protocols=("linear", "knn", "fewshot"),
     markers=("download",),
     folder="food",
     sources=(

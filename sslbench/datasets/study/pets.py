@@ -23,7 +23,6 @@ SPEC = DatasetSpec(
     licence="CC BY-SA 4.0",
     source="https://www.robots.ox.ac.uk/~vgg/data/pets/",
     metric="mean_per_class",
-    protocols=("linear", "knn", "fewshot"),
     markers=("download",),
     folder="oxford-iiit-pet",
     sources=(

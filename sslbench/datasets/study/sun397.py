@@ -19,7 +19,6 @@ SPEC = DatasetSpec(
     summary="397 kinds of scenes",
     licence="none stated",
     source="https://vision.princeton.edu/projects/2010/SUN/ (images gone)",
-    protocols=("linear", "knn", "fewshot"),
     markers=("download",),
     folder="sun397",
     sources=(

@@ -11,6 +11,7 @@ from sslbench.datasets.formats import columns
 from sslbench.datasets.layout import Found, layouts
 from sslbench.datasets.opening import Listing, open_dataset
 from sslbench.datasets.rows import FileRows, file_rows
+from sslbench.datasets.targets import LabelSets
 from sslbench.errors import DataError, IncompleteDataError
 from sslbench.sources import Source
 
@@ -29,7 +30,7 @@ SPEC = DatasetSpec(
     licence="Flickr's terms",
     source="http://host.robots.ox.ac.uk/pascal/VOC/voc2007/",
     metric="voc_map11",
-    protocols=("linear",),
+    targets=LabelSets,
     markers=("download",),
     folder="voc2007",
     sources=(

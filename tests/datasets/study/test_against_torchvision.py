@@ -42,7 +42,9 @@ def rows(name: str, data_dir: Path) -> dict[str, list[tuple[np.ndarray, int]]]:
     """Pictures and labels of the official splits, a drawn validation put back where it came from."""
     dataset = load_dataset(name, Settings(data_dir=data_dir, check_data="loose"))
     pairs = {
-        split: list(zip(map(np.asarray, part.images.read(0, len(part.images))), part.targets.tolist(), strict=True))
+        split: list(
+            zip(map(np.asarray, part.images.load(range(len(part.images)))), part.targets.values.tolist(), strict=True)
+        )
         for split, part in dataset.splits.items()
     }
     if dataset.details.get("val", "official") != "official":

@@ -87,7 +87,7 @@ def ids(dataset: Dataset, built: Built) -> list[str]:
     for split, rows in zip(("train", "val"), study_validation(total), strict=True):
         images = dataset.splits[split].images
         for row, image, target in zip(
-            np.sort(rows), images.read(0, len(images)), dataset.splits[split].targets, strict=True
+            np.sort(rows), images.load(range(len(images))), dataset.splits[split].targets.values, strict=True
         ):
             seen = np.asarray(image)[0, 0].astype(int)
             name = min(by_colour.items(), key=lambda item: np.abs(seen - item[0]).max())[1]

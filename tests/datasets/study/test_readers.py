@@ -28,7 +28,7 @@ def pictures(dataset: Dataset, split: str) -> list[np.ndarray]:
     """Decoded in two portions, so that offsets count."""
     images = dataset.splits[split].images
     half = len(images) // 2
-    return [np.asarray(image) for image in [*images.read(0, half), *images.read(half, len(images))]]
+    return [np.asarray(image) for image in [*images.load(range(half)), *images.load(range(half, len(images)))]]
 
 
 def official_rows(name: str, built: Built) -> dict[str, list[tuple[str, int]]]:
@@ -55,8 +55,8 @@ def test_order_labels_and_pictures(name: str, layout: str, tmp_path: Path) -> No
     truth = official_rows(name, built)
     assert list(dataset.splits) == list(truth)
     for split, rows in truth.items():
-        assert dataset.splits[split].targets.tolist() == [label for _, label in rows]
-        assert dataset.splits[split].targets.dtype == (np.int8 if name == "voc2007" else np.int64)
+        assert dataset.splits[split].targets.values.tolist() == [label for _, label in rows]
+        assert dataset.splits[split].targets.values.dtype == (np.int8 if name == "voc2007" else np.int64)
         seen = pictures(dataset, split)
         assert len(seen) == len(rows)
         for picture, (image, _) in zip(seen, rows, strict=True):
@@ -128,7 +128,7 @@ def test_pictures_are_opened_when_read_and_not_before(tmp_path: Path) -> None:
         path.write_bytes(b"no picture")
     dataset = load("food", tmp_path)
     with pytest.raises(DataError, match=r"cannot read the image .*apple_pie"):
-        dataset.splits["test"].images.read(0, 1)
+        dataset.splits["test"].images.load(range(1))
 
 
 def test_unreadable_pictures_are_left_out_under_skip(tmp_path: Path) -> None:
@@ -137,7 +137,7 @@ def test_unreadable_pictures_are_left_out_under_skip(tmp_path: Path) -> None:
     (built.root / "images" / f"{image}.jpg").write_bytes(b"no picture")
     settings = Settings(data_dir=tmp_path, check_data="loose", bad_images="skip")
     dataset = load_dataset("pets", settings)
-    read = dataset.splits["test"].images.read(0, 3)
+    read = dataset.splits["test"].images.load(range(3))
     assert [picture is None for picture in read] == [False, True, False]
     assert dataset.fingerprint != load("pets", tmp_path).fingerprint
 
@@ -145,7 +145,7 @@ def test_unreadable_pictures_are_left_out_under_skip(tmp_path: Path) -> None:
 def test_cifar_pixels_are_rows_of_planes(tmp_path: Path) -> None:
     """The builder whitens the second pixel of the first row: planes, then rows, then columns."""
     build("cifar100", tmp_path)
-    picture = load("cifar100", tmp_path).splits["test"].images.read(3, 4)[0]
+    picture = load("cifar100", tmp_path).splits["test"].images.load(range(3, 4))[0]
     assert picture.shape == (32, 32, 3)
     white = (picture == 255).all(axis=2)
     assert np.argwhere(white).tolist() == [[0, 1]]
@@ -157,7 +157,7 @@ def test_cifar_reads_rows_of_several_files(tmp_path: Path) -> None:
     _, val = study_validation(len(built.splits["train"]))
     files = {built.splits["train"][row][0].partition("/")[0] for row in val}
     assert len(files) > 2
-    np.testing.assert_array_equal(images.read(2, 5), images.read(0, len(images))[2:5])
+    np.testing.assert_array_equal(images.load(range(2, 5)), images.load(range(len(images)))[2:5])
 
 
 @pytest.mark.parametrize("name", OWN_VAL[:3])

@@ -1,0 +1,89 @@
+"""What one case is made of: its backbone, its dataset's splits, and their features when a protocol asks for them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sslbench.datasets import Dataset
+from sslbench.features.extract import feature_recipe
+from sslbench.features.pool import Pool
+from sslbench.features.store import Features, FeatureStore
+from sslbench.protocols.base import Labelled, Part
+
+if TYPE_CHECKING:
+    from sslbench.backbones import Backbone
+    from sslbench.backbones.identity import Seen
+
+
+class CaseMaterial:
+    """The parts of one case, and a count of what obtaining their features took.
+
+    extract_seconds, extracted_images: of pictures that were embedded now. obtaining: seconds that getting features took,
+    from the cache or not. skipped: unreadable pictures by split. executions: how the network was run.
+    """
+
+    def __init__(self, backbone: Backbone, dataset: Dataset, store: FeatureStore) -> None:
+        self.backbone = backbone
+        self.dataset = dataset
+        self.extract_seconds = 0.0
+        self.extracted_images = 0
+        self.obtaining = 0.0
+        self.skipped: dict[str, int] = {}
+        self.executions: set[str] = set()
+        self._store = store
+
+    @cached_property
+    def seen(self) -> Seen:
+        """The network as it was when its case first asked: a look costs a pass over the weights, so one serves the case."""
+        return self.backbone.look()
+
+    def parts(self, names: Sequence[str]) -> dict[str, Part]:
+        """Some splits."""
+        splits = self.dataset.splits
+        return {name: Part(splits[name].images, splits[name].targets, partial(self.features, name)) for name in names}
+
+    def split(self, name: str) -> Labelled:
+        """One split of a dataset with labels: x float32 (N, D) on the device, and its targets."""
+        return self.parts([name])[name].labelled()
+
+    def pooled(self) -> tuple[Pool, npt.NDArray[np.int64]]:
+        """The dataset's pool and its targets: what few-shot episodes are drawn from."""
+        parts = [self.split(name) for name in self.dataset.pool]
+        return Pool([part.x for part in parts]), np.concatenate([part.targets for part in parts])
+
+    def features(self, name: str) -> Features:
+        """The frozen features of a split, on the device."""
+        start = time.perf_counter()
+        images = self.dataset.splits[name].images
+        # Once a case: a network may write into itself while it runs.
+        again = not self.extracted_images
+        features = self._store.get(self.backbone, images, digest=self.seen.digest, again=again)
+        self.executions.add(features.execution)
+        if features.seconds:
+            self.extract_seconds += features.seconds
+            self.extracted_images += len(images)
+        if dropped := len(images) - len(features.rows):
+            self.skipped[name] = dropped
+        self.obtaining += time.perf_counter() - start
+        return features
+
+    def feature_recipes(self) -> dict[str, Any]:
+        """What decides the features, by split."""
+        settings = self._store.settings
+        return {
+            name: feature_recipe(
+                self.backbone,
+                split.images,
+                settings.dtype,
+                settings.stored,
+                settings.extraction,
+                digest=self.seen.digest,
+            )
+            for name, split in sorted(self.dataset.splits.items())
+        }

@@ -1,0 +1,45 @@
+"""What a protocol gives for one case."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from sslbench.metrics import Score
+
+
+@dataclass(frozen=True)
+class Paired:
+    """What a paired test of two backbones takes.
+
+    kind and values: `correct`, which test items were right, bool (N,); `episodes`, how many answers of each episode, (E,); or
+    `resamples`, the main score on seeded resamples of the test items that depend on their number alone, (R,), for all that is
+    no mean of right and wrong (`sslbench.metrics.resampling`). items: digest of the test items or draws; two records are paired
+    only when it is equal. facts: JSON that the test needs besides, such as `images`, the number of items behind resamples.
+    """
+
+    kind: Literal["correct", "episodes", "resamples"]
+    values: npt.NDArray[Any]
+    items: str
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """scores: by name. main: the name of the one that is compared.
+
+    guess: the main score of who does not look at the pictures; None where nobody can say. samples: arrays that are stored
+    beside the record, such as decisions on the test items. draws: digest of what was drawn at random for the test, which becomes
+    part of the task's version; empty without draws.
+    """
+
+    scores: Mapping[str, Score]
+    main: str
+    guess: float | None
+    paired: Paired | None
+    samples: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
+    draws: str = ""
