@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from sslbench.backbones import load_backbone
-from sslbench.backbones.preprocessing import official_fewshot
 from sslbench.compat import concerning
 from sslbench.config import Settings
 from sslbench.datasets import Dataset, dataset_spec, load_dataset
@@ -22,12 +21,12 @@ from sslbench.environment import environment
 from sslbench.errors import DataError
 from sslbench.features.store import FeatureStore
 from sslbench.material import CaseMaterial
-from sslbench.metrics import metric_spec
+from sslbench.metrics import Score, metric_spec
 from sslbench.protocols import protocol_spec
 from sslbench.protocols.base import Development, HeldOut, Protocol
 from sslbench.protocols.outcome import Outcome, Paired
 from sslbench.results.record import Record, case_name, dump, pack_paired
-from sslbench.results.references import find_reference, verdict
+from sslbench.results.references import find_references, verdict
 from sslbench.results.runs import Run
 from sslbench.tasks import Task, case_id
 from sslbench.threads import giving_way, share_cores
@@ -116,8 +115,9 @@ class PreparedCase:
         self._runner = runner
         self._spec = protocol_spec(case.task.protocol)
         self.compat = _compat(case.task, runner.settings)
-        if self.compat.get("fewshot-geometry") == "official":
-            backbone = backbone.seeing(official_fewshot(backbone.preprocessing))
+        shown = protocol.preprocessing(backbone.preprocessing, self.compat)
+        if shown != backbone.preprocessing:
+            backbone = backbone.seeing(shown)
         self.backbone = backbone
         self.material = CaseMaterial(backbone, dataset, runner.store)
         self._protocol = protocol
@@ -140,8 +140,10 @@ class PreparedCase:
         record = run.read(self.case.name) if run is not None else None
         if run is None or record is None or record.key != self.key or not run.samples_sound(record):
             return None
-        reference = find_reference(self.case.backbone, record.task, record.main, record.hyperparameters)
-        fresh = {**record.to_json(), "reference": reference, "verdict": verdict(record.main, reference)}
+        scores = {name: Score.from_json(score) for name, score in record.scores.items()}
+        references = find_references(self.case.backbone, record.task, scores, record.main_score, record.hyperparameters)
+        judged = verdict(record.main, references.get(record.main_score))
+        fresh = {**record.to_json(), "references": references, "verdict": judged}
         return Record.from_json(fresh)
 
     def execute(self) -> Record:
@@ -194,7 +196,7 @@ class PreparedCase:
             "details": {**self.dataset.details, **({"skipped_images": material.skipped} if material.skipped else {})},
             "guess": outcome.guess,
         }
-        reference = find_reference(self.case.backbone, described, main, ran.hyperparameters)
+        references = find_references(self.case.backbone, described, outcome.scores, outcome.main, ran.hyperparameters)
         samples = runner.run.write_samples(self.case.name, dict(outcome.samples)) if runner.run is not None else None
         rate = material.extracted_images / material.extract_seconds if material.extract_seconds else None
         record = Record(
@@ -210,8 +212,8 @@ class PreparedCase:
             scores={name: score.to_json() for name, score in outcome.scores.items()},
             main_score=outcome.main,
             hyperparameters=ran.hyperparameters,
-            reference=reference,
-            verdict=verdict(main, reference),
+            references=references,
+            verdict=verdict(main, references.get(outcome.main)),
             timings={
                 "extract": material.extract_seconds,
                 "fit": ran.fit_seconds,
@@ -262,7 +264,7 @@ def _packed(paired: Paired | None) -> dict[str, Any]:
 def _compat(task: Task, settings: Settings) -> dict[str, str]:
     """The choices of the compat switches that concern a task."""
     declaration = dataset_spec(task.dataset)
-    switches = concerning(task.protocol, study=declaration.study, declared=declaration.compat)
+    switches = concerning(task.protocol, task.dataset, declaration.compat)
     return {name: settings.choice(name) for name in switches}
 
 

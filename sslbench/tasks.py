@@ -1,16 +1,21 @@
-"""Tasks (protocol x dataset x variant) and suites, declared as data."""
+"""Tasks (protocol x dataset x variant), and which of them a suite or a list of globs names."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sslbench.backbones.checkpoints import STUDY
 from sslbench.datasets import Labels, dataset_spec, list_datasets, tidy_folder
 from sslbench.errors import SslbenchError, UnknownNameError
 from sslbench.names import is_glob, matches, select, unknown
 from sslbench.protocols import list_protocols, protocol_spec
 from sslbench.registry import Registry
+from sslbench.studies import Suite, studies
+
+__all__ = [
+    "CHOSEN", "Suite", "Task", "case_id", "dataset_tasks", "expand_tasks", "list_suites", "list_tasks", "parse_task",
+    "register_suite", "suite", "within_suite",
+]  # fmt: skip
 
 # What a run is called whose tasks are not all its suite's.
 CHOSEN = "chosen"
@@ -42,43 +47,33 @@ def case_id(backbone: str, task: Task, *, with_protocol: bool = False) -> str:
     return "-".join(filter(None, (backbone, task.protocol if with_protocol else "", task.dataset, task.variant)))
 
 
-@dataclass(frozen=True)
-class Suite:
-    """A named list of task globs and the backbones that run when none is named.
-
-    slow: globs of `BACKBONE|TASK`, the cases that a quick run leaves out (`-m "not slow"`).
-    """
-
-    name: str
-    tasks: Sequence[str]
-    backbones: Sequence[str]
-    summary: str
-    slow: Sequence[str] = ()
-
-    def markers(self, backbone: str, task: Task) -> list[str]:
-        """pytest markers of one case: the task's, and `slow` where this suite says so."""
-        slow = any(matches(f"{backbone}|{task.id}", glob) for glob in self.slow)
-        return sorted({*task.markers, *(["slow"] if slow else [])})
-
-
 SUITES: Registry[Suite] = Registry("suite")
+"""Suites of no study."""
+
+
+def _suites() -> Registry[Suite]:
+    known: Registry[Suite] = Registry("suite")
+    for suite in (*(suite for study in studies() for suite in study.suites), *(SUITES[name] for name in SUITES)):
+        known.add(suite.name, suite)
+    return known
 
 
 def register_suite(suite: Suite) -> Suite:
     """Make a suite known by name. Raises SslbenchError when another one has the name, or runs outside of a suite have it."""
     if suite.name == CHOSEN:
         raise SslbenchError(f"a suite cannot be called {CHOSEN!r}, as runs of tasks from outside of a suite are")
+    _suites().add(suite.name, suite)
     return SUITES.add(suite.name, suite)
 
 
 def suite(name: str) -> Suite:
     """The suite behind a name; UnknownNameError lists the nearest known ones."""
-    return SUITES[name]
+    return _suites()[name]
 
 
 def list_suites(pattern: str = "*") -> list[str]:
     """Names of suites that match the glob, sorted."""
-    return SUITES.names(pattern)
+    return _suites().names(pattern)
 
 
 def dataset_tasks(dataset: str) -> list[Task]:
@@ -159,48 +154,3 @@ def parse_task(text: str) -> Task:
     if task.id not in known:
         raise unknown("task", text, known)
     return task
-
-
-register_suite(
-    Suite(
-        name="embedded",
-        tasks=(
-            "linear/digits", "linear/world-colour", "linear/world-count", "linear/world-shape", "linear/world-texture",
-            "knn/digits", "knn/world-colour", "knn/world-count", "knn/world-shape", "knn/world-texture",
-            "fewshot/world-objects/*",
-        ),
-        backbones=("zoo:*", "random-init:zoo:simclr", "random-init:zoo:mae", "pixels", "colour-histogram"),
-        summary="offline, on data and backbones that come with the installation; minutes on two CPU cores",
-        # Its pictures are no other task's, so that leaving it out spares over a fifth of the extraction.
-        slow=("*/world-count",),
-    )
-)  # fmt: skip
-
-_MANY_SHOT = ("aircraft", "caltech101", "cars", "cifar10", "cifar100", "dtd", "flowers", "food", "pets", "sun397")
-_CROSS_DOMAIN = ("cropdiseases", "eurosat", "isic", "chestx")
-# Sets whose classes all have the 65 images that 50 shots and 15 queries take, as far as the study gives figures.
-_FIFTY_SHOT = ("aircraft", "cifar10", "cifar100", "dtd", "food", "pets", "sun397", *_CROSS_DOMAIN)
-_STUDY = tuple(spec.name for spec in STUDY)
-
-register_suite(
-    Suite(
-        name="paper",
-        tasks=(
-            *(f"linear/{name}" for name in (*_MANY_SHOT, "voc2007")),
-            *(f"fewshot/{name}/20shot" for name in (*_MANY_SHOT, *_CROSS_DOMAIN)),
-        ),
-        backbones=_STUDY,
-        summary="the study's recognition half: 14 networks, 11 linear probes, 14 few-shot sets at 20 shots",
-    )
-)
-register_suite(
-    Suite(
-        name="paper-shots",
-        tasks=(
-            *(f"fewshot/{name}/5shot" for name in (*_MANY_SHOT, *_CROSS_DOMAIN)),
-            *(f"fewshot/{name}/50shot" for name in _FIFTY_SHOT),
-        ),
-        backbones=_STUDY,
-        summary="the study's few-shot sets at 5 and 50 shots",
-    )
-)

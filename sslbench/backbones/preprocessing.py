@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from sslbench.errors import BackboneError
+from sslbench.studies import studies
 
 if TYPE_CHECKING:
     import torch
@@ -133,27 +134,10 @@ class Preprocessing:
         return images.flip(1) if self.bgr else images
 
 
-# Ericsson et al. 2021, appendix A.1: shorter side to 224 (bicubic), centre crop 224, ImageNet statistics; SimCLR
-# checkpoints take images in [0, 1].
 PRESETS: Mapping[str, Preprocessing] = {
-    "paper": Preprocessing(),
-    "paper-nonorm": Preprocessing(mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0)),
+    name: Preprocessing(**vars(geometry)) for study in studies() for name, geometry in study.presets.items()
 }
-
-
-# 1.15 x 224 = 257 in the official few_shot.py (rounded down).
-FEWSHOT_SCALE = 1.15
-
-
-def official_fewshot(preprocessing: Preprocessing) -> Preprocessing:
-    """The geometry of the study's few-shot code at the input size and with the statistics of `preprocessing`.
-
-    The picture is stretched to int(1.15 x input_size), bilinear, without regard to its shape, then centre-cropped
-    (ssl-transfer `few_shot.py` and its `SetDataManager`; for 224: 257x257). Normalisation stays the backbone's own.
-    """
-    height, width = preprocessing.input_size
-    stretched = (int(height * FEWSHOT_SCALE), int(width * FEWSHOT_SCALE))
-    return replace(preprocessing, resize=stretched, interpolation="bilinear")
+"""What studies showed their networks, by name."""
 
 
 def from_timm(config: Mapping[str, Any], size: int | tuple[int, int] | None = None) -> Preprocessing:

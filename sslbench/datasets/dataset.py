@@ -96,8 +96,7 @@ class DatasetSpec:
 
     For datasets that are files below the data directory: folder: where they are fetched to; sources: the files;
     layouts: where they may lie, the first complete one counts; expected: what is published about them; compat: the
-    switches of `sslbench.compat` that concern this dataset in particular; citation: whom to cite. study: one of the
-    study's 15 recognition datasets, to which its published figures apply.
+    switches of `sslbench.compat` that concern this dataset in particular; citation: whom to cite.
     """
 
     name: str
@@ -116,7 +115,6 @@ class DatasetSpec:
     expected: Expected | None = None
     compat: tuple[str, ...] = ()
     citation: str = ""
-    study: bool = False
 
     def __post_init__(self) -> None:
         if self.metric is not None:

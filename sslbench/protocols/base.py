@@ -20,7 +20,7 @@ from sslbench.protocols.outcome import Outcome
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from sslbench.backbones import Backbone
+    from sslbench.backbones import Backbone, Preprocessing
     from sslbench.features.store import Features
     from sslbench.training.trials import Trials
 
@@ -113,6 +113,10 @@ class Protocol(ABC, Generic[P]):
 
     def check(self, dataset: Dataset) -> None:
         """Raise DataError where the targets, without any picture, tell that it cannot be run on a dataset."""
+
+    def preprocessing(self, own: Preprocessing, compat: Mapping[str, str]) -> Preprocessing:
+        """What the network is shown: by default its own preprocessing. compat: the choices that concern the task."""
+        return own
 
     def ingredients(self, material: Material) -> dict[str, Any]:
         """What can change its scores beside the task itself: by default the recipe of each split's frozen features."""

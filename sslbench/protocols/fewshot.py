@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,7 +19,7 @@ from sslbench.protocols.registry import ProtocolSpec
 from sslbench.threads import look
 
 if TYPE_CHECKING:
-    from sslbench.backbones import Backbone
+    from sslbench.backbones import Backbone, Preprocessing
     from sslbench.features.pool import Pool
     from sslbench.training.trials import Trials
 
@@ -28,6 +28,8 @@ WAY = 5
 QUERY = 15
 EPISODES = 600
 DRAW_SEED = 0
+# 1.15 x 224 = 257 in the official few_shot.py (rounded down).
+SCALE = 1.15
 # Queries held at a time, on the CPU what stays in its caches and on a GPU what keeps it busy.
 CHUNK_BYTES = (12 << 20, 256 << 20)
 # Distances do not depend on the origin; float32 does. Where an episode's centroids lie farther from the origin than so many
@@ -46,6 +48,16 @@ class Episodes:
     digest: str
 
 
+def official_geometry(preprocessing: Preprocessing) -> Preprocessing:
+    """The geometry of the study's few-shot code at the input size and with the statistics of `preprocessing`.
+
+    The picture is stretched to int(1.15 x input_size), bilinear, without regard to its shape, then centre-cropped
+    (ssl-transfer `few_shot.py` and its `SetDataManager`; for 224: 257x257). Normalisation stays the backbone's own.
+    """
+    height, width = preprocessing.input_size
+    return replace(preprocessing, resize=(int(height * SCALE), int(width * SCALE)), interpolation="bilinear")
+
+
 class FewShot(Protocol[Predictor]):
     """5-way, 15 queries a class, 600 episodes; squared Euclidean distance to the mean of the raw support features.
 
@@ -61,6 +73,10 @@ class FewShot(Protocol[Predictor]):
         if not shot.isdecimal() or int(shot) < 1:
             raise DataError(f"few-shot variants are named like 20shot, got {variant!r}")
         self.shot = int(shot)
+
+    def preprocessing(self, own: Preprocessing, compat: Mapping[str, str]) -> Preprocessing:
+        """On the study's sets that of its few-shot code, unless the switch fewshot-geometry says otherwise."""
+        return official_geometry(own) if compat.get("fewshot-geometry") == "official" else own
 
     def check(self, dataset: Dataset) -> None:
         """Five classes, each with images for support and queries."""

@@ -19,7 +19,7 @@ from sslbench.errors import RecordError
 from sslbench.metrics import Score
 from sslbench.names import encoded
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,8 @@ class Record:
     resumed only when its key is the one the case would have now.
     backbone: name, digest, preprocessing, pooling, params, details. task: id, version, protocol, dataset, fingerprint,
     variant, compat, guess (the level of guessing in the main score's unit; None, or absent in older records, where it is
-    not known), details. scores: name -> Score as JSON. paired: what a paired test takes (see `pack_paired`).
+    not known), details. scores: name -> Score as JSON. references: by score (see `sslbench.results.references`); the verdict
+    is of the main one. paired: what a paired test takes (see `pack_paired`).
     samples: path (relative to the record) and digest of the per-sample predictions, or None in a baseline.
     timings in seconds (extract, fit, score) and images per second; peak_memory in bytes (rss: of the process so far;
     device: of this case).
@@ -43,7 +44,7 @@ class Record:
     scores: dict[str, dict[str, Any]]
     main_score: str
     hyperparameters: dict[str, Any]
-    reference: dict[str, Any] | None
+    references: dict[str, dict[str, Any]]
     verdict: str
     timings: dict[str, float | None]
     peak_memory: dict[str, int | None]
@@ -58,6 +59,11 @@ class Record:
         """The main score."""
         return Score.from_json(self.scores[self.main_score])
 
+    @property
+    def reference(self) -> dict[str, Any] | None:
+        """What the main score is held against, or None."""
+        return self.references.get(self.main_score)
+
     def to_json(self) -> dict[str, Any]:
         """As plain JSON data (see `plain`)."""
         data: dict[str, Any] = plain(asdict(self))
@@ -68,6 +74,7 @@ class Record:
         """Rebuild a record; RecordError names what is missing or of another schema."""
         if not isinstance(data, dict):
             raise RecordError(f"{where}: expected a JSON object, got {type(data).__name__}")
+        data = _of_today(data)
         version = data.get("schema_version")
         if version != SCHEMA_VERSION:
             raise RecordError(f"{where}: expected schema_version {SCHEMA_VERSION}, got {version!r}; run the case again")
@@ -75,8 +82,10 @@ class Record:
         missing, extra = sorted(names - data.keys()), sorted(data.keys() - names)
         if missing or extra:
             raise RecordError(f"{where}: missing fields {missing}, unknown fields {extra}; run the case again")
-        if not all(isinstance(data[field], dict) for field in ("scores", "task", "backbone", "paired")):
-            raise RecordError(f"{where}: scores, task, backbone and paired must be JSON objects; run the case again")
+        if not all(isinstance(data[field], dict) for field in ("scores", "task", "backbone", "paired", "references")):
+            raise RecordError(
+                f"{where}: scores, task, backbone, paired and references must be JSON objects; run the case again"
+            )
         needed = {"id", "version", "protocol", "dataset", "variant", "fingerprint"}
         if needed - data["task"].keys() or "name" not in data["backbone"]:
             raise RecordError(f"{where}: task must hold {sorted(needed)} and backbone a name; run the case again")
@@ -89,6 +98,18 @@ class Record:
         if not math.isfinite(scores[data["main_score"]].value):
             raise RecordError(f"{where}: the main score {data['main_score']!r} has no finite value; run the case again")
         return cls(**data)
+
+
+def _of_today(data: dict[str, Any]) -> dict[str, Any]:
+    """A record of schema 1, which had one reference, as one of schema 2."""
+    if data.get("schema_version") != 1 or "reference" not in data:
+        return data
+    rest = {name: value for name, value in data.items() if name != "reference"}
+    reference, score = data["reference"], data.get("scores", {}).get(data.get("main_score"), {})
+    if reference is not None:
+        scale = {field: score.get(field) for field in ("unit", "higher_is_better")}
+        reference = {str(data.get("main_score")): {**reference, **scale}}
+    return {**rest, "references": reference or {}, "schema_version": SCHEMA_VERSION}
 
 
 def case_name(backbone: str, task: str) -> str:

@@ -10,28 +10,18 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from sslbench.compat import SWITCHES
+from sslbench.compat import switches
 from sslbench.errors import RecordError
 from sslbench.metrics import Score
 from sslbench.results.marks import score_text
 from sslbench.results.pairing import changed_choices
-from sslbench.results.published import published, published_c
 from sslbench.results.record import Record, case_name
+from sslbench.studies import Column, Figure, Table, studies
 
 # The tolerance covers what may honestly differ between machines: two standard errors of the score, and never less
 # than half a point, because a handful of test images can change sides through floating-point rounding.
 FLOOR = 0.5
 STANDARD_ERRORS = 2.0
-
-# What a published figure is allowed beside its sampling error, in points, and why. Judgements, not measurements: no
-# published figure has been reproduced yet on the real files.
-ALLOWANCES: Mapping[str, tuple[float, str]] = {
-    "linear": (
-        1.0,
-        "the study's solver stopped early at weak regularisation; decoders and resizing have changed since",
-    ),
-    "fewshot": (0.5, "decoders and resizing have changed since"),
-}
 
 
 def read_records(path: Path) -> list[Record]:
@@ -52,17 +42,28 @@ def read_records(path: Path) -> list[Record]:
 @cache
 def embedded_references() -> Mapping[str, Record]:
     """The committed records of the embedded suite by case: package data, or the file in a source checkout."""
-    packaged = Path(str(files("sslbench"))) / "reference" / "embedded.json"
+    packaged = Path(str(files("sslbench"))) / "studies" / "embedded.json"
     checkout = Path(__file__).parents[2] / "results" / "baselines" / "embedded.json"
     path = packaged if packaged.is_file() else checkout
     return {record.case: record for record in read_records(path)} if path.is_file() else {}
 
 
-def find_reference(
-    backbone: str, task: Mapping[str, Any], score: Score, hyperparameters: Mapping[str, Any]
-) -> dict[str, Any] | None:
-    """The reference of a case as its record states it, or None: the published figure, else this project's own run."""
-    return _published(backbone, task, score, hyperparameters) or _own(case_name(backbone, task["id"]), task, score)
+def find_references(
+    backbone: str,
+    task: Mapping[str, Any],
+    scores: Mapping[str, Score],
+    main: str,
+    hyperparameters: Mapping[str, Any],
+) -> dict[str, dict[str, Any]]:
+    """The references of a case by score, as its record states them: published figures, else this project's own run.
+
+    Each has `value` and `tolerance` in the score's `unit`, `higher_is_better`, `source`, and `how` the tolerance came about. A
+    tolerance of None judges nothing, for the reason that stands in `how`. Raises RecordError where a score has another unit or
+    direction than what is published.
+    """
+    found = _published(backbone, task, scores, main, hyperparameters)
+    own = None if main in found else _own(case_name(backbone, task["id"]), task, scores[main])
+    return {**found, main: own} if own is not None else found
 
 
 def _own(case: str, task: Mapping[str, Any], score: Score) -> dict[str, Any] | None:
@@ -73,12 +74,19 @@ def _own(case: str, task: Mapping[str, Any], score: Score) -> dict[str, Any] | N
     if changed_choices(task, saved.task):
         return None
     stderr, told = _known(score.stderr)
+    # The floor is in points.
+    floor, stated = (FLOOR, f"max({FLOOR} points, ") if score.unit == "%" else (0.0, "max(0, ")
     return {
         "value": saved.main.value,
+        **_scale(score),
         "source": f"own run of {saved.created[:10]} on {saved.environment['cpu']}, results/baselines/embedded.json",
-        "tolerance": max(FLOOR, STANDARD_ERRORS * stderr),
-        "how": f"max({FLOOR} points, {STANDARD_ERRORS:g} x standard error {stderr:.2f}{told})",
+        "tolerance": max(floor, STANDARD_ERRORS * stderr),
+        "how": f"{stated}{STANDARD_ERRORS:g} x standard error {stderr:.2f}{told})",
     }
+
+
+def _scale(score: Score) -> dict[str, Any]:
+    return {"unit": score.unit, "higher_is_better": score.higher_is_better}
 
 
 def _known(stderr: float) -> tuple[float, str]:
@@ -87,34 +95,68 @@ def _known(stderr: float) -> tuple[float, str]:
 
 
 def _published(
-    backbone: str, task: Mapping[str, Any], score: Score, hyperparameters: Mapping[str, Any]
-) -> dict[str, Any] | None:
-    """The published figure, which counts for the study's own networks, whole data and comparable compat choices only.
+    backbone: str,
+    task: Mapping[str, Any],
+    scores: Mapping[str, Score],
+    main: str,
+    hyperparameters: Mapping[str, Any],
+) -> dict[str, dict[str, Any]]:
+    """Published figures, which count for a study's own networks, whole data and comparable compat choices only.
 
     A name with options (`byol?padding=same`) is another backbone.
     """
-    figure = published(backbone, task["protocol"], task["dataset"], task["variant"])
-    changed = not all(SWITCHES[name].comparable(choice) for name, choice in task.get("compat", {}).items())
-    if figure is None or changed or not task.get("details", {}).get("complete", True):
-        return None
-    allowance, why = ALLOWANCES[task["protocol"]]
-    own, told = _known(score.stderr)
-    stderr = math.hypot(own, figure.stderr or 0.0)
-    found: dict[str, Any] = {
-        "value": figure.value,
-        "source": figure.source,
-        "tolerance": STANDARD_ERRORS * stderr + allowance,
-        "how": f"{STANDARD_ERRORS:g} x standard error {stderr:.2f}{told} + {allowance:g} points ({why})",
-    }
-    c = published_c(backbone, task["dataset"])
-    if task["protocol"] == "linear" and c is not None:
-        found["C"] = {"published": c, "chosen": hyperparameters["C"]}
+    known = switches()
+    choices = task.get("compat", {})
+    if not all(name in known and known[name].comparable(choice) for name, choice in choices.items()):
+        return {}
+    if not task.get("details", {}).get("complete", True):
+        return {}
+    found = {}
+    for study in studies():
+        for table in study.tables:
+            for name, column in table.columns.items():
+                figure = table.figure(backbone, name) if column.task == task["id"] else None
+                score = column.score or main
+                if figure is None or score not in scores:
+                    continue
+                listed = {
+                    parameter: {"published": value, "chosen": hyperparameters[parameter]}
+                    for parameter, value in table.chosen(backbone, name).items()
+                    if parameter in hyperparameters
+                }
+                found[score] = {**_reference(scores[score], column, figure, table, study.source(table)), **listed}
     return found
 
 
+def _reference(score: Score, column: Column, figure: Figure, table: Table, source: str) -> dict[str, Any]:
+    if (score.unit, score.higher_is_better) != (column.unit, column.higher_is_better):
+        raise RecordError(
+            f"{column.task}: {source} has figures in {column.unit}, {_direction(column.higher_is_better)}, but the score is in "
+            f"{score.unit}, {_direction(score.higher_is_better)}; correct the study's declaration or the protocol"
+        )
+    known = {"value": figure.value, **_scale(score), "source": source}
+    if table.allowance is None:
+        return {**known, "tolerance": None, "how": table.no_verdict}
+    own, told = _known(score.stderr)
+    stderr, allowed = math.hypot(own, figure.stderr or 0.0), table.allowance
+    unit = "points" if score.unit == "%" else score.unit
+    return {
+        **known,
+        "tolerance": STANDARD_ERRORS * stderr + allowed.size,
+        "how": f"{STANDARD_ERRORS:g} x standard error {stderr:.2f}{told} + {allowed.size:g} {unit} ({allowed.why})",
+    }
+
+
+def _direction(higher_is_better: bool) -> str:
+    return "better when higher" if higher_is_better else "better when lower"
+
+
 def verdict(score: Score, reference: Mapping[str, Any] | None) -> str:
-    """`within`, `below`, `above` (below is worse, whichever way the metric points) or `no-reference`."""
-    if reference is None:
+    """`within`, `below`, `above` (below is worse, whichever way the metric points) or `no-reference`.
+
+    A reference without a tolerance is shown but judges nothing.
+    """
+    if reference is None or reference["tolerance"] is None:
         return "no-reference"
     gain = score.value - reference["value"]
     if not score.higher_is_better:
@@ -130,8 +172,11 @@ def explain(record: Record) -> str:
     text = f"{record.case}: {record.main_score} {score_text(score, decimals=2)} {score.unit}"
     if reference is None:
         return f"{text}, no reference"
-    if "C" in reference:
-        text += f" at C = {reference['C']['chosen']:g} (published: {reference['C']['published']:g})"
+    if reference["tolerance"] is None:
+        return f"{text}, published {reference['value']:.2f}, which judges nothing: {reference['how']}"
+    for parameter, both in reference.items():
+        if isinstance(both, dict):
+            text += f" at {parameter} = {both['chosen']:g} (published: {both['published']:g})"
     return (
         f"{text} is {record.verdict} the reference {reference['value']:.2f} by more than the tolerance "
         f"{reference['tolerance']:.2f} = {reference['how']}; reference: {reference['source']}"

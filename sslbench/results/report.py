@@ -161,7 +161,7 @@ def _bar(record: Record, column: Sequence[Record]) -> str:
 
 
 def _recipe(record: Record) -> str:
-    fields = [*RECIPE, "scores", "reference", "timings", "peak_memory", "samples"]
+    fields = [*RECIPE, "scores", "references", "timings", "peak_memory", "samples"]
     parts = {field: flatten(plain(known), field) for field in fields if (known := getattr(record, field))}
     parts["record"] = {name: str(getattr(record, name)) for name in ("case", "key", "created", "schema_version")}
     lists = "\n".join(

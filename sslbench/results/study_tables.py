@@ -1,4 +1,4 @@
-"""The study's tables again: what was measured beside what was published, a table a setting."""
+"""A study's tables again: what was measured beside what was published."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
+from sslbench.metrics import Score
 from sslbench.results.markdown import escape, table
 from sslbench.results.marks import GUESSING, GUESSING_LEGEND, UNSOLVED_LEGEND, UNSOLVED_MARK, guess, unsolved
 from sslbench.results.pairing import comparable
-from sslbench.results.published import AVERAGE, TABLES, Table, columns, figure, networks
 from sslbench.results.record import Record
+from sslbench.studies import Column, Table, studies
+from sslbench.studies.study import AVERAGE
 
 
 @dataclass(frozen=True)
@@ -39,44 +41,53 @@ def study_tables(records: Iterable[Record]) -> str:
     """Markdown, one section for each published table that a record belongs to; empty when there is none.
 
     Rows are the study's networks in its order and then any other backbone that ran on these tasks; the last column is
-    the average of the columns that a row has in full.
+    the average of the columns that a row has in full, where the paper prints one.
     """
-    measured: dict[tuple[str, str], dict[str, Record]] = {}
+    measured: dict[str, dict[str, Record]] = {}
     for record in records:
-        setting = "/".join(filter(None, (record.task["protocol"], record.task["variant"])))
-        measured.setdefault((setting, record.task["dataset"]), {})[record.backbone["name"]] = record
-    sections = [_section(published, measured) for published in TABLES]
+        measured.setdefault(record.task["id"], {})[record.backbone["name"]] = record
+    sections = [_section(published, measured) for study in studies() for published in study.tables]
     return "\n\n".join(filter(None, sections)) + ("\n" if any(sections) else "")
 
 
-def _section(published: Table, measured: Mapping[tuple[str, str], Mapping[str, Record]]) -> str:
-    names = columns(published)
-    scores = {name: measured.get((published.setting, name), {}) for name in names}
-    ran = {backbone for column in scores.values() for backbone in column}
+def _section(published: Table, measured: Mapping[str, Mapping[str, Record]]) -> str:
+    columns = published.columns
+    records = {name: measured.get(column.task, {}) for name, column in columns.items()}
+    ran = {backbone for column in records.values() for backbone in column}
     if not ran:
         return ""
-    backbones = [name for name in networks() if name in ran] + sorted(ran - set(networks()))
+    networks = published.networks()
+    backbones = [name for name in networks if name in ran] + sorted(ran - set(networks))
     cells = {
-        backbone: {name: _cell(published, backbone, name, scores[name].get(backbone)) for name in names}
+        backbone: {name: _cell(published, backbone, name, records[name].get(backbone)) for name in columns}
         for backbone in backbones
     }
-    for backbone in backbones:
-        cells[backbone][AVERAGE] = _average(list(cells[backbone].values()))
-    apart = [name for name in names if not comparable(list(scores[name].values()))]
-    heads = [*names, AVERAGE]
+    heads = list(columns)
+    if published.average:
+        heads.append(AVERAGE)
+        for backbone in backbones:
+            cells[backbone][AVERAGE] = _average(list(cells[backbone].values()))
+    apart = [name for name in columns if not comparable(list(records[name].values()))]
     ranked = [name for name in heads if name not in apart and not (apart and name == AVERAGE)]
-    places = {name: _places({b: cells[b][name].measured for b in backbones}) for name in ranked}
+    places = {
+        name: _places({b: cells[b][name].measured for b in backbones}, rising=_rising(columns, name)) for name in ranked
+    }
     rows = [
         [escape(backbone), *(cells[backbone][name].text(places.get(name, {}).get(backbone)) for name in heads)]
         for backbone in backbones
     ]
     legend = ["Measured (published, difference); **best** and <u>second best</u> of the measured"]
-    levels = {name: guess(scores[name].values()) for name in names}
+    units = sorted({column.unit for column in columns.values()} - {"%"})
+    if units:
+        falling = [name for name in columns if not _rising(columns, name)]
+        legend.append(f"in %, but {', '.join(falling)} in {' and '.join(units)}, where lower is better")
+    # The level of guessing is told of main scores alone.
+    levels = {name: guess(records[name].values()) if not column.score else None for name, column in columns.items()}
     if any(level is not None for level in levels.values()):
         guessed = ("–" if level is None else f"{level:.1f}" for level in levels.values())
-        rows.append([f"*{GUESSING}*", *guessed, "–"])
+        rows.append([f"*{GUESSING}*", *guessed, *(["–"] if published.average else [])])
         legend.append(GUESSING_LEGEND)
-    if any(map(unsolved, chain.from_iterable(column.values() for column in scores.values()))):
+    if any(map(unsolved, chain.from_iterable(column.values() for column in records.values()))):
         legend.append(UNSOLVED_LEGEND)
     if apart:
         legend.append(
@@ -85,11 +96,18 @@ def _section(published: Table, measured: Mapping[tuple[str, str], Mapping[str, R
     return f"## {published.title}\n\n{table(['backbone', *heads], rows)}\n\n{'; '.join(legend)}."
 
 
-def _cell(published: Table, backbone: str, column: str, record: Record | None) -> _Cell:
+def _rising(columns: Mapping[str, Column], name: str) -> bool:
+    return name == AVERAGE or columns[name].higher_is_better
+
+
+def _cell(published: Table, backbone: str, name: str, record: Record | None) -> _Cell:
     complete = record is None or record.task.get("details", {}).get("complete", True)
-    known = figure(published, backbone, column) if complete else None
+    known = published.figure(backbone, name) if complete else None
     value = None if known is None else known.value
-    return _Cell(None, value) if record is None else _Cell(record.main.value, value, unsolved(record))
+    if record is None:
+        return _Cell(None, value)
+    score = record.scores.get(published.columns[name].score or record.main_score)
+    return _Cell(None if score is None else Score.from_json(score).value, value, unsolved(record))
 
 
 def _average(cells: Sequence[_Cell]) -> _Cell:
@@ -99,9 +117,9 @@ def _average(cells: Sequence[_Cell]) -> _Cell:
     return _Cell(measured, published)
 
 
-def _places(column: Mapping[str, float | None]) -> dict[str, int]:
+def _places(column: Mapping[str, float | None], *, rising: bool) -> dict[str, int]:
     """1 and 2 for the best and the second-best value, shared by ties; nothing in a column of one."""
-    values = sorted({value for value in column.values() if value is not None}, reverse=True)
+    values = sorted({value for value in column.values() if value is not None}, reverse=rising)
     if sum(value is not None for value in column.values()) < 2:
         return {}
     return {name: values.index(value) + 1 for name, value in column.items() if value is not None}

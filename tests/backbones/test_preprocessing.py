@@ -19,9 +19,9 @@ from sslbench.backbones.preprocessing import (
     PRESETS,
     Preprocessing,
     from_timm,
-    official_fewshot,
 )
 from sslbench.errors import BackboneError, UnknownNameError
+from sslbench.protocols.fewshot import official_geometry
 
 # (width, height): portrait, landscape, square, odd, smaller than the target, and with a side that fits already.
 SIZES = [(333, 500), (501, 375), (300, 300), (97, 41), (31, 55), (224, 317), (225, 224), (224, 224), (1, 9)]
@@ -78,14 +78,14 @@ def test_the_official_few_shot_geometry_equals_torchvision(size: tuple[int, int]
             T.Normalize(base.mean, base.std),
         ]
     )
-    got = official_fewshot(base)
+    got = official_geometry(base)
     assert (got.input_size, got.resize, got.interpolation) == ((224, 224), (257, 257), "bilinear")
     assert torch.equal(apply(got, picture(*size)), reference(picture(*size)))
 
 
 def test_the_official_few_shot_geometry_follows_the_input_size() -> None:
     reference = T.Compose([T.Resize((55, 73), InterpolationMode.BILINEAR, antialias=True), T.CenterCrop((48, 64))])
-    got = official_fewshot(Preprocessing((48, 64), None, "bicubic", (0.1, 0.2, 0.3), (1.0, 2.0, 3.0)))
+    got = official_geometry(Preprocessing((48, 64), None, "bicubic", (0.1, 0.2, 0.3), (1.0, 2.0, 3.0)))
     assert (got.resize, got.mean, got.std) == ((55, 73), (0.1, 0.2, 0.3), (1.0, 2.0, 3.0))
     np.testing.assert_array_equal(got.pixels([picture(97, 41)])[0], np.asarray(reference(picture(97, 41))))
     arrays = np.stack([np.asarray(picture(64, 48))] * 2)

@@ -107,7 +107,7 @@ def test_a_users_own_benchmark_stays_in_its_table(project):
 def test_a_record_tells_how_it_came_about(project):
     project.run("--sslbench-backbones", "tiny", "--sslbench-tasks", "knn/digits", "--sslbench-rerun", "all")
     (record,) = project.records().values()
-    assert record["schema_version"] == 1
+    assert record["schema_version"] == 2
     assert re.fullmatch(r"[0-9a-f]{32}", record["key"])
     assert record["backbone"]["preprocessing"]["input_size"] == [8, 8]
     assert record["backbone"]["params"] == 0
@@ -120,5 +120,5 @@ def test_a_record_tells_how_it_came_about(project):
     assert record["peak_memory"]["rss"] > 10 << 20
     assert record["paired"]["kind"] == "correct"
     assert record["paired"]["n"] == record["scores"]["top1"]["n"]
-    assert record["reference"] is None
+    assert record["references"] == {}
     assert record["verdict"] == "no-reference"

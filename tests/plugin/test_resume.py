@@ -198,8 +198,8 @@ def test_a_missed_reference_fails_the_case_and_says_by_how_much(project):
     assert "▼" in text.partition("sslbench embedded")[2]
     (record,) = project.records().values()
     assert record["verdict"] == "below"
-    assert record["reference"]["value"] == 99.5
-    assert record["reference"]["tolerance"] == pytest.approx(tolerance)
+    assert record["references"]["top1"]["value"] == 99.5
+    assert record["references"]["top1"]["tolerance"] == pytest.approx(tolerance)
 
 
 @pytest.mark.parametrize(("value", "verdict"), [(93.0, "within"), (50.0, "above")])

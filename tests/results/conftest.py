@@ -73,7 +73,9 @@ def build(
         scores={main_score: score},
         main_score=main_score,
         hyperparameters={"l2": 0.1} if hyperparameters is None else hyperparameters,
-        reference=reference,
+        references={}
+        if reference is None
+        else {main_score: {"unit": unit, "higher_is_better": higher_is_better, **reference}},
         verdict=verdict,
         timings={"extract": 2.0, "fit": 1.0, "score": 0.5, "images_per_second": 64.0} if timings is None else timings,
         peak_memory={"rss": 1000, "device": None},

@@ -20,12 +20,13 @@ from sslbench.results.compare import compare
 from sslbench.results.gate import GateConfig, gate
 from sslbench.results.ranks import ranking
 from sslbench.results.record import Record, dump
-from sslbench.results.references import explain, find_reference, verdict
+from sslbench.results.references import explain, verdict
 from sslbench.results.report import html_report, write_report
 from sslbench.results.runs import Run, read_record, write_baseline
 from sslbench.results.tables import long_table, pivot_markdown, terminal_table, to_csv
 from sslbench.runner import Case, Runner
 from sslbench.tasks import parse_task
+from tests.results.test_references import find_reference
 
 RIGHT = [True] * 30 + [False] * 10
 

@@ -11,8 +11,13 @@ from sslbench.backbones import expand_backbones
 from sslbench.errors import RecordError
 from sslbench.metrics import Score
 from sslbench.results import references
-from sslbench.results.references import explain, find_reference, read_records, verdict
+from sslbench.results.references import explain, find_references, read_records, verdict
 from sslbench.tasks import list_tasks, suite
+
+
+def find_reference(backbone, task, score, hyperparameters):
+    """The reference of the main score."""
+    return find_references(backbone, task, {"top1": score}, "top1", hyperparameters).get("top1")
 
 
 def score(value: float, stderr: float = 0.1, higher: bool = True) -> Score:
@@ -102,7 +107,7 @@ def test_explain(make_record):
         ("[{", "is not valid JSON"),
         ("{}", "expected a JSON list of records, got dict"),
         ("[[]]", "record 0: expected a JSON object, got list"),
-        ('[{"schema_version": 0}]', "expected schema_version 1, got 0"),
+        ('[{"schema_version": 0}]', "expected schema_version 2, got 0"),
     ],
 )
 def test_a_baseline_that_cannot_be_read(tmp_path, content, said):
@@ -156,7 +161,7 @@ def test_the_published_interval_of_episodes_enters_the_tolerance():
         ("resnet50.tv_in1k", {}),
         ("swav", {"details": {"complete": False}}),
         ("swav", {"compat": {"linear-solver": "path", "caltech101-list": "unique"}}),
-        ("swav", {"protocol": "knn"}),
+        ("swav", {"id": "knn/pets", "protocol": "knn"}),
     ],
 )
 def test_a_published_figure_counts_for_the_studys_own_recipe_only(backbone, change):

@@ -11,7 +11,8 @@ import pytest
 from safetensors.numpy import load_file
 
 from sslbench.errors import CacheWarning, RecordError
-from sslbench.results.record import pack_paired, slug, unpack_paired
+from sslbench.files import write_atomic
+from sslbench.results.record import dump, pack_paired, slug, unpack_paired
 from sslbench.results.references import read_records
 from sslbench.results.runs import Run, latest_run, open_records, read_record, write_baseline
 
@@ -48,7 +49,7 @@ DAMAGES = {
     "empty": lambda data: "",
     "cut": lambda data: json.dumps(data)[:100],
     "not an object": lambda data: "[]",
-    "another schema": lambda data: json.dumps({**data, "schema_version": 2}),
+    "another schema": lambda data: json.dumps({**data, "schema_version": 99}),
     "no schema": lambda data: json.dumps({name: data[name] for name in data if name != "schema_version"}),
     "a missing field": lambda data: json.dumps({name: data[name] for name in data if name != "key"}),
     "an unknown field": lambda data: json.dumps({**data, "mood": "good"}),
@@ -154,3 +155,15 @@ def test_outcomes_come_back_bit_by_bit(n):
     assert (packed["n"], packed["per_episode"]) == (n, 75)
     scores = np.append(np.random.default_rng(n).normal(60, 5, n), np.nan).astype(np.float32)
     np.testing.assert_array_equal(unpack_paired(pack_paired("resamples", scores, "x", images=40)), scores)
+
+
+def test_a_record_of_schema_one_is_read_with_its_one_reference(run, make_record):
+    record = make_record(reference={"value": 91.0, "tolerance": 1.0, "source": "own", "how": "max"}, verdict="within")
+    old = record.to_json()
+    old |= {"schema_version": 1, "reference": {"value": 91.0, "tolerance": 1.0, "source": "own", "how": "max"}}
+    del old["references"]
+    write_atomic(run.record_path(record.case), dump(old))
+    assert run.read(record.case) == record
+    old["reference"] = None
+    write_atomic(run.record_path(record.case), dump(old))
+    assert run.read(record.case).references == {}

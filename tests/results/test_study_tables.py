@@ -4,15 +4,18 @@ from dataclasses import replace
 
 import pytest
 
-from sslbench.results.published import TABLES, columns
 from sslbench.results.study_tables import study_tables
+from sslbench.studies.ericsson2021 import STUDY
+
+COLUMNS = list(STUDY.tables[0].columns)
 
 
 @pytest.fixture
 def measure(make_record):
     def made(backbone, dataset, value, protocol="linear", variant=""):
-        record = make_record(backbone, f"{protocol}/{dataset}", value=value)
-        return replace(record, task={**record.task, "variant": variant})
+        task = "/".join(filter(None, (protocol, dataset, variant)))
+        record = make_record(backbone, task, value=value)
+        return replace(record, task={**record.task, "variant": variant, "dataset": dataset})
 
     return made
 
@@ -25,7 +28,7 @@ def cells(text: str, backbone: str) -> list[str]:
 def test_measured_beside_published_with_the_difference(measure):
     text = study_tables([measure("swav", "pets", 88.0), measure("byol", "pets", 90.0), measure("mine", "pets", 91.0)])
     assert text.startswith("## many-shot recognition, linear\n")
-    place = columns(TABLES[0]).index("pets")
+    place = COLUMNS.index("pets")
     assert cells(text, "byol")[place] == "<u>90.0</u> (89.1, +0.9)"
     assert cells(text, "swav")[place] == "88.0 (87.6, +0.4)"
     assert cells(text, "mine")[place] == "**91.0**"
@@ -36,7 +39,7 @@ def test_measured_beside_published_with_the_difference(measure):
 def test_a_score_on_other_pictures_has_nothing_published_beside_it(measure):
     record = measure("swav", "pets", 88.0)
     other = replace(record, task={**record.task, "details": {"complete": False}})
-    assert cells(study_tables([other]), "swav")[columns(TABLES[0]).index("pets")] == "88.0"
+    assert cells(study_tables([other]), "swav")[COLUMNS.index("pets")] == "88.0"
 
 
 def test_no_average_of_some_columns(measure):
@@ -45,7 +48,7 @@ def test_no_average_of_some_columns(measure):
 
 
 def test_the_average_of_all_columns_is_the_papers(measure):
-    names = columns(TABLES[0])
+    names = COLUMNS
     text = study_tables([measure("swav", name, 80.0) for name in names])
     assert cells(text, "swav")[-1] == "80.0 (78.0, +2.0)"
 
@@ -60,7 +63,7 @@ def test_a_table_for_each_setting_that_ran(measure):
 
 
 def test_ties_share_their_place(measure):
-    place = columns(TABLES[0]).index("pets")
+    place = COLUMNS.index("pets")
     text = study_tables(
         [measure(name, "pets", value) for name, value in (("swav", 90.0), ("byol", 90.0), ("pirl", 80.0))]
     )
@@ -72,7 +75,7 @@ def test_ties_share_their_place(measure):
 def test_guessing_and_doubt_are_told(make_record):
     known = make_record("swav", "linear/pets", value=88.0, guess=2.7, hyperparameters={"unconverged": 4})
     text = study_tables([known, make_record("byol", "linear/pets", value=90.0, guess=2.7)])
-    place = columns(TABLES[0]).index("pets")
+    place = COLUMNS.index("pets")
     assert cells(text, "swav")[place] == "<u>88.0</u>† (87.6, +0.4)"
     assert cells(text, "*guessing*")[place] == "2.7"
     assert set(cells(text, "*guessing*")) == {"2.7", "–"}

@@ -3,7 +3,7 @@
 Importing the declarations needs no torch.
 """
 
-from sslbench.backbones.checkpoints.catalogue import CHECKPOINTS, STUDY, checkpoint_spec
+from sslbench.backbones.checkpoints.catalogue import CHECKPOINTS, checkpoint_spec
 from sslbench.backbones.checkpoints.declaration import CheckpointSpec
 
-__all__ = ["CHECKPOINTS", "STUDY", "CheckpointSpec", "checkpoint_spec"]
+__all__ = ["CHECKPOINTS", "CheckpointSpec", "checkpoint_spec"]

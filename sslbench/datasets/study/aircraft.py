@@ -42,7 +42,6 @@ SPEC = DatasetSpec(
     expected=Expected(100, {"train": 3334, "val": 3333, "test": 3333}),
     compat=("fewshot-pool",),
     citation="Maji et al., Fine-grained visual classification of aircraft, arXiv 1306.5151, 2013",
-    study=True,
 )
 
 

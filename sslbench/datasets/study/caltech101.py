@@ -61,7 +61,6 @@ SPEC = DatasetSpec(
     expected=EXPECTED["2021", "keep"],
     compat=("caltech101-list", "caltech101-background"),
     citation="Fei-Fei, Fergus and Perona, Learning generative visual models from few training examples, CVPR Workshop 2004",
-    study=True,
 )
 
 

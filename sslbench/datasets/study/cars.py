@@ -71,7 +71,6 @@ SPEC = DatasetSpec(
     ),
     expected=Expected(196, {"train": 8144, "test": 8041}),
     citation="Krause et al., 3D object representations for fine-grained categorization, 3dRR at ICCV 2013",
-    study=True,
 )
 
 

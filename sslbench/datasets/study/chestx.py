@@ -46,7 +46,6 @@ SPEC = DatasetSpec(
     expected=Expected(7, {"all": (25_848, 25_847)}),
     citation="Wang et al., ChestX-ray8, CVPR 2017; "
     "Guo et al., A broader study of cross-domain few-shot learning, ECCV 2020",
-    study=True,
 )
 
 

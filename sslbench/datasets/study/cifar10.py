@@ -52,7 +52,6 @@ SPEC = DatasetSpec(
         },
     ),
     citation="Krizhevsky, Learning multiple layers of features from tiny images, 2009",
-    study=True,
 )
 
 

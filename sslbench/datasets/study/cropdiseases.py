@@ -34,7 +34,6 @@ SPEC = DatasetSpec(
     expected=Expected(38, {"all": 43_456}),
     citation="Mohanty, Hughes and Salathe, Using deep learning for image-based plant disease detection, 2016; "
     "Guo et al., A broader study of cross-domain few-shot learning, ECCV 2020",
-    study=True,
 )
 
 

@@ -39,7 +39,6 @@ SPEC = DatasetSpec(
     expected=Expected(47, dict.fromkeys(SPLITS, 1880), dict.fromkeys(SPLITS, 40)),
     compat=("fewshot-pool",),
     citation="Cimpoi et al., Describing textures in the wild, CVPR 2014",
-    study=True,
 )
 
 

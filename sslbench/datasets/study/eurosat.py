@@ -42,7 +42,6 @@ SPEC = DatasetSpec(
     expected=Expected(10, {"all": 27_000}, {"all": (3000, 3000, 3000, 2500, 2500, 2000, 2500, 3000, 2500, 3000)}),
     citation="Helber et al., EuroSAT, IEEE JSTARS 12, 2019; "
     "Guo et al., A broader study of cross-domain few-shot learning, ECCV 2020",
-    study=True,
 )
 
 

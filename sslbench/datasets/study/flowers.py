@@ -61,7 +61,6 @@ SPEC = DatasetSpec(
     ),
     compat=("fewshot-pool",),
     citation="Nilsback and Zisserman, Automated flower classification over a large number of classes, ICVGIP 2008",
-    study=True,
 )
 
 

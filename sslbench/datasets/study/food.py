@@ -39,7 +39,6 @@ SPEC = DatasetSpec(
     ),
     expected=Expected(101, {"train": 75_750, "test": 25_250}, {"train": 750, "test": 250}),
     citation="Bossard, Guillaumin and Van Gool, Food-101: mining discriminative components with random forests, ECCV 2014",
-    study=True,
 )
 
 

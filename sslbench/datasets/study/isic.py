@@ -45,7 +45,6 @@ SPEC = DatasetSpec(
     expected=Expected(7, {"all": 10_015}, {"all": (1113, 6705, 514, 327, 1099, 115, 142)}),
     citation="Codella et al., Skin lesion analysis toward melanoma detection 2018, arXiv 1902.03368; Tschandl, Rosendahl "
     "and Kittler, The HAM10000 dataset, 2018; Guo et al., A broader study of cross-domain few-shot learning, ECCV 2020",
-    study=True,
 )
 
 

@@ -49,7 +49,6 @@ SPEC = DatasetSpec(
     ),
     expected=Expected(37, {"train": 3680, "test": 3669}),
     citation="Parkhi et al., Cats and dogs, CVPR 2012",
-    study=True,
 )
 
 

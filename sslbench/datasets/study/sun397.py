@@ -62,7 +62,6 @@ SPEC = DatasetSpec(
     ),
     expected=Expected(397, {"train": 19_850, "test": 19_850}, {"train": 50, "test": 50}),
     citation="Xiao et al., SUN database: large-scale scene recognition from abbey to zoo, CVPR 2010",
-    study=True,
 )
 
 

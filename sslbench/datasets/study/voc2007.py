@@ -89,7 +89,6 @@ SPEC = DatasetSpec(
     ),
     compat=("voc2007-difficult", "voc2007-penalty"),
     citation="Everingham et al., The PASCAL Visual Object Classes (VOC) challenge, IJCV 88, 2010",
-    study=True,
 )
 
 

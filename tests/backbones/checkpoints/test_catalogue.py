@@ -11,10 +11,11 @@ import pytest
 import timm
 
 from sslbench.backbones import CONTROLS, expand_backbones, list_backbones, register_backbone
-from sslbench.backbones.checkpoints import CHECKPOINTS, STUDY, CheckpointSpec, checkpoint_spec
+from sslbench.backbones.checkpoints import CHECKPOINTS, CheckpointSpec, checkpoint_spec
 from sslbench.backbones.preprocessing import PRESETS
 from sslbench.backbones.zoo import zoo_names
 from sslbench.errors import BackboneError, UnknownNameError
+from sslbench.studies.ericsson2021 import STUDY
 
 PAGE = (Path(__file__).parents[3] / "docs" / "checkpoints.md").read_text(encoding="utf-8")
 
@@ -24,11 +25,11 @@ STUDY_NAMES = (
 
 
 def test_the_study_in_the_order_of_its_tables() -> None:
-    assert [spec.name for spec in STUDY] == STUDY_NAMES.split()
+    assert list(STUDY.networks) == STUDY_NAMES.split()
     assert list(CHECKPOINTS) == [*STUDY_NAMES.split(), "vicreg", "barlowtwins", "dino-resnet50", "moco-v3"]
     # Pretraining lengths of the study's table of checkpoints, batch sizes aside.
     epochs = [200, 200, 200, 200, 200, 1000, 800, 800, 400, 800, 1000, 800, 800, 120]
-    assert [spec.epochs for spec in STUDY] == epochs
+    assert [CHECKPOINTS[name].epochs for name in STUDY.networks] == epochs
 
 
 def test_names_are_listed_after_the_controls_and_the_zoo_and_shadow_nothing() -> None:

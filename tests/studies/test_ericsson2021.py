@@ -6,18 +6,27 @@ import numpy as np
 import pytest
 from scipy.stats import pearsonr, spearmanr
 
-from sslbench.results import published as module
-from sslbench.results.published import (
-    AVERAGE,
-    IMAGENET,
-    TABLES,
-    columns,
-    figure,
-    networks,
-    published,
-    published_c,
-    rows,
-)
+from sslbench.studies import Figure
+from sslbench.studies.ericsson2021 import STUDY
+from sslbench.studies.study import AVERAGE, read_table
+
+TABLES, NETWORKS = STUDY.tables, tuple(STUDY.networks)
+FOLDER = TABLES[0].path.parent
+IMAGENET = "imagenet"
+
+
+def rows(stem: str) -> dict[str, dict[str, str]]:
+    return read_table(FOLDER / f"{stem}.csv")
+
+
+def published(network: str, task: str, score: str = "") -> tuple[Figure, str] | None:
+    """The figure of one case and where it stands."""
+    for table in TABLES:
+        for name, column in table.columns.items():
+            if (column.task, column.score) == (task, score) and (cell := table.figure(network, name)) is not None:
+                return cell, STUDY.source(table)
+    return None
+
 
 MANY_SHOT = ("many_shot_linear", "many_shot_finetune")
 
@@ -32,7 +41,7 @@ def logit(percent: np.ndarray) -> np.ndarray:
 
 
 def test_fourteen_networks_in_every_table() -> None:
-    assert len(networks()) == 14
+    assert len(NETWORKS) == 14
     stems = [table.stem for table in TABLES]
     for stem in [
         *stems,
@@ -41,9 +50,9 @@ def test_fourteen_networks_in_every_table() -> None:
         "dense_prediction",
         "feature_analysis",
         "pretraining",
-        module.BEST_C,
+        "many_shot_linear_best_C",
     ]:
-        assert tuple(rows(stem)) == networks(), stem
+        assert tuple(rows(stem)) == NETWORKS, stem
 
 
 @pytest.mark.parametrize("stem", MANY_SHOT)
@@ -57,7 +66,7 @@ def test_printed_averages_are_those_of_the_rows(stem: str) -> None:
 
 def test_printed_correlations_are_those_of_the_columns() -> None:
     imagenet = logit(numbers("many_shot_linear", IMAGENET))
-    text = module.files("sslbench").joinpath("reference", "feature_analysis_correlation_to_imagenet.csv").read_text()
+    text = (FOLDER / "feature_analysis_correlation_to_imagenet.csv").read_text()
     names, printed = (line.split(",") for line in text.split())
     for name, value in zip(names, printed, strict=True):
         column = numbers("feature_analysis", name)
@@ -94,45 +103,69 @@ def test_correlation_of_the_cross_domain_sets(column: str, r: float) -> None:
 
 
 def test_a_figure_states_value_interval_and_source() -> None:
-    cell = published("swav", "fewshot", "eurosat", "20shot")
-    assert cell is not None
+    found = published("swav", "fewshot/eurosat/20shot")
+    assert found is not None
+    cell, source = found
     assert cell.value == 91.99
     assert cell.stderr == pytest.approx(0.36 / 1.96, rel=1e-3)
-    assert cell.source.endswith("cross-domain sets, 20 shots (sslbench/reference/few_shot_cdfsl_20shot.csv)")
-    linear = published("byol", "linear", "voc2007", "")
-    assert linear is not None and (linear.value, linear.stderr) == (81.14, None)
+    assert source.endswith(
+        "cross-domain sets, 20 shots (sslbench/studies/ericsson2021/tables/few_shot_cdfsl_20shot.csv)"
+    )
+    assert published("byol", "linear/voc2007") == (Figure(81.14, None), STUDY.source(TABLES[0]))
 
 
 @pytest.mark.parametrize(
-    "case",
+    ("network", "task"),
     [
-        ("swav", "fewshot", "flowers", "50shot"),  # too few pictures a class in the study
-        ("swav", "knn", "pets", ""),
-        ("swav", "linear", "imagenet", ""),
-        ("resnet50", "linear", "pets", ""),
+        ("swav", "fewshot/flowers/50shot"),  # too few pictures a class in the study
+        ("swav", "knn/pets"),
+        ("swav", "linear/imagenet"),
+        ("resnet50", "linear/pets"),
     ],
 )
-def test_no_figure(case: tuple[str, str, str, str]) -> None:
-    if case[2] == "imagenet":
-        assert "imagenet" not in columns(TABLES[0])
-    else:
-        assert published(*case) is None
+def test_no_figure(network: str, task: str) -> None:
+    assert published(network, task) is None
 
 
-def test_every_cell_is_a_number() -> None:
+def test_the_columns_are_those_of_the_files_in_their_order() -> None:
     for table in TABLES:
-        for network in networks():
-            for column in columns(table):
-                cell = figure(table, network, column)
+        heads = [name for name in next(iter(read_table(table.path).values())) if name not in (AVERAGE, IMAGENET)]
+        assert list(table.columns) == heads, table.stem
+        assert table.average == (AVERAGE in next(iter(read_table(table.path).values()))) or table.stem.startswith("few")
+
+
+def test_every_cell_is_a_number_with_its_scale() -> None:
+    for table in TABLES:
+        for network in NETWORKS:
+            for name, column in table.columns.items():
+                cell = table.figure(network, name)
                 assert cell is not None and 0 < cell.value < 100
-                assert (cell.stderr is None) == (table.setting == "linear")
+                assert (cell.stderr is None) != column.task.startswith("fewshot/")
+                assert (column.unit, column.higher_is_better) in (("%", True), ("degrees", False))
+
+
+def test_overlap_is_printed_as_a_fraction_and_angles_fall() -> None:
+    found = published("swav", "segmentation/ade20k", "mean_iou")
+    assert found is not None and found[0].value == pytest.approx(29.61)
+    dense = next(table for table in TABLES if table.stem == "dense_prediction")
+    assert dense.columns["normals_mean_deg"].unit == "degrees"
+    falling = [name for name, column in dense.columns.items() if not column.higher_is_better]
+    assert falling == ["normals_mean_deg", "normals_median_deg"]
+    detection = next(table for table in TABLES if table.stem == "detection_voc")
+    assert {column.task for column in detection.columns.values()} == {"detection/voc/frozen", "detection/voc/finetune"}
+    assert [column.score for column in detection.columns.values()] == ["AP", "AP50", "AP75"] * 2
+
+
+def test_what_nobody_has_run_judges_nothing_and_says_why() -> None:
+    judging = {table.stem for table in TABLES if table.allowance is not None}
+    assert judging == {"many_shot_linear", *(table.stem for table in TABLES if table.stem.startswith("few_shot"))}
+    assert all(bool(table.no_verdict) == (table.stem not in judging) for table in TABLES)
 
 
 def test_published_c_lies_on_the_grid() -> None:
     grid = 1 / np.logspace(-6, 5, 45, dtype=np.float32).astype(np.float64)
-    for network in networks():
-        for dataset in columns(TABLES[0]):
-            c = published_c(network, dataset)
-            assert c is not None
+    for network in NETWORKS:
+        for dataset in TABLES[0].columns:
+            c = TABLES[0].chosen(network, dataset)["C"]
             assert np.abs(grid / c - 1).min() < 1e-5, (network, dataset)
-    assert published_c("resnet50", "pets") is None
+    assert TABLES[0].chosen("resnet50", "pets") == {}

@@ -1,0 +1,44 @@
+"""Studies: published evaluations as data. A folder or module of this package that declares a `STUDY` is one.
+
+Everything else may read from here; nothing here imports the rest.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Iterator
+
+from sslbench.registry import Registry
+from sslbench.studies.study import Allowance, Column, Figure, Geometry, Study, Suite, Switch, Table
+
+__all__ = [
+    "STUDIES", "Allowance", "Column", "Figure", "Geometry", "Study", "Suite", "Switch", "Table", "register_study", "studies",
+]  # fmt: skip
+
+STUDIES: Registry[Study] = Registry("study")
+"""By name."""
+
+
+def register_study(study: Study) -> Study:
+    """Make a study known; from a `conftest.py` it is known before tests are collected.
+
+    Raises SslbenchError when another one has the name, or one of its switches, presets or suites has another study's name.
+    """
+    for other in studies():
+        for kind in ("switches", "presets"):
+            shared = getattr(other, kind).keys() & getattr(study, kind).keys()
+            if other.name != study.name and shared:
+                raise STUDIES.clash(f"{study.name}: the study {other.name} has {kind} {', '.join(sorted(shared))} too")
+    return STUDIES.add(study.name, study)
+
+
+def studies() -> Iterator[Study]:
+    """All studies, in the order of registration."""
+    return (STUDIES[name] for name in STUDIES)
+
+
+for _module in sorted(module.name for module in pkgutil.iter_modules(__path__)):
+    _study = getattr(importlib.import_module(f"{__name__}.{_module}"), "STUDY", None)
+    if _study is not None:
+        register_study(_study)

@@ -1,0 +1,29 @@
+"""This project's own suite: offline, on data and backbones that come with the installation.
+
+Its references are the committed records of an own run (`sslbench.results.references`).
+"""
+
+from __future__ import annotations
+
+from sslbench.studies.study import Study, Suite
+
+STUDY = Study(
+    name="embedded",
+    citation="this project",
+    networks=(),
+    datasets=(),
+    suites=(
+        Suite(
+            name="embedded",
+            tasks=(
+                "linear/digits", "linear/world-colour", "linear/world-count", "linear/world-shape", "linear/world-texture",
+                "knn/digits", "knn/world-colour", "knn/world-count", "knn/world-shape", "knn/world-texture",
+                "fewshot/world-objects/*",
+            ),
+            backbones=("zoo:*", "random-init:zoo:simclr", "random-init:zoo:mae", "pixels", "colour-histogram"),
+            summary="offline, on data and backbones that come with the installation; minutes on two CPU cores",
+            # Its pictures are no other task's, so that leaving it out spares over a fifth of the extraction.
+            slow=("*/world-count",),
+        ),
+    ),
+)  # fmt: skip

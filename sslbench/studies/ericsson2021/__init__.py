@@ -1,0 +1,42 @@
+"""Ericsson, Gouk and Hospedales, "How Well Do Self-Supervised Models Transfer?", CVPR 2021 (arXiv 2011.13377)."""
+
+from __future__ import annotations
+
+from sslbench.studies.ericsson2021.figures import TABLES
+from sslbench.studies.ericsson2021.names import CROSS_DOMAIN, FIFTY_SHOT, MANY_SHOT, NETWORKS
+from sslbench.studies.ericsson2021.switches import SWITCHES
+from sslbench.studies.study import Geometry, Study, Suite
+
+STUDY = Study(
+    name="ericsson2021",
+    citation="Ericsson, Gouk and Hospedales, CVPR 2021, arXiv 2011.13377",
+    networks=NETWORKS,
+    datasets=(*MANY_SHOT, "voc2007", *CROSS_DOMAIN),
+    suites=(
+        Suite(
+            name="paper",
+            tasks=(
+                *(f"linear/{name}" for name in (*MANY_SHOT, "voc2007")),
+                *(f"fewshot/{name}/20shot" for name in (*MANY_SHOT, *CROSS_DOMAIN)),
+            ),
+            backbones=NETWORKS,
+            summary="the study's recognition half: 14 networks, 11 linear probes, 14 few-shot sets at 20 shots",
+        ),
+        Suite(
+            name="paper-shots",
+            tasks=(
+                *(f"fewshot/{name}/5shot" for name in (*MANY_SHOT, *CROSS_DOMAIN)),
+                *(f"fewshot/{name}/50shot" for name in (*FIFTY_SHOT, *CROSS_DOMAIN)),
+            ),
+            backbones=NETWORKS,
+            summary="the study's few-shot sets at 5 and 50 shots",
+        ),
+    ),
+    switches=SWITCHES,
+    # Appendix A.1: shorter side to 224, bicubic, centre crop; SimCLR's checkpoints take pictures in [0, 1].
+    presets={
+        "paper": Geometry((224, 224), 224, "bicubic", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+        "paper-nonorm": Geometry((224, 224), 224, "bicubic", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
+    },
+    tables=TABLES,
+)

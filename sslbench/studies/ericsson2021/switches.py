@@ -1,0 +1,54 @@
+"""Choices on which paper, official code and good practice differ; each has one default, which the record names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from sslbench.studies.study import Switch
+
+SWITCHES: Mapping[str, Switch] = {
+    "linear-solver": Switch(
+        ("path", "sklearn"),
+        "the linear probe solved to a certified optimum at every C, or by scikit-learn's L-BFGS with at most 100 "
+        "iterations, warm-started along the path, as the study did it",
+        protocols=("linear",),
+        scope="all",
+        published=("path", "sklearn"),
+    ),
+    "linear-selection": Switch(
+        ("best", "one-stderr"),
+        "the linear probe's C that is best on validation, as the study chose it, or the smallest within one standard error of it",
+        protocols=("linear",),
+        scope="all",
+    ),
+    "caltech101-list": Switch(
+        ("2021", "unique"),
+        "train.txt of 2021 with 3,060 rows, some of them twice, or its 2,416 unique rows (official file since 2023)",
+    ),
+    "caltech101-background": Switch(
+        ("keep", "drop"),
+        "BACKGROUND_Google as a class of its own, as in the official code, or left out",
+    ),
+    "fewshot-geometry": Switch(
+        ("official", "own"),
+        "few-shot pictures stretched to 257x257 (bilinear) and cropped to 224, as in the official code, or prepared as "
+        "for the linear probe",
+        protocols=("fewshot",),
+        scope="study",
+    ),
+    "fewshot-pool": Switch(
+        ("with-val", "without-val"),
+        "few-shot episodes from train, val and test, or without val, as the official code did before May 2021",
+        protocols=("fewshot",),
+    ),
+    "voc2007-difficult": Switch(
+        ("negative", "ignored"),
+        "pictures that show only difficult objects of a class are negatives of it, or left out",
+    ),
+    "voc2007-penalty": Switch(
+        ("binary-softmax", "binary"),
+        "C of a forced two-row softmax, as in the official code (equal to binary logistic regression at 2C), or of plain "
+        "binary logistic regression",
+        protocols=("linear",),
+    ),
+}
