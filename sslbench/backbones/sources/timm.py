@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from sslbench.backbones.backbone import Backbone
 
 _HINT = (
-    "A backbone is a timm name, hf-hub:OWNER/NAME, hub:OWNER/REPO:ENTRY, file:PATH?arch=..., python:MODULE:FACTORY or "
-    "registered"
+    "A backbone is a timm name, hf-hub:OWNER/NAME, hub:OWNER/REPO:ENTRY, wheel:NAME, file:PATH?arch=..., python:MODULE:FACTORY "
+    "or registered"
 )
 
 
