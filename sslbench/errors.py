@@ -22,6 +22,10 @@ class BackboneError(SslbenchError):
     """A backbone that cannot be built, loaded or used as asked."""
 
 
+class NotInstalledError(BackboneError):
+    """A backbone whose weights are a package of their own, which is not installed."""
+
+
 class DataError(SslbenchError):
     """A dataset that is missing, incomplete or unusable for the task."""
 

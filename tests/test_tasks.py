@@ -186,6 +186,7 @@ def test_suites() -> None:
     assert list_suites() == sorted(list_suites())
     assert SUITE in list_suites("emb*")
     assert suite(SUITE).backbones == (
+        "wheel:efficientnet-lite0?size=64",
         "zoo:*",
         "random-init:zoo:simclr",
         "random-init:zoo:mae",

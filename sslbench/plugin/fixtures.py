@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sslbench.errors import SslbenchError
+from sslbench.errors import NotInstalledError, SslbenchError
 from sslbench.plugin.state import CASE_RECORD, STATE, SessionState
 
 if TYPE_CHECKING:
@@ -23,8 +23,14 @@ def sslbench_case(request: pytest.FixtureRequest) -> PreparedCase:
     from sslbench.runner import Case
 
     backbone, task = request.param
+    state = request.config.stash[STATE]
     try:
-        return request.config.stash[STATE].runner.prepare(Case(backbone, task))
+        return state.runner.prepare(Case(backbone, task))
+    except NotInstalledError as error:
+        # Whoever names it wants it; the suite's own list goes on without.
+        if backbone in (state.options.backbones or ()):
+            raise
+        pytest.skip(str(error))
     except SystemExit as error:
         # A factory that reads its own command line, for one; pytest would set no further case up after it.
         raise RuntimeError(f"sys.exit({error.code!r}) was called").with_traceback(error.__traceback__) from None

@@ -12,9 +12,10 @@ import torch
 from torch import nn
 
 from sslbench.backbones import CONTROLS, expand_backbones, list_backbones, load_backbone, register_backbone
-from sslbench.backbones import registry as registry_module
 from sslbench.backbones.checkpoints import CHECKPOINTS
 from sslbench.backbones.options import parse_name
+from sslbench.backbones.sources import registered
+from sslbench.backbones.sources.wheel import WHEELS
 from sslbench.backbones.zoo import zoo_names
 from sslbench.errors import BackboneError, UnknownNameError
 from tests.conftest import Registries
@@ -29,9 +30,9 @@ class Mean(nn.Module):
 
 @pytest.fixture(autouse=True)
 def names(registries: Registries) -> Iterator[None]:
-    registry_module._installed.cache_clear()
+    registered._installed.cache_clear()
     yield
-    registry_module._installed.cache_clear()
+    registered._installed.cache_clear()
 
 
 def test_register_as_a_function() -> None:
@@ -40,7 +41,7 @@ def test_register_as_a_function() -> None:
     assert backbone.name == "mine?size=16"
     assert backbone.preprocessing.input_size == (16, 16)
     assert backbone.embed(torch.ones(2, 3, 16, 16)).tolist() == [[1.0] * 3] * 2
-    assert list_backbones() == [*CONTROLS, *zoo_names(), *CHECKPOINTS, "mine"]
+    assert list_backbones() == [*CONTROLS, *zoo_names(), *CHECKPOINTS, "mine", *WHEELS]
 
 
 def test_register_as_a_decorator_and_build_on_first_use_only() -> None:
@@ -84,7 +85,7 @@ def test_entry_points_are_discovered_and_loaded_on_first_use(monkeypatch: pytest
         groups.append(group)
         return [Point()]
 
-    monkeypatch.setattr(registry_module, "entry_points", entry_points)
+    monkeypatch.setattr(registered, "entry_points", entry_points)
     assert "from-a-package" in list_backbones()
     assert groups == ["sslbench.backbones"]
     assert loaded == []
