@@ -30,6 +30,7 @@ from gpu_checks.linear import cifar10, food101, pets
 from gpu_checks.machine import machine
 from gpu_checks.neighbours import few_shot, nearest_neighbours
 from gpu_checks.scores import scores
+from gpu_checks.training import training
 
 from sslbench.environment import environment
 from sslbench.errors import DeviceError, SslbenchError
@@ -46,6 +47,7 @@ CHECKS: Mapping[str, Check] = {
     "linear-pets": pets,
     "linear-cifar10": cifar10,
     "scores": scores,
+    "training": training,
     "resnet50": resnet50,
     "vit-b16": vit_b16,
     "linear-food101": food101,

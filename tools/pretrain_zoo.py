@@ -21,7 +21,7 @@ from pretraining import export, photographs
 from pretraining.judge import judge
 from pretraining.photographs import Photographs
 from pretraining.recipes import RECIPES, Budget
-from pretraining.train import VERSION, ingredients, pretrain
+from pretraining.train import VERSION, Say, ingredients, pretrain
 
 from sslbench.errors import SslbenchError
 from sslbench.features.device import resolve_device
@@ -49,6 +49,7 @@ def main() -> int:
     """Train, judge, export; 2 for bad input or a network that must not ship, after the others have been exported."""
     options = parser().parse_args()
     torch.set_num_threads(options.threads)
+    say = partial(tell, len(options.names) > 1)
     try:
         budget = Budget(**{field.name: getattr(options, field.name) for field in dataclasses.fields(Budget)})
         device = resolve_device(options.device)
@@ -61,42 +62,42 @@ def main() -> int:
         if options.data.is_file():
             data += f", sha256 {hashlib.sha256(options.data.read_bytes()).hexdigest()}"
     except SslbenchError as error:
-        return refused(error)
+        return refused(str(error))
     status = 0
     for name, result in zip(options.names, trained, strict=True):
         try:
-            export_one(name, result, budget, splits, data, options.out)
+            export_one(name, result, budget, splits, data, options.out, partial(say, name))
         except SslbenchError as error:
-            status = refused(error)
+            status = refused(f"{name}: {error}" if len(options.names) > 1 else str(error))
     return status
 
 
 def export_one(
-    name: str, result: TrialResult, budget: Budget, splits: dict[str, Photographs], data: str, out: Path
+    name: str, result: TrialResult, budget: Budget, splits: dict[str, Photographs], data: str, out: Path, say: Say
 ) -> None:
     """Probe the trained network and write its files. Raises SslbenchError for one that must not ship."""
     if result.diverged_at is not None:
-        raise SslbenchError(f"{name} diverged at step {result.diverged_at}; lower --learning-rate")
+        raise SslbenchError(f"diverged at step {result.diverged_at}; lower --learning-rate")
     recipe, log = RECIPES[name], result.values["log"]
     content = export.half(result.tensors)
     found = export.in_domain(recipe, budget.seed, content, splits)
-    print(
+    say(
         f"in-domain linear {found.linear.value:.2f}±{found.linear.stderr:.2f} %, untrained "
         f"{found.untrained.value:.2f} %, effective rank {found.effective_rank:.1f}"
     )
     export.check(log, found)
     for path in export.write(name, recipe, budget, data, log, found, content, result.values["made_with"], out):
-        print(path)
+        say(str(path))
 
 
-def say(line: str) -> None:
-    """Print at once, also into a pipe."""
-    print(line, flush=True)
+def tell(named: bool, name: str, line: str) -> None:
+    """Print at once, also into a pipe. named: say of which backbone it is."""
+    print(f"{name}  {line}" if named else line, flush=True)
 
 
-def refused(error: SslbenchError) -> int:
-    """Tell the error and return the exit status."""
-    print(f"pretrain_zoo: {error}", file=sys.stderr)
+def refused(why: str) -> int:
+    """Tell it and return the exit status."""
+    print(f"pretrain_zoo: {why}", file=sys.stderr)
     return 2
 
 

@@ -14,6 +14,7 @@ import pytest
 import torch
 from compare_probes import Size, problem
 from gpu_checks import linear, neighbours
+from gpu_checks import training as training_check
 from gpu_checks.bench import Bench, Found
 from sklearn.linear_model import LogisticRegression
 
@@ -181,3 +182,19 @@ def test_other_neighbours_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     found = Found()
     neighbours.nearest_neighbours(NEVER, found)
     assert found.faults
+
+
+def test_a_training_that_an_interrupt_changes_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    shifts = iter((0.0, 0.1))
+
+    class Forgetful(training_check.FineTuning):
+        def run(self, *arguments: Any, **options: Any) -> Any:
+            log = super().run(*arguments, **options)
+            with torch.no_grad():
+                next(self.model.parameters()).add_(next(shifts))
+            return log
+
+    monkeypatch.setattr(training_check, "FineTuning", Forgetful)
+    found = Found()
+    training_check.training(NEVER, found)
+    assert "1 tensors are others after an interrupt" in found.faults[0]

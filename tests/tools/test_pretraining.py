@@ -362,7 +362,9 @@ def test_a_diverged_pretraining_is_told_and_the_others_are_exported(
     monkeypatch.setattr(nan, "loss", lambda self, first, second, targets: self.backbone(first).mean() / 0 * 0)
     assert pretrain_zoo.main() == 2
     out = capsys.readouterr()
-    assert out.err == "pretrain_zoo: simclr diverged at step 1; lower --learning-rate\n"
+    assert out.err == "pretrain_zoo: simclr: diverged at step 1; lower --learning-rate\n"
+    said = out.out.splitlines()
+    assert len(said) == 4 and all(line.startswith("supervised  ") for line in said)
     assert sorted(path.name for path in (tmp_path / "zoo").iterdir()) == ["supervised.json", "supervised.safetensors"]
 
 

@@ -50,14 +50,15 @@ def ingredients(name: str, budget: Budget, data: Photographs) -> dict[str, Any]:
 
 
 def pretrain(
-    given: Mapping[str, Any], folder: Path | None, *, data: Photographs, device: str, judge: Judge, say: Say
-) -> TrialResult:
+    given: Mapping[str, Any], folder: Path | None, *, data: Photographs, device: str, judge: Judge,
+    say: Callable[[str, str], None],
+) -> TrialResult:  # fmt: skip
     """The weights of the backbone in float32; under `log` its log, under `made_with` what a card tells of machine and versions.
 
-    given: `ingredients` of the same data. Log and errors: `Pretraining.run`.
+    given: `ingredients` of the same data. say: gets the recipe's name and each line. Log and errors: `Pretraining.run`.
     """
     training = Pretraining(given["recipe"], Budget(**given["budget"]), data, device)
-    log = training.run(given, folder, judge, say)
+    log = training.run(given, folder, judge, partial(say, given["recipe"]))
     return TrialResult({"log": log, "made_with": made_with(device)}, training.model.backbone.state_dict())
 
 
