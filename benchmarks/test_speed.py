@@ -15,9 +15,9 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from sslbench.features.pool import Pool
+from sslbench.features.stacked import Pool
+from sslbench.logistic import softmax_path
 from sslbench.metrics import METRICS
-from sslbench.probes import softmax_path
 from sslbench.protocols.base import Labelled
 from sslbench.protocols.fewshot import QUERY, WAY, Episodes, FewShot
 from sslbench.protocols.knn import NEIGHBOURS, TEMPERATURE, NearestNeighbours

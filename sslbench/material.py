@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from sslbench.datasets import Dataset
+from sslbench.features.device_store import Features, FeatureStore
 from sslbench.features.extract import feature_recipe
-from sslbench.features.pool import Pool
-from sslbench.features.store import Features, FeatureStore
+from sslbench.features.stacked import Pool
 from sslbench.protocols.base import Labelled, Part
 
 if TYPE_CHECKING:

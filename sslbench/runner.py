@@ -19,7 +19,7 @@ from sslbench.config import Settings
 from sslbench.datasets import Dataset, dataset_spec, load_dataset
 from sslbench.environment import environment
 from sslbench.errors import DataError
-from sslbench.features.store import FeatureStore
+from sslbench.features.device_store import FeatureStore
 from sslbench.material import CaseMaterial
 from sslbench.metrics import Score, metric_spec
 from sslbench.protocols import protocol_spec

@@ -76,7 +76,7 @@ def fewshot() -> Callable[[], object]:
     import numpy as np
     import torch
 
-    from sslbench.features.pool import Pool
+    from sslbench.features.stacked import Pool
     from sslbench.protocols.fewshot import FewShot
 
     targets = np.arange(6000) % 60

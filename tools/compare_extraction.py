@@ -28,9 +28,8 @@ from sslbench.datasets import ImageFiles
 from sslbench.datasets.decoding import read_image
 from sslbench.datasets.jpeg import decode_colour_jpeg
 from sslbench.environment import cpu_model
-from sslbench.features.collect import Collected
 from sslbench.features.execution import choose_execution
-from sslbench.features.extract import CPU_BATCH, DTYPES, extract_features
+from sslbench.features.extract import CPU_BATCH, DTYPES, Collected, extract_features
 from sslbench.features.pictures import Pictures
 
 GEMM_SIZE = 2048

@@ -17,7 +17,7 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
-from sslbench.probes import ProbePath, binary_path, softmax_path
+from sslbench.logistic import ProbePath, binary_path, softmax_path
 
 PENALTIES = np.logspace(-6, 5, 45)
 Floats = npt.NDArray[np.float32]

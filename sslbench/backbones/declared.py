@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
+from sslbench.backbones.dry_run import DryRun, equal
+from sslbench.backbones.normalisation import Triple, apply_options, check_statistics
 from sslbench.backbones.options import Options
 from sslbench.backbones.preprocessing import PRESETS, Preprocessing, from_timm
-from sslbench.backbones.statistics import Triple, apply_options, check_statistics
-from sslbench.backbones.trial import Trial, equal
 from sslbench.errors import BackboneError
 from sslbench.names import unknown
 
@@ -72,11 +72,11 @@ def geometry(name: str, module: nn.Module, options: Options) -> Preprocessing:
 
 
 def declared(
-    name: str, module: nn.Module, shape: Preprocessing, options: Options, trial: Trial | str | None
+    name: str, module: nn.Module, shape: Preprocessing, options: Options, dry_run: DryRun | str | None
 ) -> Declared:
     """The preprocessing with the statistics that the module or the options name.
 
-    shape: from `geometry`. trial: of the module; None or a text where there was none. Plain attributes `mean` and `std` are
+    shape: from `geometry`. dry_run: of the module; None or a text where there was none. Plain attributes `mean` and `std` are
     to be applied. Tensors are those of a network that normalises by itself, and so are the statistics of a layer that
     takes the pictures: then nothing is applied. Raises BackboneError for numbers that cannot be meant.
     """
@@ -90,7 +90,7 @@ def declared(
     if plain:
         plain = {"mean": shape.mean, "std": shape.std, **plain}
         return Declared(apply_options(replace(shape, mean=plain["mean"], std=plain["std"]), options))
-    own = next(_normalisers(module, trial), None)
+    own = next(_normalisers(module, dry_run), None)
     if own is None:
         return Declared(apply_options(shape, options))
     if not {"mean", "std"} & options.values.keys():
@@ -99,12 +99,12 @@ def declared(
     return Declared(apply_options(replace(shape, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0)), options), ", ".join(own))
 
 
-def _normalisers(module: nn.Module, trial: Trial | str | None) -> Iterator[dict[str, Any]]:
+def _normalisers(module: nn.Module, dry_run: DryRun | str | None) -> Iterator[dict[str, Any]]:
     """Statistics by name, of the network itself first, then of layers that take the pictures."""
     if found := _tensors(module) or {what: value for what in _NAMES if (value := _tensor(module, what)) is not None}:
         yield found
-    if isinstance(trial, Trial):
-        takers = [(call.name, call.part) for call in trial.calls if call.name and equal(call.given, trial.pictures)]
+    if isinstance(dry_run, DryRun):
+        takers = [(call.name, call.part) for call in dry_run.calls if call.name and equal(call.given, dry_run.pictures)]
     else:
         takers = [(name, part) for name, part in module.named_modules() if name and _is_called_normaliser(part)]
     for name, part in takers:

@@ -1,7 +1,7 @@
 """Classifiers of networks that are given as modules: which layer gives class scores, and how it is taken off.
 
 Names alone do not tell: a hidden layer may be called `fc`, and a classifier may lie in a container or in a wrapper. What
-decides is a trial run: a layer with a classifier's name whose output is what the network gives.
+decides is a dry run: a layer with a classifier's name whose output is what the network gives.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from sslbench.backbones.trial import Call, Trial, equal
+from sslbench.backbones.dry_run import Call, DryRun, equal
 from sslbench.errors import BackboneError
 
 NAMES = frozenset((
@@ -22,7 +22,7 @@ NAMES = frozenset((
 TOP_LEVEL = ("fc", "head", "heads", "classifier")
 _SCORES = (nn.Softmax, nn.LogSoftmax, nn.Softmax2d, nn.Sigmoid)
 
-Retry = Callable[[], "Trial | str"]
+Retry = Callable[[], "DryRun | str"]
 
 
 @dataclass(frozen=True)
@@ -43,18 +43,18 @@ def take_off_by_name(module: nn.Module) -> str:
     return removed
 
 
-def take_off(where: str, module: nn.Module, trial: Trial, retry: Retry) -> Head:
+def take_off(where: str, module: nn.Module, dry_run: DryRun, retry: Retry) -> Head:
     """Replace the classifier by the identity, so that the network gives what its last linear layer reads.
 
     retry: runs the network once more. Raises BackboneError when class scores would be taken for features: the network goes on
     computing with them, and not by a module that can be taken off too.
     """
-    layers = [call for call in trial.calls if _widths(call.part) is not None]
-    last = next((call for call in reversed(layers) if equal(call.gave, trial.output)), None)
+    layers = [call for call in dry_run.calls if _widths(call.part) is not None]
+    last = next((call for call in reversed(layers) if equal(call.gave, dry_run.output)), None)
     if last is None:
-        return _behind(where, module, trial, layers, retry)
+        return _behind(where, module, dry_run, layers, retry)
     if not _is_named(last.name):
-        return _whole(module, trial, retry) or Head(note=f"{last.name} ({_shape(last)}) gives the output and stays")
+        return _whole(module, dry_run, retry) or Head(note=f"{last.name} ({_shape(last)}) gives the output and stays")
     with_rest = _replaced(module, [last], retry)
     if with_rest is not None and equal(with_rest.output, last.given):
         return Head(last.name)
@@ -62,22 +62,22 @@ def take_off(where: str, module: nn.Module, trial: Trial, retry: Retry) -> Head:
     return Head(note=f"{last.name} ({_shape(last)}) gives the output and could not be taken off")
 
 
-def _behind(where: str, module: nn.Module, trial: Trial, layers: list[Call], retry: Retry) -> Head:
+def _behind(where: str, module: nn.Module, dry_run: DryRun, layers: list[Call], retry: Retry) -> Head:
     """A classifier whose scores are changed further: by a softmax, a mean of two heads, a pooling behind it."""
-    width = trial.output.shape[1] if trial.output.ndim == 2 else -1
+    width = dry_run.output.shape[1] if dry_run.output.ndim == 2 else -1
     suspects = [call for call in layers if _is_named(call.name) and (_widths(call.part) or (0, 0))[1] == width]
     if not suspects:
-        return _whole(module, trial, retry) or Head()
-    first = trial.calls.index(suspects[0])
-    scores = [call for call in trial.calls[first:] if isinstance(call.part, _SCORES)]
+        return _whole(module, dry_run, retry) or Head()
+    first = dry_run.calls.index(suspects[0])
+    scores = [call for call in dry_run.calls[first:] if isinstance(call.part, _SCORES)]
     names = ", ".join(call.name for call in suspects)
     again = _replaced(module, [*suspects, *scores], retry)
     wanted = (_widths(suspects[0].part) or (0, 0))[0]
     fits = again is not None and again.output.ndim == 2 and again.output.shape[1] == wanted
-    if fits and (scores or not _are_scores(trial.output, suspects)):
+    if fits and (scores or not _are_scores(dry_run.output, suspects)):
         return Head(names)
     _put_back(module, [*suspects, *scores])
-    if _are_scores(trial.output, suspects):
+    if _are_scores(dry_run.output, suspects):
         raise BackboneError(
             f"{where}: {names} gives class scores with which the network goes on computing (a softmax?), so that it cannot be "
             f"taken off. Return the features from forward(), or set {names} to nn.Identity() and leave the rest out"
@@ -85,11 +85,16 @@ def _behind(where: str, module: nn.Module, trial: Trial, layers: list[Call], ret
     return Head(note=f"{names} ({_shape(suspects[0])}) could not be taken off: the network does not run without it")
 
 
-def _whole(module: nn.Module, trial: Trial, retry: Retry) -> Head | None:
+def _whole(module: nn.Module, dry_run: DryRun, retry: Retry) -> Head | None:
     """A head of a class of its own that takes features (B, D) and gives the output."""
-    for call in trial.calls:
+    for call in dry_run.calls:
         own = [part for part in call.part.parameters() if part.numel()]
-        if not call.name or not own or call.name.rpartition(".")[2] not in NAMES or not equal(call.gave, trial.output):
+        if (
+            not call.name
+            or not own
+            or call.name.rpartition(".")[2] not in NAMES
+            or not equal(call.gave, dry_run.output)
+        ):
             continue
         if call.given is not None and call.given.ndim == 2 and call.gave is not None:
             again = _replaced(module, [call], retry)
@@ -129,11 +134,11 @@ def _shape(call: Call) -> str:
     return f"{type(call.part).__name__}, {given} to {gave}"
 
 
-def _replaced(module: nn.Module, calls: list[Call], retry: Retry) -> Trial | None:
+def _replaced(module: nn.Module, calls: list[Call], retry: Retry) -> DryRun | None:
     for call in calls:
         _set(module, call.name, nn.Identity())
     again = retry()
-    return again if isinstance(again, Trial) else None
+    return again if isinstance(again, DryRun) else None
 
 
 def _put_back(module: nn.Module, calls: list[Call]) -> None:

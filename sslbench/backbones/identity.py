@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sslbench.backbones.digest import tensors_digest
-from sslbench.backbones.probe import Probe, probe
+from sslbench.backbones.fixed_outputs import Probe, probe
 from sslbench.backbones.traits import Traits, all_traits, quick_traits
 
 if TYPE_CHECKING:

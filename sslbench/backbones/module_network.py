@@ -5,9 +5,9 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from sslbench.backbones.backbone import Network
+from sslbench.backbones.dry_run import tensor_output
 from sslbench.backbones.heads import take_off_by_name
 from sslbench.backbones.pooling import check_pooling, pool_map, pool_tokens
-from sslbench.backbones.trial import tensor_output
 from sslbench.errors import BackboneError
 
 _STAGES = ("layer1", "layer2", "layer3", "layer4")

@@ -12,11 +12,11 @@ from torch.optim.swa_utils import AveragedModel
 from sslbench.backbones.backbone import Backbone, Network
 from sslbench.backbones.copying import SETTINGS
 from sslbench.backbones.declared import declared, geometry, is_timm
+from sslbench.backbones.dry_run import DryRun, try_out
 from sslbench.backbones.heads import Head, take_off, take_off_by_name
 from sslbench.backbones.module_network import ModuleNetwork
 from sslbench.backbones.options import Options
 from sslbench.backbones.timm_network import TimmNetwork
-from sslbench.backbones.trial import Trial, try_out
 from sslbench.errors import BackboneError
 
 
@@ -41,22 +41,22 @@ def wrap(name: str, built: Any, options: Options, *, recipe: str) -> Backbone:
         details["weights"] = f"{kinds}, run in float32"
     pooling, shape = options.pooling(), geometry(name, module, options)
     network: Network
-    trial: Trial | str | None = None
+    dry_run: DryRun | str | None = None
     if is_timm(module):
         network = TimmNetwork(module, pooling)
         details["removed_head"] = _reset(module)
     else:
-        trial = try_out(name, module, shape.input_size)
-        if kinds and isinstance(trial, str):
+        dry_run = try_out(name, module, shape.input_size)
+        if kinds and isinstance(dry_run, str):
             raise BackboneError(
-                f"{name}: its weights are {kinds}, and in float32 it does not run ({trial}); hand over network.float()"
+                f"{name}: its weights are {kinds}, and in float32 it does not run ({dry_run}); hand over network.float()"
             )
-        head = _take_off(name, module, trial, shape.input_size)
+        head = _take_off(name, module, dry_run, shape.input_size)
         network = ModuleNetwork(module, pooling, head.removed)
         details["removed_head"] = head.removed
         if head.note:
             details["last_layer"] = head.note
-    wanted = declared(name, module, shape, options, trial)
+    wanted = declared(name, module, shape, options, dry_run)
     if wanted.own:
         details["normalisation"] = f"the network's own, by {wanted.own}"
     return Backbone(
@@ -87,12 +87,12 @@ def unwrapped(module: nn.Module) -> tuple[nn.Module, dict[str, Any]]:
             return inner, {setting: value for setting, value in settings.items() if setting not in vars(inner)}
 
 
-def _take_off(name: str, module: nn.Module, trial: Trial | str, size: tuple[int, int]) -> Head:
+def _take_off(name: str, module: nn.Module, dry_run: DryRun | str, size: tuple[int, int]) -> Head:
     if isinstance(module, torch.jit.ScriptModule):
         return Head(note="the network is scripted, so that nobody can look for a classifier in it")
-    if isinstance(trial, str):
+    if isinstance(dry_run, str):
         return Head(take_off_by_name(module))
-    return take_off(name, module, trial, lambda: try_out(name, module, size))
+    return take_off(name, module, dry_run, lambda: try_out(name, module, size))
 
 
 def _reset(module: Any) -> str:

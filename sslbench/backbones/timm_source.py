@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from sslbench.backbones.backbone import Backbone
+from sslbench.backbones.normalisation import apply_options
 from sslbench.backbones.options import Options
 from sslbench.backbones.preprocessing import PRESETS, from_timm
-from sslbench.backbones.statistics import apply_options
 from sslbench.backbones.timm_network import TimmNetwork
 from sslbench.errors import BackboneError
 from sslbench.names import unknown

@@ -80,7 +80,7 @@ def check_weights(card: Card) -> None:
 
 def build_card(name: str, card: Card, options: Options, details: Mapping[str, Any]) -> Backbone:
     """The network of a card with initial weights, behind the card's preprocessing."""
-    from sslbench.backbones.statistics import apply_options
+    from sslbench.backbones.normalisation import apply_options
     from sslbench.backbones.timm_source import build_timm
 
     size = card.preprocessing.input_size[0]

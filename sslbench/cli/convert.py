@@ -19,7 +19,7 @@ def add(commands: Commands) -> None:
 
 
 def _convert(arguments: argparse.Namespace) -> int:
-    from sslbench.cli import subjects
+    from sslbench.cli import fetchable
 
-    print(subjects.convert_checkpoint(arguments.file, arguments.name, Settings(cache_dir=arguments.cache)))
+    print(fetchable.convert_checkpoint(arguments.file, arguments.name, Settings(cache_dir=arguments.cache)))
     return 0

@@ -11,7 +11,7 @@ from sslbench.config import Settings, default_offline
 from sslbench.names import split_patterns
 
 if TYPE_CHECKING:
-    from sslbench.cli.subjects import Subject
+    from sslbench.cli.fetchable import Subject
 
 
 def add(commands: Commands) -> None:
@@ -33,8 +33,7 @@ def add(commands: Commands) -> None:
 
 
 def _fetch(arguments: argparse.Namespace) -> int:
-    from sslbench.cli.bring import bring
-    from sslbench.cli.plan import plan
+    from sslbench.cli.fetchable import bring, plan
 
     offline = arguments.offline or default_offline()
     settings = Settings(data_dir=arguments.data, cache_dir=arguments.cache, offline=offline)
@@ -49,14 +48,14 @@ def _fetch(arguments: argparse.Namespace) -> int:
 
 
 def _chosen(datasets: Sequence[str], backbones: Sequence[str], settings: Settings) -> list[Subject]:
-    from sslbench.cli import subjects
+    from sslbench.cli import fetchable
 
     if not (datasets or backbones):
-        everything = [*subjects.datasets(settings), *subjects.backbones(settings)]
+        everything = [*fetchable.datasets(settings), *fetchable.backbones(settings)]
         return [subject for subject in everything if subject.has_files]
     return [
-        *(subjects.datasets(settings, _patterns(datasets)) if datasets else ()),
-        *(subjects.backbones(settings, _patterns(backbones)) if backbones else ()),
+        *(fetchable.datasets(settings, _patterns(datasets)) if datasets else ()),
+        *(fetchable.backbones(settings, _patterns(backbones)) if backbones else ()),
     ]
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from sslbench.probes import ProbePath, Start, binary_path, softmax_path
+from sslbench.logistic import ProbePath, Start, binary_path, softmax_path
 from sslbench.protocols.base import Labelled
 from sslbench.protocols.classification import Classifier
 
@@ -47,7 +47,7 @@ class LinearSolver(ABC):
         """The probe at penalties[index] on train + val, after a scan; `hyperparameters` tell how well both were solved."""
 
 
-class PathSolver(LinearSolver):
+class CertifiedSolver(LinearSolver):
     """`softmax_path` or `binary_path`; the refit starts from the chosen solution.
 
     `hyperparameters["gap"]` is the largest certified relative gap over the path and the refit, None where one has no

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from sslbench.backbones import Backbone, Preprocessing
-    from sslbench.features.store import Features
+    from sslbench.features.device_store import Features
     from sslbench.training.trials import Trials
 
 

@@ -20,7 +20,7 @@ from sslbench.threads import look
 
 if TYPE_CHECKING:
     from sslbench.backbones import Backbone, Preprocessing
-    from sslbench.features.pool import Pool
+    from sslbench.features.stacked import Pool
     from sslbench.training.trials import Trials
 
 # Ericsson et al. 2021, section 4.2 and ssl-transfer few_shot.py.
@@ -93,7 +93,7 @@ class FewShot(Protocol[Predictor]):
 
     def score(self, predictor: Predictor, held_out: HeldOut) -> Outcome:
         """The mean accuracy over the episodes, which are drawn from all splits pooled."""
-        from sslbench.features.pool import Pool
+        from sslbench.features.stacked import Pool
 
         parts = [part.labelled() for part in held_out.parts.values()]
         episodes = self.draw(np.concatenate([part.targets for part in parts]), held_out.classes)

@@ -27,7 +27,7 @@ PENALTIES = np.logspace(-6, 5, 45, dtype=np.float32).astype(np.float64)
 class Linear(Probe):
     """45 penalties on train, the best on val, refitted on train + val; no scaling of the features.
 
-    The switch linear-solver chooses between the certified path of `sslbench.probes` and the study's own way, and
+    The switch linear-solver chooses between the certified path of `sslbench.logistic` and the study's own way, and
     voc2007-penalty what C means on multi-label targets, of which one C serves all classes. linear-selection takes the best
     penalty on val, or the strongest whose score is within one standard error of the best (Breiman et al., "Classification and
     Regression Trees", 1984, section 3.4.3): on a flat curve the best one is chosen by chance.
@@ -69,9 +69,9 @@ class Linear(Probe):
         return predictor
 
     def _solver(self, num_classes: int, *, multi_label: bool) -> LinearSolver:
-        from sslbench.protocols._linear_solvers import PathSolver, SklearnSolver
+        from sslbench.protocols._linear_solvers import CertifiedSolver, SklearnSolver
 
-        solver = PathSolver if self.compat["linear-solver"] == "path" else SklearnSolver
+        solver = CertifiedSolver if self.compat["linear-solver"] == "path" else SklearnSolver
         two_rows = self.compat["voc2007-penalty"] == "binary-softmax" if multi_label else num_classes == 2
         return solver(PENALTIES.tolist(), num_classes=num_classes, two_rows=two_rows)
 

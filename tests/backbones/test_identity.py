@@ -19,10 +19,10 @@ from torch import Tensor, nn
 
 from sslbench.backbones import Backbone, Network, identity, load_backbone
 from sslbench.backbones.digest import weights_digest
+from sslbench.backbones.fixed_outputs import probe
 from sslbench.backbones.identity import Seen
 from sslbench.backbones.module_source import wrap
 from sslbench.backbones.options import Options
-from sslbench.backbones.probe import probe
 
 FACTOR = 2.0
 
@@ -364,7 +364,7 @@ SCRIPT = """
 import sys, timm, torch
 from sslbench.backbones.module_source import wrap
 from sslbench.backbones.options import Options
-from sslbench.backbones.probe import probe
+from sslbench.backbones.fixed_outputs import probe
 for arch in ("test_resnet", "test_vit"):
     network = timm.create_model(arch, num_classes=0)
     # Initial weights depend on the processor.

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sslbench.cli import main, subjects
+from sslbench.cli import fetchable, main
 from sslbench.cli.command import size_text
 from sslbench.datasets import DatasetSpec, register_dataset
 from sslbench.datasets.status import Status
@@ -121,7 +121,7 @@ def test_globs_and_several_names(capsys, server, moths):
 
 def test_without_a_name_everything_that_has_files_is_fetched(capsys, server, moths, monkeypatch):
     files = (Source("net.pth", (server.add("/net", b"weights"),)),)
-    monkeypatch.setattr(subjects, "choices_of_backbones", lambda: {"net": (files,)})
+    monkeypatch.setattr(fetchable, "choices_of_backbones", lambda: {"net": (files,)})
     status, out, _ = call(capsys, "fetch", "--dry-run")
     assert status == 0
     assert "dataset moths, into data/moths-files:" in out
@@ -209,7 +209,7 @@ def test_files_that_are_there_and_yet_not_the_dataset(capsys, server, monkeypatc
     """The files are as declared, but the dataset's own inspection finds something missing."""
     declare("birds", Source("pictures.zip", (server.add("/birds", PICTURES),), unpack="."))
     verdict = Status("birds", "incomplete", ("pictures/c",), 9, "look again")
-    monkeypatch.setattr(subjects, "inspect_dataset", lambda _name, _settings: verdict)
+    monkeypatch.setattr(fetchable, "inspect_dataset", lambda _name, _settings: verdict)
     status, out, err = call(capsys, "fetch", "--dataset", "birds")
     assert status == 1
     assert "all files are there, but pictures/c. To unpack them again: sslbench fetch --again" in err
@@ -220,7 +220,7 @@ def test_files_that_came_another_way_count(capsys, server, monkeypatch, no_socke
     """A dataset that its own inspection finds complete is not fetched, whatever the sources say."""
     declare("birds", Source("pictures.zip", (f"{server.root}/x",), unpack="."))
     verdict = Status("birds", "ready", bytes=9)
-    monkeypatch.setattr(subjects, "inspect_dataset", lambda _name, _settings: verdict)
+    monkeypatch.setattr(fetchable, "inspect_dataset", lambda _name, _settings: verdict)
     assert call(capsys, "fetch", "--dataset", "birds") == (0, "dataset birds: ready\n", "")
 
 
@@ -239,7 +239,7 @@ def nets(server, monkeypatch) -> Path:
             ),
         ),
     }
-    monkeypatch.setattr(subjects, "choices_of_backbones", lambda: choices)
+    monkeypatch.setattr(fetchable, "choices_of_backbones", lambda: choices)
     return Path("cache/checkpoints/files")
 
 
@@ -273,7 +273,7 @@ def test_convert_prints_where_the_converted_file_is(capsys, monkeypatch, tmp_pat
         seen.append((path, name, settings.cache_dir))
         return tmp_path / "net.safetensors"
 
-    monkeypatch.setattr(subjects, "convert_checkpoint", convert)
+    monkeypatch.setattr(fetchable, "convert_checkpoint", convert)
     status, out, _ = call(capsys, "convert", "net.pth", "--as", "net", "--cache", "cache")
     assert (status, out) == (0, f"{tmp_path / 'net.safetensors'}\n")
     assert seen == [(Path("net.pth"), "net", Path("cache"))]

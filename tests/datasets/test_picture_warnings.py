@@ -17,7 +17,7 @@ from sslbench.datasets import ImageFiles
 from sslbench.datasets.decoding import read_image
 from sslbench.datasets.picture_warnings import picture_warnings
 from sslbench.errors import DataError, DataWarning
-from sslbench.features.store import FeatureStore
+from sslbench.features.device_store import FeatureStore
 
 PALETTE = "Palette images with Transparency expressed in bytes"
 Warner = Callable[[Path], None]

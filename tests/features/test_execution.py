@@ -18,9 +18,9 @@ from sslbench.config import Settings
 from sslbench.datasets import Images
 from sslbench.features import compiled, execution
 from sslbench.features.cache import recipe_key
+from sslbench.features.device_store import FeatureStore
 from sslbench.features.execution import Execution, choose_execution
 from sslbench.features.extract import extract_features, feature_recipe
-from sslbench.features.store import FeatureStore
 
 MakeBackbone = Callable[..., Backbone]
 MakeSource = Callable[..., Images]

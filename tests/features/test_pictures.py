@@ -19,11 +19,11 @@ from sslbench.datasets import ImageArray, ImageFiles
 from sslbench.datasets.folder import load_folder
 from sslbench.errors import CacheWarning, DataError, FeatureError
 from sslbench.features import loading
+from sslbench.features.batches import picture_recipe, read_batches
 from sslbench.features.cache import FeatureCache, recipe_key
+from sslbench.features.device_store import FeatureStore
 from sslbench.features.extract import extract_features, feature_recipe
-from sslbench.features.inputs import picture_recipe, read_batches
 from sslbench.features.pictures import Pictures
-from sslbench.features.store import FeatureStore
 
 MakeBackbone = Callable[..., Backbone]
 

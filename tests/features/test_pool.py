@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from sslbench.features.pool import Pool
+from sslbench.features.stacked import Pool
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])

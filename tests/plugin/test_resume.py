@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from sslbench.backbones.probe import PICTURES
+from sslbench.backbones.fixed_outputs import PICTURES
 from tests.plugin.conftest import TINY
 
 CHOSEN = ("--sslbench-backbones", "tiny", "--sslbench-tasks", "knn/digits,fewshot/digits/5shot")

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from sslbench.errors import DataError
-from sslbench.features.pool import Pool
+from sslbench.features.stacked import Pool
 from sslbench.protocols import fewshot
 from sslbench.protocols.fewshot import Episodes, FewShot
 

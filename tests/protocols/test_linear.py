@@ -12,8 +12,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
 from sslbench.errors import DataError
+from sslbench.logistic import softmax_path
 from sslbench.metrics import METRICS, MetricSpec, voc_map11
-from sslbench.probes import softmax_path
 from sslbench.protocols import _linear_solvers, linear
 from sslbench.protocols.base import Labelled
 from sslbench.protocols.linear import Linear

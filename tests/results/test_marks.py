@@ -7,7 +7,7 @@ import math
 
 import pytest
 
-from sslbench.probes import binary_path, softmax_path
+from sslbench.logistic import binary_path, softmax_path
 from sslbench.results.marks import GAP_TOLERANCE, guess, marks, mean_guess, score_text, unsolved
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from gpu_checks.bench import Bench, Found
-from sslbench.probes import SoftmaxPath, softmax_path
+from sslbench.logistic import SoftmaxPath, softmax_path
 
 # The largest dataset of the study, less the fifth that is held out for selection.
 FOOD101 = Size(60_600, 2048, 101)

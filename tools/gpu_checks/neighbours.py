@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from gpu_checks.bench import Bench, Found
-from sslbench.features.pool import Pool
+from sslbench.features.stacked import Pool
 from sslbench.metrics import METRICS
 from sslbench.protocols.base import Labelled
 from sslbench.protocols.fewshot import QUERY, WAY, Episodes, FewShot

@@ -20,7 +20,7 @@ from sslbench.backbones.checkpoints.converted import (
     write_converted,
 )
 from sslbench.backbones.checkpoints.declaration import CheckpointSpec
-from sslbench.backbones.checkpoints.pin import Pin, check_pin, read_pin, write_pin
+from sslbench.backbones.checkpoints.first_use import FirstUse, check_first_use, read_first_use, write_first_use
 from sslbench.backbones.checkpoints.source_file import SourceFile
 from sslbench.errors import BackboneError, CacheError, CacheWarning
 
@@ -44,7 +44,7 @@ def load_converted(path: Path, spec: CheckpointSpec, *, out_dir: Path) -> Loaded
     """The tensors of a published checkpoint, converted on first use. Raises as `convert` does."""
     source = SourceFile.at(path)
     try:
-        pin = read_pin(out_dir, spec.name)
+        pin = read_first_use(out_dir, spec.name)
         if pin is not None and (pin.path, pin.stamp) == (str(source.path), source.stamp):
             found = _read_if_sound(out_dir / pin.converted, pin.sha256)
         else:
@@ -61,7 +61,7 @@ def load_pinned(spec: CheckpointSpec, *, out_dir: Path) -> Loaded | None:
     """The tensors of the file that was used before, which need not be there any more; None if none was, or if the
     converted file is damaged and the original gone.
     """
-    pin = read_pin(out_dir, spec.name)
+    pin = read_first_use(out_dir, spec.name)
     if pin is None:
         return None
     found = _read_if_sound(out_dir / pin.converted, pin.sha256)
@@ -75,14 +75,14 @@ def _check(source: SourceFile, spec: CheckpointSpec, out_dir: Path) -> Loaded | 
     stamp = source.stamp
     source.check_kind()
     source.check_published(spec)
-    pin = read_pin(out_dir, spec.name)
+    pin = read_first_use(out_dir, spec.name)
     if pin is None:
         return None
-    check_pin(out_dir, pin, source.sha256, source.path)
+    check_first_use(out_dir, pin, source.sha256, source.path)
     found = _read_if_sound(out_dir / pin.converted, pin.sha256)
     # Only to spare the next load the reading; a cache that several people share may be read-only for this one.
     with suppress(OSError):
-        write_pin(out_dir, replace(pin, path=str(source.path), stamp=stamp))
+        write_first_use(out_dir, replace(pin, path=str(source.path), stamp=stamp))
     return found
 
 
@@ -107,7 +107,7 @@ def _convert(source: SourceFile, spec: CheckpointSpec, out_dir: Path) -> Loaded:
     # What was written is what is used, so that a disk that lies is noticed now.
     found = read_converted(target)
     with _written(spec, out_dir):
-        write_pin(out_dir, Pin(spec.name, source.sha256, target.name, str(source.path), stamp))
+        write_first_use(out_dir, FirstUse(spec.name, source.sha256, target.name, str(source.path), stamp))
     return found
 
 

@@ -11,9 +11,9 @@ from sslbench.backbones.checkpoint import load_weights
 from sslbench.backbones.checkpoints.catalogue import checkpoint_spec
 from sslbench.backbones.checkpoints.convert import load_converted, load_pinned
 from sslbench.backbones.checkpoints.same_padding import use_same_padding
+from sslbench.backbones.normalisation import apply_options
 from sslbench.backbones.options import Options
 from sslbench.backbones.preprocessing import PRESETS
-from sslbench.backbones.statistics import apply_options
 from sslbench.backbones.timm_network import TimmNetwork
 from sslbench.backbones.timm_source import build_timm
 from sslbench.errors import BackboneError

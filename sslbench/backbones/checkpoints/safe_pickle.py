@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sslbench.errors import BackboneError
+from sslbench.unpickling import RestrictedUnpickler
 
 _MULTIARRAY = re.compile(r"numpy\.(core|_core)\.(multiarray|_multiarray_umath)")
 _BUILTINS: Mapping[str, type] = {"tuple": tuple, "list": list, "dict": dict}
@@ -174,16 +175,6 @@ class StandIns(Protocol):
         """The stand-in of a global. Raises RefusedGlobalError."""
 
 
-class Unpickler(pickle.Unpickler):
-    """Looks up nothing but stand-ins."""
-
-    stand_ins: StandIns
-
-    def find_class(self, module: str, name: str) -> Any:
-        """The stand-in of a global."""
-        return self.stand_ins.find(module, name)
-
-
 def load_pickle(path: Path, *, records: Mapping[str, Sequence[str]]) -> Any:
     """The content of a pickle, written by pickle or dill, whose leaves are `Array`, numbers and text.
 
@@ -192,9 +183,7 @@ def load_pickle(path: Path, *, records: Mapping[str, Sequence[str]]) -> Any:
     """
     try:
         with path.open("rb") as file:
-            unpickler = Unpickler(file)
-            unpickler.stand_ins = _StandIns(records)
-            return unpickler.load()
+            return RestrictedUnpickler(file, _StandIns(records).find).load()
     except BackboneError as error:
         raise type(error)(f"{path}: {error}") from error
     except (pickle.UnpicklingError, EOFError, ValueError, TypeError, AttributeError, LookupError, MemoryError) as error:

@@ -17,8 +17,9 @@ from typing import IO, Any
 import torch
 from torch import Tensor
 
-from sslbench.backbones.checkpoints.safe_pickle import RefusedGlobalError, Unpickler
+from sslbench.backbones.checkpoints.safe_pickle import RefusedGlobalError
 from sslbench.errors import BackboneError
+from sslbench.unpickling import RestrictedUnpickler
 
 # How torch's former format begins, and its version.
 _MAGIC, _PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
@@ -261,7 +262,7 @@ def _read_legacy(file: IO[bytes], size: int) -> Any:
     return content
 
 
-def _unpickler(file: IO[bytes], storage: Any) -> Unpickler:
+def _unpickler(file: IO[bytes], storage: Any) -> RestrictedUnpickler:
     def load(found: Any) -> Any:
         if isinstance(found, tuple) and found[:1] == ("module",):
             # The class of a network that was saved whole, and its source.
@@ -270,8 +271,7 @@ def _unpickler(file: IO[bytes], storage: Any) -> Unpickler:
             raise ValueError("a reference to something that is no tensor")
         return storage(found[1:])
 
-    unpickler = Unpickler(file)
-    unpickler.stand_ins = _StandIns()
+    unpickler = RestrictedUnpickler(file, _StandIns().find)
     unpickler.persistent_load = load  # type: ignore[method-assign]
     return unpickler
 

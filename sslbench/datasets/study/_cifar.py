@@ -19,26 +19,14 @@ from sslbench.datasets.layout import Found
 from sslbench.datasets.opening import Listing
 from sslbench.datasets.targets import Labels
 from sslbench.errors import DataError
-
-_ALLOWED = {"_reconstruct", "ndarray", "dtype", "encode"}
-_MODULES = {"numpy", "numpy.core.multiarray", "numpy._core.multiarray", "_codecs"}
-
-
-class _Unpickler(pickle.Unpickler):
-    """Builds arrays and nothing else: a pickle may otherwise run any code."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        """Look up what arrays are made of. Raises UnpicklingError for anything else."""
-        if module not in _MODULES or name not in _ALLOWED:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no CIFAR file needs")
-        return super().find_class(module, name)
+from sslbench.unpickling import RestrictedUnpickler, numpy_arrays
 
 
 def read_pickle(path: Path) -> dict[str, Any]:
     """One file as a dictionary. Raises DataError for what is not one of CIFAR's files."""
     try:
         with path.open("rb") as file:
-            content = _Unpickler(file, encoding="latin1").load()
+            content = RestrictedUnpickler(file, numpy_arrays, encoding="latin1").load()
     except (OSError, EOFError, ValueError, IndexError, AttributeError, ImportError, pickle.UnpicklingError) as error:
         raise DataError(f"cannot read {path}: {error}; fetch or extract it again") from error
     if not isinstance(content, dict):

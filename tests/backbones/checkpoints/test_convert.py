@@ -21,7 +21,7 @@ from filelock import FileLock
 from safetensors import safe_open
 from torch import Tensor
 
-from sslbench.backbones.checkpoints import CheckpointSpec, catalogue, checkpoint_spec, converted, pin
+from sslbench.backbones.checkpoints import CheckpointSpec, catalogue, checkpoint_spec, converted, first_use
 from sslbench.backbones.checkpoints.convert import convert, load_converted, load_pinned
 from sslbench.backbones.checkpoints.converted import read_converted
 from sslbench.backbones.checkpoints.source_file import SourceFile
@@ -106,7 +106,7 @@ def test_a_cache_copied_to_where_nothing_can_be_written(
     def refuse(path: Path, *_: Any) -> None:
         raise OSError(errno.EROFS, "Read-only file system")
 
-    monkeypatch.setattr(pin, "write_atomic", refuse)
+    monkeypatch.setattr(first_use, "write_atomic", refuse)
     monkeypatch.setattr(converted, "write_atomic", refuse)
     monkeypatch.setattr(FileLock, "acquire", refuse)
     same(load_converted(copy, checkpoint_spec("swav"), out_dir=elsewhere)[0], state)
