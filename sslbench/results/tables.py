@@ -121,16 +121,29 @@ def terminal_table(records: Iterable[Record], width: int) -> list[str]:
         blocks[-1] = [f"{line} {cell}" for line, cell in zip(blocks[-1], column, strict=True)]
     blocks = [block if guessed else block[:-1] for block, guessed in zip(blocks, known, strict=True)]
     lines = [line.rstrip() for block in blocks for line in ["", *block]][1:]
-    for told in (*names.notes, *legends(records)):
+    for told in (*names.notes, *_scales(columns, names), *legends(records)):
         lines += textwrap.wrap(told, max(width, 40), subsequent_indent="  ", break_long_words=False)
     return lines
 
 
+def _scales(columns: Mapping[str, list[Record]], names: ShortNames) -> list[str]:
+    """Which columns have a score in another unit or direction than the usual ones."""
+    told: dict[str, list[str]] = {}
+    for task, column in columns.items():
+        if unusual := _unusual(column[0]):
+            told.setdefault(unusual, []).append(names.tasks[task])
+    return [f"{unusual}: {', '.join(tasks)}" for unusual, tasks in told.items()]
+
+
 def column_title(record: Record, title: str) -> str:
     """`title`, with the unit and the direction of the record's score where they are not the usual ones."""
+    unusual = _unusual(record)
+    return f"{title} ({unusual})" if unusual else title
+
+
+def _unusual(record: Record) -> str:
     score = record.main
-    unusual = [score.unit] * (score.unit != "%") + ["lower is better"] * (not score.higher_is_better)
-    return f"{title} ({', '.join(unusual)})" if unusual else title
+    return ", ".join([score.unit] * (score.unit != "%") + ["lower is better"] * (not score.higher_is_better))
 
 
 def _protocol_table(protocol: str, records: list[Record], names: ShortNames) -> str:
