@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,6 +13,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from sslbench.backbones.copying import independent_copy
 from sslbench.backbones.identity import Described, FromCode, Seen, identity
 from sslbench.backbones.preprocessing import Preprocessing
 from sslbench.backbones.undisturbed import device_of
@@ -37,6 +39,14 @@ class Network(ABC):
     @abstractmethod
     def feature_maps(self, images: Tensor) -> list[Tensor]:
         """Maps (B, C, H, W), fine to coarse."""
+
+
+@dataclass(frozen=True)
+class Level:
+    """One of the maps that a network gives. stride: pixels of the picture to one of the map's, as (height, width)."""
+
+    channels: int
+    stride: tuple[float, float]
 
 
 @dataclass
@@ -86,6 +96,33 @@ class Backbone:
     def seeing(self, preprocessing: Preprocessing) -> Backbone:
         """The same network behind another preprocessing; the weights are shared."""
         return replace(self, preprocessing=preprocessing)
+
+    def trainable(self) -> Network:
+        """An independent network with the same weights, to be trained: nothing that happens to it reaches this one.
+
+        It lies where this one does, in training mode, and all its parameters take gradients. Raises BackboneError for a network
+        that has none or cannot be copied.
+        """
+        if not self.params:
+            raise BackboneError(f"{self.name} has no parameters to train; use random-init as the control")
+        module = self.network.module
+        own = independent_copy(module, self.name)
+        # The network may know its module by several names.
+        network: Network = copy.deepcopy(self.network, {id(module): own})
+        for parameter in own.parameters():
+            if parameter.is_floating_point():
+                parameter.requires_grad_(True)
+        own.train()
+        return network
+
+    def levels(self) -> tuple[Level, ...]:
+        """Channels and strides of its feature maps, fine to coarse, from one pass over an empty picture of its own size.
+
+        Raises BackboneError for a network that gives no maps.
+        """
+        height, width = self.preprocessing.input_size
+        maps = self.feature_maps(torch.zeros(1, 3, height, width, device=self.device))
+        return tuple(Level(m.shape[1], (height / m.shape[2], width / m.shape[3])) for m in maps)
 
     @property
     def params(self) -> int:
