@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sslbench.config import Settings
-from sslbench.datasets import study
+from sslbench.datasets import embedded, study
 from sslbench.datasets.dataset import Dataset, DatasetSpec
 from sslbench.datasets.folder_names import parse_folder
 from sslbench.datasets.status import Status, status_of
@@ -11,7 +11,6 @@ from sslbench.errors import DataError
 from sslbench.offline import offline
 from sslbench.registry import Registry
 
-_WORLD = "rendered by this package (sslbench.datasets.world)"
 DATASETS: Registry[DatasetSpec] = Registry("dataset", clash=DataError, hint="A folder of images is named folder:PATH")
 
 
@@ -65,21 +64,6 @@ def _load_folder(name: str, settings: Settings) -> Dataset:
     return load_folder(name, settings)
 
 
-register_dataset(
-    DatasetSpec(
-        "digits", "sslbench.datasets.digits:load", 10, "8x8 greyscale handwritten digits, real scans",
-        "CC BY 4.0", "scikit-learn's load_digits (UCI optical recognition of handwritten digits, test part)",
-    )
-)  # fmt: skip
-for _name, _classes, _what in (
-    ("world-shape", 8, "which solid is it; colour, texture, pose, light and background vary"),
-    ("world-colour", 8, "which colour is the solid, among coloured backgrounds and tinted lights"),
-    ("world-texture", 8, "which texture is on the solid"),
-    ("world-count", 6, "how many solids are there, one to six"),
-    ("world-objects", 64, "64 classes of solids (shape x texture), colour a nuisance; for few-shot"),
-):
-    register_dataset(
-        DatasetSpec(_name, f"sslbench.datasets.world_tasks:{_name.replace('-', '_')}", _classes, _what, "MIT", _WORLD)
-    )
-for _spec in study.specs():
-    register_dataset(_spec)
+for _package in (embedded, study):
+    for _spec in _package.specs():
+        register_dataset(_spec)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sslbench.datasets import list_datasets, load_dataset
-from sslbench.datasets.world_tasks import SIZES
+from sslbench.datasets.embedded._world_sets import SIZES
 
 WORLDS = ["world-shape", "world-colour", "world-texture", "world-count", "world-objects"]
 

@@ -3,6 +3,6 @@
 from sslbench.datasets.world.render import World, render
 from sslbench.datasets.world.sampling import sample_scenes
 from sslbench.datasets.world.scene import Scenes
-from sslbench.datasets.world.vocabulary import COLOURS, RENDERER_VERSION, SHAPES, TEXTURES
+from sslbench.datasets.world.vocabulary import COLOURS, RENDERER_VERSION, SHAPES, TEXTURES, Kind
 
-__all__ = ["COLOURS", "RENDERER_VERSION", "SHAPES", "TEXTURES", "Scenes", "World", "render", "sample_scenes"]
+__all__ = ["COLOURS", "RENDERER_VERSION", "SHAPES", "TEXTURES", "Kind", "Scenes", "World", "render", "sample_scenes"]
