@@ -35,7 +35,10 @@ def _list(arguments: argparse.Namespace) -> int:
         lines = names or backbones.list_backbones(pattern, timm=True)
     elif arguments.what == "datasets":
         specs = [datasets.dataset_spec(name) for name in datasets.list_datasets(pattern)]
-        lines = [f"{s.name:16} {s.num_classes:4} classes  {s.metric:14} {s.licence:10} {s.summary}" for s in specs]
+        lines = [
+            f"{s.name:16} {s.num_classes or '-':>4} classes  {s.targets.kind:24} {s.metric or '-':14} {s.licence:10} {s.summary}"
+            for s in specs
+        ]
     elif arguments.what == "tasks":
         lines = tasks.list_tasks(pattern)
     else:
