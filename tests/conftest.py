@@ -15,6 +15,7 @@ import pytest
 
 from sslbench import tasks
 from sslbench.backbones import registry as backbones
+from sslbench.datasets import FAMILIES
 from sslbench.datasets import registry as datasets
 from sslbench.protocols import registry as protocols
 from sslbench.sources import download
@@ -154,7 +155,8 @@ class Registries:
 
     def __init__(self) -> None:
         self._tables = [
-            known._items for known in (backbones.FACTORIES, datasets.DATASETS, protocols.PROTOCOLS, tasks.SUITES)
+            known._items
+            for known in (backbones.FACTORIES, datasets.DATASETS, FAMILIES, protocols.PROTOCOLS, tasks.SUITES)
         ]
         self._before = [dict(table) for table in self._tables]
 

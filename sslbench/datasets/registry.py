@@ -1,17 +1,21 @@
-"""Names of datasets: the built-in ones, `folder:PATH`, and those that users register."""
+"""Names of datasets: the built-in ones, users' folders such as `folder:PATH`, and those that users register."""
 
 from __future__ import annotations
 
 from sslbench.config import Settings
-from sslbench.datasets import embedded, study
+from sslbench.datasets import embedded, families, study
 from sslbench.datasets.dataset import Dataset, DatasetSpec
-from sslbench.datasets.folder_names import parse_folder
+from sslbench.datasets.family import FAMILIES, family_of, register_family
 from sslbench.datasets.status import Status, status_of
 from sslbench.errors import DataError
 from sslbench.offline import offline
 from sslbench.registry import Registry
 
-DATASETS: Registry[DatasetSpec] = Registry("dataset", clash=DataError, hint="A folder of images is named folder:PATH")
+for _family in families.families():
+    register_family(_family)
+DATASETS: Registry[DatasetSpec] = Registry(
+    "dataset", clash=DataError, hint=f"A folder is named {' or '.join(f'{scheme}:PATH' for scheme in FAMILIES)}"
+)
 
 
 def register_dataset(spec: DatasetSpec) -> DatasetSpec:
@@ -24,18 +28,8 @@ def register_dataset(spec: DatasetSpec) -> DatasetSpec:
 
 def dataset_spec(name: str) -> DatasetSpec:
     """The declaration behind a name; UnknownNameError lists the nearest known ones, for the metric of a folder too."""
-    if name.startswith("folder:"):
-        path, metric = parse_folder(name)
-        return DatasetSpec(
-            name=name,
-            loader=lambda settings: _load_folder(name, settings),
-            num_classes=0,
-            summary="a folder of images, one sub-folder a class",
-            licence="the owner's",
-            source=path,
-            metric=metric,
-        )
-    return DATASETS[name]
+    family = family_of(name)
+    return family.declare(name) if family else DATASETS[name]
 
 
 def list_datasets(pattern: str = "*") -> list[str]:
@@ -56,12 +50,6 @@ def load_dataset(name: str, settings: Settings | None = None) -> Dataset:
 def inspect(name: str, settings: Settings | None = None) -> Status:
     """Whether a dataset is there: ready, incomplete, absent, or to be got by hand. Decodes no picture."""
     return status_of(dataset_spec(name), settings or Settings())
-
-
-def _load_folder(name: str, settings: Settings) -> Dataset:
-    from sslbench.datasets.folder import load_folder
-
-    return load_folder(name, settings)
 
 
 for _package in (embedded, study):
