@@ -210,6 +210,24 @@ def test_many_classes_take_wider_numbers(tmp_path: Path) -> None:
     assert np.unique(rows(ignoring)[2]).tolist() == [-1, 0]
 
 
+def test_masks_of_one_and_of_32_bits(tmp_path: Path) -> None:
+    root = plain(tmp_path)
+    for path in (root / "masks").iterdir():
+        Image.fromarray(numbers(int(path.stem)) > 0).save(path)
+    dataset = load(root)
+    assert dataset.classes == ("0", "1")
+    for seed, mask in rows(dataset).items():
+        assert np.array_equal(mask, (numbers(seed) > 0).astype(np.uint8))
+    wide = numbers(3).astype(np.int32)
+    (root / "masks" / "3.png").unlink()
+    Image.fromarray(wide, mode="I").save(root / "masks" / "3.tif")
+    assert np.array_equal(rows(load(root))[3], wide)
+    wide[0, 0] = -5
+    Image.fromarray(wide, mode="I").save(root / "masks" / "3.tif")
+    with pytest.raises(DataError, match=r"3\.tif: 1 pixels have the value -5, which no class has"):
+        rows(load(root))
+
+
 def test_no_mask_is_decoded_before_it_is_asked_for(tmp_path: Path) -> None:
     root = plain(tmp_path)
     (root / "classes.txt").write_text("a\nb\nc\n")

@@ -42,9 +42,15 @@ class Coding:
 
     def read(self, path: Path) -> npt.NDArray[Any]:
         """(H, W) class numbers of one file, uint8, or int32 for more than 255 classes. Raises DataError for other values."""
-        codes, found = np.array(self.codes), read_codes(path, self.coloured)
-        place = np.minimum(np.searchsorted(codes, found), len(codes) - 1)
-        odd = found[codes[place] != found]
+        found = read_codes(path, self.coloured)
+        numbers: npt.NDArray[Any]
+        if found.dtype.itemsize <= 2:
+            # Looked up once for every value that there can be, and not for every pixel.
+            every, is_known = self._meaning(np.arange(256**found.dtype.itemsize))
+            numbers, known = every[found], is_known[found]
+        else:
+            numbers, known = self._meaning(found)
+        odd = found[~known]
         if odd.size:
             first = int(odd.ravel()[0])
             what = f"colour {_as_colour(first)}" if self.coloured else f"value {first}"
@@ -53,9 +59,14 @@ class Coding:
                 f"{path}: {odd.size} pixels have the {what}, which no class has; correct the mask or the table of "
                 f"classes, or leave the {what.split()[0]} out with {out}"
             )
-        kind = np.uint8 if len(self.classes) <= 255 else np.int32
-        numbers: npt.NDArray[Any] = np.array(self.numbers, dtype=kind)[place]
         return numbers
+
+    def _meaning(self, values: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
+        """The number of each value, and whether it has one."""
+        codes = np.array(self.codes)
+        place = np.minimum(np.searchsorted(codes, values), len(codes) - 1)
+        kind = np.uint8 if len(self.classes) <= 255 else np.int32
+        return np.array(self.numbers, dtype=kind)[place], codes[place] == values
 
 
 def coding_of(name: str, coloured: bool, table: ClassTable | None, ignore: Ignore, masks: Sequence[Path]) -> Coding:
@@ -103,14 +114,16 @@ def coding_of(name: str, coloured: bool, table: ClassTable | None, ignore: Ignor
     )
 
 
-def read_codes(path: Path, coloured: bool) -> npt.NDArray[np.int64]:
-    """(H, W) values of a file, its colours packed. Raises DataError for one that cannot be decoded."""
+def read_codes(path: Path, coloured: bool) -> npt.NDArray[Any]:
+    """(H, W) values of a file as integers, its colours packed. Raises DataError for one that cannot be decoded."""
     try:
         with attributed(path), Image.open(path) as image:
-            values = np.asarray(image.convert("RGB") if coloured else image).astype(np.int64)
+            values: npt.NDArray[Any] = np.asarray(image.convert("RGB") if coloured else image)
     except DAMAGE as error:
         raise DataError(f"cannot read the mask {path}: {error}; replace or remove it") from error
-    return values @ np.array([1 << 16, 1 << 8, 1]) if coloured else values
+    if coloured:
+        values = values @ np.array([1 << 16, 1 << 8, 1])
+    return values.astype(np.uint8) if values.dtype == bool else values
 
 
 def _largest(name: str, masks: Sequence[Path], ignored: int | None) -> int:
@@ -118,7 +131,7 @@ def _largest(name: str, masks: Sequence[Path], ignored: int | None) -> int:
     for path in masks:
         values = read_codes(path, coloured=False)
         counted = values[values != ignored] if ignored is not None else values
-        largest = max(largest, int(counted.max(initial=-1)))
+        largest = max(largest, int(counted.max()) if counted.size else -1)
         if largest > _IGNORED_VALUE:
             raise DataError(
                 f"{name}: {path} has the value {largest}; name so many classes in a classes.txt, one a line"
