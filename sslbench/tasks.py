@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sslbench.datasets import Labels, dataset_spec, list_datasets, tidy_folder
+from sslbench.datasets import FAMILIES, Family, dataset_spec, family_of, list_datasets, tidy_folder
 from sslbench.errors import SslbenchError, UnknownNameError
 from sslbench.names import is_glob, matches, select, unknown
 from sslbench.protocols import list_protocols, protocol_spec
@@ -19,7 +19,6 @@ __all__ = [
 
 # What a run is called whose tasks are not all its suite's.
 CHOSEN = "chosen"
-FOLDER = "folder:"
 
 
 @dataclass(frozen=True, order=True)
@@ -98,8 +97,8 @@ def list_tasks(pattern: str = "*", suite_name: str | None = None) -> list[str]:
 def expand_tasks(patterns: Iterable[str] | None, suite_name: str) -> list[Task]:
     """The tasks of a suite, or those that the patterns name, sorted by id.
 
-    A glob chooses within the suite. A full task id may name any registered dataset, and a pattern with `folder:PATH`
-    reaches that folder's tasks without registration (`linear/folder:PATH`, `*/folder:PATH*`).
+    A glob chooses within the suite. A full task id may name any registered dataset, and a pattern with `folder:PATH`, or
+    another family of folders, reaches that folder's tasks without registration (`linear/folder:PATH`, `*/folder:PATH*`).
     Raises UnknownNameError for what matches nothing.
     """
     inside = list_tasks(suite_name=suite_name)
@@ -108,13 +107,15 @@ def expand_tasks(patterns: Iterable[str] | None, suite_name: str) -> list[Task]:
     chosen: set[Task] = set()
     for pattern in patterns:
         protocol, _, rest = pattern.partition("/")
-        if rest.startswith(FOLDER):
-            chosen.update(_folder_tasks(protocol, rest, pattern))
-        elif FOLDER in pattern:
-            path = pattern.partition(FOLDER)[2]
+        if family := family_of(rest):
+            chosen.update(_folder_tasks(family, protocol, rest, pattern))
+        elif family := _family_within(pattern):
+            scheme, path = family.scheme, pattern.partition(f"{family.scheme}:")[2]
+            takers = list_protocols(family.targets)
+            example = "knn" if "knn" in takers else next(iter(takers), "PROTOCOL")
             raise UnknownNameError(
-                f"{pattern!r} names no task: a folder's are PROTOCOL/folder:PATH, such as knn/folder:{path}, or "
-                f"*/folder:{path}* for all of them"
+                f"{pattern!r} names no task: a folder's are PROTOCOL/{scheme}:PATH, such as {example}/{scheme}:{path}, or "
+                f"*/{scheme}:{path}* for all of them"
             )
         elif is_glob(pattern):
             chosen.update(parse_task(task) for task in select(f"task of the suite {suite_name}", inside, [pattern]))
@@ -126,20 +127,31 @@ def expand_tasks(patterns: Iterable[str] | None, suite_name: str) -> list[Task]:
 def within_suite(patterns: Iterable[str] | None, suite_name: str) -> bool:
     """Whether patterns, as for `expand_tasks`, can name tasks of the suite only."""
     inside = list_tasks(suite_name=suite_name)
-    return all(pattern in inside or (is_glob(pattern) and FOLDER not in pattern) for pattern in patterns or ())
+    return all(pattern in inside or (is_glob(pattern) and not _family_within(pattern)) for pattern in patterns or ())
 
 
-def _folder_tasks(protocol: str, rest: str, pattern: str) -> list[Task]:
-    names = [name for name in list_protocols(Labels) if matches(name, protocol)]
+def _family_within(pattern: str) -> Family | None:
+    """The family whose scheme stands first in a pattern, wherever that is."""
+    places = {scheme: pattern.find(f"{scheme}:") for scheme in FAMILIES}
+    found = [scheme for scheme, place in places.items() if place >= 0]
+    return FAMILIES[min(found, key=places.__getitem__)] if found else None
+
+
+def _folder_tasks(family: Family, protocol: str, rest: str, pattern: str) -> list[Task]:
+    known = list_protocols(family.targets)
+    if not known:
+        raise UnknownNameError(f"{pattern!r} names no task: no protocol takes {family.targets.kind}")
+    names = [name for name in known if matches(name, protocol)]
     if not names:
-        raise unknown("protocol", protocol, list_protocols(Labels), f"It was asked for by {pattern!r}")
+        raise unknown("protocol", protocol, known, f"It was asked for by {pattern!r}")
     tasks = [(name, variant) for name in names for variant in protocol_spec(name).variants]
     head, _, tail = rest.rpartition("/")
     if any(variant and matches(variant, tail) for _, variant in tasks):
         # The last part names variants (20shot, *shot, *); everything before it is the folder.
-        return [Task(name, tidy_folder(head), variant) for name, variant in tasks if matches(variant, tail)]
-    folder = tidy_folder(rest.removesuffix("*"))
-    # An unknown metric is told before anything runs.
+        folder, tasks = tidy_folder(head), [(name, variant) for name, variant in tasks if matches(variant, tail)]
+    else:
+        folder = tidy_folder(rest.removesuffix("*"))
+    # An option that cannot be is told before anything runs.
     dataset_spec(folder)
     return [Task(name, folder, variant) for name, variant in tasks]
 

@@ -16,9 +16,11 @@ import pytest
 from sslbench import tasks
 from sslbench.backbones import registry as backbones
 from sslbench.backbones.source import SOURCES
+from sslbench.datasets import FAMILIES
 from sslbench.datasets import registry as datasets
 from sslbench.protocols import registry as protocols
 from sslbench.sources import download
+from sslbench.studies import STUDIES
 
 # Workers of pytest-xdist that each run a full pool of busy-waiting OpenMP threads slow each other down tenfold.
 if (workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))) > 1:
@@ -156,7 +158,15 @@ class Registries:
     def __init__(self) -> None:
         self._tables = [
             known._items
-            for known in (backbones.FACTORIES, SOURCES, datasets.DATASETS, protocols.PROTOCOLS, tasks.SUITES)
+            for known in (
+                backbones.FACTORIES,
+                SOURCES,
+                datasets.DATASETS,
+                FAMILIES,
+                protocols.PROTOCOLS,
+                STUDIES,
+                tasks.SUITES,
+            )
         ]
         self._before = [dict(table) for table in self._tables]
 

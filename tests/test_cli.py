@@ -99,6 +99,18 @@ def test_list_datasets_tells_classes_metric_licence_and_what_it_is(capsys):
         assert part in line
 
 
+def test_list_datasets_tells_the_kind_of_targets(capsys):
+    lines = {line.split()[0]: line for line in call(capsys, "list", "datasets")[1].splitlines()}
+    for name, kind in (
+        ("digits", "10 classes  one class an image "),
+        ("voc2007", "20 classes  several classes an image "),
+        ("world-boxes", "8 classes  boxes "),
+        ("world-masks", "9 classes  masks "),
+        ("world-normals", "- classes  surface normals "),
+    ):
+        assert kind in lines[name]
+
+
 def test_list_suites_counts_tasks(capsys):
     lines = {line.split()[0]: line for line in call(capsys, "list", "suites")[1].splitlines()}
     assert list(lines) == ["embedded", "paper", "paper-shots"]

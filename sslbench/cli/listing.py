@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
 from sslbench.cli.command import Commands
+
+if TYPE_CHECKING:
+    from sslbench.datasets import DatasetSpec
 
 
 def add(commands: Commands) -> None:
@@ -23,6 +27,7 @@ def _list(arguments: argparse.Namespace) -> int:
     from sslbench import backbones, datasets, tasks
     from sslbench.backbones.self_supervised import list_self_supervised
     from sslbench.errors import UnknownNameError
+    from sslbench.names import matches
 
     pattern = arguments.glob
     if arguments.what == "backbones" and arguments.self_supervised:
@@ -34,8 +39,9 @@ def _list(arguments: argparse.Namespace) -> int:
         names = backbones.list_backbones(pattern, timm=arguments.timm)
         lines = names or backbones.list_backbones(pattern, timm=True)
     elif arguments.what == "datasets":
-        specs = [datasets.dataset_spec(name) for name in datasets.list_datasets(pattern)]
-        lines = [f"{s.name:16} {s.num_classes:4} classes  {s.metric:14} {s.licence:10} {s.summary}" for s in specs]
+        lines = [_dataset_line(datasets.dataset_spec(name)) for name in datasets.list_datasets(pattern)]
+        folders = (datasets.dataset_spec(f"{scheme}:PATH") for scheme in datasets.FAMILIES)
+        lines += [_dataset_line(spec) for spec in folders if matches(spec.name, pattern)]
     elif arguments.what == "tasks":
         lines = tasks.list_tasks(pattern)
     else:
@@ -45,3 +51,9 @@ def _list(arguments: argparse.Namespace) -> int:
         raise UnknownNameError(f"no {arguments.what} match {pattern!r}")
     print("\n".join(lines))
     return 0
+
+
+def _dataset_line(spec: DatasetSpec) -> str:
+    classes = spec.num_classes or "-"
+    kind, metric = spec.targets.kind, spec.metric or "-"
+    return f"{spec.name:16} {classes:>4} classes  {kind:24} {metric:14} {spec.licence:11} {spec.summary}"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,27 +9,22 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
-from sslbench.config import Settings, expand
+from sslbench.config import Settings
+from sslbench.datasets.content import content_digest, image_files
 from sslbench.datasets.dataset import Dataset, Split
-from sslbench.datasets.decoding import DAMAGE
+from sslbench.datasets.family import find_root
 from sslbench.datasets.folder_files import Unread, pictures_below
 from sslbench.datasets.folder_layout import LAYOUT, FolderLayout, find_layout
 from sslbench.datasets.folder_names import SPLITS, parse_folder, split_of
 from sslbench.datasets.identical import identical_pictures
-from sslbench.datasets.images import ImageFiles
 from sslbench.datasets.splits import stratified
 from sslbench.datasets.targets import Labels
 from sslbench.errors import DataError, tell
-from sslbench.files import is_there
-from sslbench.names import encoded, printable
+from sslbench.names import printable
 
 SPLIT_SEED = 0
 NAMED = 5
-# Part of the fingerprint of pictures of floats or of 32-bit integers, which were decoded by another rule before.
-_WIDE_VALUES = b"wide-1"
-_MAY_BE_WIDE = (b"II", b"MM", b"P2", b"P5", b"Pf")
 
 
 @dataclass(frozen=True)
@@ -69,23 +62,21 @@ def load_folder(name: str, settings: Settings) -> Dataset:
         if not rows.paths:
             raise DataError(f"{name}: too few images to fill the {split} split; give each class at least three images")
     details |= _tell_of_files(name, root, parts, 2 if given else 1, unread)
-    splits = {split: _split(split, rows, root, settings.bad_images) for split, rows in parts.items()}
+    splits = {
+        split: Split(
+            split,
+            image_files("folder", root, list(zip(rows.paths, rows.digests, strict=True)), settings.bad_images),
+            Labels(rows.targets),
+        )
+        for split, rows in parts.items()
+    }
     return Dataset(name=name, classes=layout.classes, splits=splits, metric=metric, details=details)
 
 
 def _find(name: str, settings: Settings) -> tuple[Path, str]:
-    # A relative path is looked for from the current directory, then below the data directory.
     text, metric = parse_folder(name, (Path(), settings.data_dir))
-    path = expand(text)
-    places = [path, settings.data_dir / path]
-    root = next((place for place in places if is_there(place) and place.is_dir()), None)
-    if root is None:
-        looked = " or ".join(dict.fromkeys(str(place.absolute()) for place in places))
-        option = "; the one option of a folder is ?metric=NAME" if "?" in text else ""
-        raise DataError(
-            f"{name}: there is no folder {looked}; {LAYOUT}{option}. The data directory is set by --sslbench-data"
-        )
-    return root, metric
+    option = "; the one option of a folder is ?metric=NAME" if "?" in text else ""
+    return find_root(name, text, settings, LAYOUT + option), metric
 
 
 def _given(rows: Mapping[str, Rows], layout: FolderLayout) -> tuple[dict[str, Rows], dict[str, Any]]:
@@ -118,30 +109,7 @@ def _scan(folder: Path, classes: Sequence[str], unread: Unread) -> Rows:
         )
     paths = tuple(path for part in found for path in part)
     targets = np.repeat(np.arange(len(classes)), [len(part) for part in found])
-    return Rows(paths, targets, tuple(map(_digest, paths)))
-
-
-def _digest(path: Path) -> bytes:
-    """Digest of a file's content and, where that was once decoded otherwise, of how it is decoded now."""
-    try:
-        with path.open("rb") as file:
-            start = file.read(2)
-            file.seek(0)
-            digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).digest()
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror}; make it readable or remove it") from error
-    return digest + _WIDE_VALUES if start in _MAY_BE_WIDE and _is_wide(path) else digest
-
-
-def _is_wide(path: Path) -> bool:
-    with warnings.catch_warnings():
-        # Told when the picture is decoded, by name.
-        warnings.simplefilter("ignore")
-        try:
-            with Image.open(path) as image:
-                return image.mode in ("I", "F")
-        except DAMAGE:
-            return False
+    return Rows(paths, targets, tuple(map(content_digest, paths)))
 
 
 def _tell_of_files(name: str, root: Path, parts: Mapping[str, Rows], depth: int, unread: Unread) -> dict[str, Any]:
@@ -185,11 +153,3 @@ def _printable(value: Any) -> Any:
     if isinstance(value, dict):
         return {printable(text): count for text, count in value.items()}
     return value
-
-
-def _split(name: str, rows: Rows, root: Path, bad_images: str) -> Split:
-    digest = hashlib.blake2b(bad_images.encode(), digest_size=16)
-    for path, content in zip(rows.paths, rows.digests, strict=True):
-        # The content counts, not the modification time, so that a copy on another machine hits the same cache.
-        digest.update(encoded(path.relative_to(root).as_posix()) + b"\0" + content)
-    return Split(name, ImageFiles(f"folder:{digest.hexdigest()}", rows.paths, bad_images), Labels(rows.targets))

@@ -7,9 +7,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 
-from sslbench.config import expand
-from sslbench.errors import DataError
-from sslbench.files import is_there
+from sslbench.datasets.family import parse_name
 from sslbench.metrics import metrics_for
 from sslbench.names import unknown
 
@@ -53,30 +51,13 @@ def looks_like_split(name: str) -> str:
 
 
 def parse_folder(name: str, places: Iterable[Path] = (Path(),)) -> tuple[str, str]:
-    """The path, as it was given, and the metric of `folder:PATH?metric=NAME`; without the option it is top1.
+    """The path and the metric of `folder:PATH?metric=NAME`, as `parse_name` finds them; without the option it is top1.
 
-    places: directories that a relative path is looked for from. A `?` that starts no option belongs to the path, and so does
-    one that an existing folder has in its name. Raises UnknownNameError for a metric that no folder can have, and DataError
-    for one that is given twice.
+    Raises UnknownNameError for a metric that no folder can have, and DataError for one that is given twice.
     """
-    text = name.removeprefix("folder:")
-    path, mark, query = text.rpartition("?")
-    pairs = [part.partition("=")[::2] for part in query.split("&")]
-    if not mark or any(key not in OPTIONS for key, _ in pairs):
-        return text, "top1"
-    if any(is_there(at := place / expand(text)) and at.is_dir() for place in places):
-        return text, "top1"
-    if len(pairs) > 1:
-        raise DataError(f"{name}: the option {pairs[0][0]} is given more than once")
-    metric = pairs[0][1]
+    path, options = parse_name(name, OPTIONS, places)
+    metric = options.get("metric", "top1")
     known = metrics_for(several_labels=False)
     if metric not in known:
         raise unknown("metric of a folder", metric, known, f"It was asked for by {name!r}")
     return path, metric
-
-
-def tidy_folder(name: str) -> str:
-    """The same name without a slash at the end of the path, so that one folder is one dataset."""
-    text = name.removeprefix("folder:")
-    path, _ = parse_folder(name)
-    return f"folder:{path.rstrip('/') or path}{text[len(path) :]}"

@@ -9,6 +9,7 @@ from typing import Literal
 from sslbench.config import Settings
 from sslbench.datasets.dataset import DatasetSpec
 from sslbench.datasets.disk import bytes_below
+from sslbench.datasets.family import family_of
 from sslbench.datasets.layout import Found
 from sslbench.errors import DataError, IncompleteDataError
 from sslbench.sources.obtain import is_obtained
@@ -32,7 +33,7 @@ class Status:
 
 def status_of(spec: DatasetSpec, settings: Settings) -> Status:
     """Look for a dataset as a run would, without decoding a picture."""
-    if spec.name.startswith("folder:"):
+    if family_of(spec.name):
         return _of_folder(spec, settings)
     if not spec.layouts:
         return _by_sources(spec, settings)

@@ -6,7 +6,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,7 @@ import numpy.typing as npt
 from sslbench.errors import DataError
 
 Rows = npt.NDArray[np.int64]
+T = TypeVar("T")
 
 
 class Digest(Protocol):
@@ -157,58 +158,15 @@ class Objects:
 
 
 @dataclass(frozen=True, eq=False)
-class Boxes(Targets):
-    """The objects of each picture with their boxes, all in memory. Raises DataError for boxes without an area."""
-
-    objects: Sequence[Objects]
-    kind: ClassVar[str] = "boxes"
-
-    def __post_init__(self) -> None:
-        for row, of_row in enumerate(self.objects):
-            boxes, shapes = of_row.boxes, (of_row.boxes.shape, of_row.labels.shape, of_row.difficult.shape)
-            if shapes != ((len(of_row), 4), (len(of_row),), (len(of_row),)):
-                raise DataError(f"row {row}: expected boxes (M, 4) with labels and difficult (M,), got {shapes}")
-            if not (np.isfinite(boxes).all() and (boxes[:, 2:] > boxes[:, :2]).all()):
-                raise DataError(f"row {row}: expected boxes x1 < x2 and y1 < y2 in pixels, got {boxes.tolist()}")
-
-    def __len__(self) -> int:
-        return len(self.objects)
-
-    def take(self, rows: Rows) -> Boxes:
-        """Those of some rows."""
-        return Boxes([self.objects[row] for row in rows])
-
-    def load(self, row: int) -> Objects:
-        """The objects of one picture."""
-        return self.objects[row]
-
-    def feed(self, digest: Digest) -> None:
-        """Every box with its label."""
-        for of_row in self.objects:
-            digest.update(f"{len(of_row)}|".encode())
-            digest.update(np.ascontiguousarray(of_row.boxes, dtype="<f4").tobytes())
-            digest.update(np.ascontiguousarray(of_row.labels, dtype="<i8").tobytes())
-            digest.update(of_row.difficult.astype("u1").tobytes())
-
-    def check(self, where: str, classes: int) -> None:
-        """Numbers from 0 to classes - 1."""
-        for row, of_row in enumerate(self.objects):
-            odd = of_row.labels[(of_row.labels < 0) | (of_row.labels >= classes)]
-            if odd.size:
-                raise DataError(f"{where}: expected a class from 0 to {classes - 1}, got {odd[0]} in row {row}")
-
-
-@dataclass(frozen=True, eq=False)
-class _Maps(Targets):
-    """A map of answers for each picture, too large to be held.
+class _Deferred(Generic[T]):
+    """Answers that are not held: each is read or rendered when it is asked for.
 
     read: gives that of one of the original pictures. fingerprint: identifies all of them. rows: which of them, in order.
     """
 
-    read: Callable[[int], npt.NDArray[Any]]
+    read: Callable[[int], T]
     fingerprint: str
     rows: Rows
-    kind: ClassVar[str]
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -217,14 +175,89 @@ class _Maps(Targets):
         """Those of some rows; nothing is read."""
         return replace(self, rows=self.rows[rows])
 
+    def feed(self, digest: Digest) -> None:
+        """What identifies the answers, and which of them there are."""
+        digest.update(f"{self.fingerprint}|".encode())
+        digest.update(self.rows.astype("<i8").tobytes())
+
+
+class DeferredObjects(_Deferred[Objects], Sequence[Objects]):
+    """Objects for `Boxes` that are read or rendered when a picture's are asked for; the fingerprint stands for them."""
+
+    def __getitem__(self, row: Any) -> Any:
+        """The objects of one picture; of a slice, those of several, still deferred."""
+        return self.take(np.arange(len(self))[row]) if isinstance(row, slice) else self.read(int(self.rows[row]))
+
+
+@dataclass(frozen=True, eq=False)
+class Boxes(Targets):
+    """The objects of each picture with their boxes.
+
+    objects: one item a picture. Raises DataError for boxes without an area: at once, of DeferredObjects when they are loaded.
+    """
+
+    objects: Sequence[Objects]
+    kind: ClassVar[str] = "boxes"
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.objects, DeferredObjects):
+            for row, of_row in enumerate(self.objects):
+                _check_objects(row, of_row)
+
+    def __len__(self) -> int:
+        return len(self.objects)
+
+    def take(self, rows: Rows) -> Boxes:
+        """Those of some rows."""
+        if isinstance(self.objects, DeferredObjects):
+            return Boxes(self.objects.take(rows))
+        return Boxes([self.objects[row] for row in rows])
+
+    def load(self, row: int) -> Objects:
+        """The objects of one picture."""
+        of_row = self.objects[row]
+        if isinstance(self.objects, DeferredObjects):
+            _check_objects(row, of_row)
+        return of_row
+
+    def feed(self, digest: Digest) -> None:
+        """Every box with its label; of DeferredObjects what stands for them."""
+        if isinstance(self.objects, DeferredObjects):
+            self.objects.feed(digest)
+            return
+        for of_row in self.objects:
+            digest.update(f"{len(of_row)}|".encode())
+            digest.update(np.ascontiguousarray(of_row.boxes, dtype="<f4").tobytes())
+            digest.update(np.ascontiguousarray(of_row.labels, dtype="<i8").tobytes())
+            digest.update(of_row.difficult.astype("u1").tobytes())
+
+    def check(self, where: str, classes: int) -> None:
+        """Numbers from 0 to classes - 1; DeferredObjects are not looked at."""
+        if isinstance(self.objects, DeferredObjects):
+            return
+        for row, of_row in enumerate(self.objects):
+            odd = of_row.labels[(of_row.labels < 0) | (of_row.labels >= classes)]
+            if odd.size:
+                raise DataError(f"{where}: expected a class from 0 to {classes - 1}, got {odd[0]} in row {row}")
+
+
+def _check_objects(row: int, of_row: Objects) -> None:
+    boxes, shapes = of_row.boxes, (of_row.boxes.shape, of_row.labels.shape, of_row.difficult.shape)
+    if shapes != ((len(of_row), 4), (len(of_row),), (len(of_row),)):
+        raise DataError(f"row {row}: expected boxes (M, 4) with labels and difficult (M,), got {shapes}")
+    if not (np.isfinite(boxes).all() and (boxes[:, 2:] > boxes[:, :2]).all()):
+        raise DataError(f"row {row}: expected boxes x1 < x2 and y1 < y2 in pixels, got {boxes.tolist()}")
+
+
+@dataclass(frozen=True, eq=False)
+class _Maps(_Deferred[npt.NDArray[Any]], Targets):
+    """A map of answers for each picture, too large to be held."""
+
+    kind: ClassVar[str]
+
     def load(self, row: int) -> npt.NDArray[Any]:
         """The map of one picture."""
         return self.read(int(self.rows[row]))
-
-    def feed(self, digest: Digest) -> None:
-        """What identifies the maps, and which of them there are."""
-        digest.update(f"{self.fingerprint}|".encode())
-        digest.update(self.rows.astype("<i8").tobytes())
 
     def check(self, where: str, classes: int) -> None:
         """Nothing: a map is checked when it is read."""

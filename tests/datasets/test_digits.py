@@ -8,7 +8,7 @@ from sklearn.datasets import load_digits
 
 from sslbench.config import Settings
 from sslbench.datasets.dataset import Dataset
-from sslbench.datasets.digits import load
+from sslbench.datasets.embedded.digits import load
 
 
 @pytest.fixture(scope="module")

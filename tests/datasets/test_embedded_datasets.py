@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from sslbench.datasets import list_datasets, load_dataset
-from sslbench.datasets.world_tasks import SIZES
+from sslbench.datasets.embedded._world_sets import SIZES
 
+DENSE = ["world-boxes", "world-masks", "world-normals"]
 WORLDS = ["world-shape", "world-colour", "world-texture", "world-count", "world-objects"]
 
 
@@ -16,7 +17,7 @@ def fingerprints(name: str) -> dict[str, str]:
 
 
 def test_these_are_all() -> None:
-    assert sorted(WORLDS) == list_datasets("world-*")
+    assert sorted(WORLDS + DENSE) == list_datasets("world-*")
 
 
 @pytest.mark.parametrize("name", WORLDS)
@@ -42,7 +43,7 @@ def test_other_images_have_other_fingerprints() -> None:
 
 
 def test_datasets_on_shared_images_still_differ() -> None:
-    assert len({load_dataset(name).fingerprint for name in WORLDS}) == len(WORLDS)
+    assert len({load_dataset(name).fingerprint for name in WORLDS + DENSE}) == len(WORLDS + DENSE)
 
 
 def test_the_single_tasks_ask_for_independent_attributes() -> None:

@@ -13,8 +13,9 @@ from PIL import Image
 
 from sslbench.config import Settings
 from sslbench.datasets import inspect
+from sslbench.datasets.content import content_digest
 from sslbench.datasets.dataset import Dataset
-from sslbench.datasets.folder import _digest, load_folder
+from sslbench.datasets.folder import load_folder
 from sslbench.errors import DataError, DataWarning
 from tests.datasets.pictures import picture, pictures
 
@@ -201,8 +202,8 @@ def test_floats_are_cached_apart_from_what_they_once_were(root: Path) -> None:
         ("bytes", Image.fromarray((values * 255).astype(np.uint8))),
     ):
         picture_of.save(root / "cat" / f"{name}.tif")
-    assert len(_digest(root / "cat" / "bytes.tif")) == 16
-    assert _digest(root / "cat" / "floats.tif")[16:] == b"wide-1"
+    assert len(content_digest(root / "cat" / "bytes.tif")) == 16
+    assert content_digest(root / "cat" / "floats.tif")[16:] == b"wide-1"
 
 
 def test_identical_pictures_are_counted_and_told(tmp_path: Path) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from sslbench.config import Settings
-from sslbench.datasets import dataset_spec, load_dataset
-from sslbench.datasets.folder_names import parse_folder, tidy_folder
+from sslbench.datasets import dataset_spec, load_dataset, tidy_folder
+from sslbench.datasets.folder_names import parse_folder
 from sslbench.errors import DataError, UnknownNameError
 from tests.datasets.pictures import pictures
 

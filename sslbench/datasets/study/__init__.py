@@ -6,14 +6,10 @@ needs no entry anywhere else. Facts and quirks: docs/datasets.md.
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
-
 from sslbench.datasets.dataset import DatasetSpec
+from sslbench.datasets.declared import declared
 
 
 def specs() -> list[DatasetSpec]:
     """The declarations of this package, by name."""
-    names = sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_"))
-    found: list[DatasetSpec] = [importlib.import_module(f"{__name__}.{name}").SPEC for name in names]
-    return found
+    return declared(__name__, __path__, "SPEC")

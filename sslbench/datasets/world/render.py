@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -10,7 +11,7 @@ import numpy as np
 from sslbench.datasets.world.arrays import Bytes, Floats
 from sslbench.datasets.world.background import backgrounds
 from sslbench.datasets.world.boxes import instance_boxes
-from sslbench.datasets.world.raycast import visible_hits
+from sslbench.datasets.world.raycast import Hits, visible_hits
 from sslbench.datasets.world.sampling import GRAIN_STARTS
 from sslbench.datasets.world.scene import Scenes
 from sslbench.datasets.world.surface import surface_colours
@@ -39,47 +40,79 @@ class World:
     boxes: Floats
 
 
+@dataclass(frozen=True)
+class Annotations:
+    """What is true of N pictures, as in `World`, without the pictures."""
+
+    instances: Bytes
+    normals: Floats
+    boxes: Floats
+
+
+def annotate(scenes: Scenes, *, size: int = 64) -> Annotations:
+    """The annotations that `render` gives, in about half of its time.
+
+    Raises:
+        ValueError: if ``size`` < 8.
+    """
+    found = _blank(scenes, size)
+    for chunk in _chunks(len(scenes), size):
+        _annotate_into(_part(found, chunk), scenes[chunk], size)
+    return found
+
+
 def render(scenes: Scenes, *, size: int = 64) -> World:
     """Render pictures of ``size`` x ``size`` pixels.
 
     Raises:
         ValueError: if ``size`` < 8.
     """
+    found = _blank(scenes, size)
+    images = np.empty((len(scenes), size, size, 3), np.uint8)
+    for chunk in _chunks(len(scenes), size):
+        hits = _annotate_into(_part(found, chunk), scenes[chunk], size)
+        _paint_into(images[chunk], scenes[chunk], hits, size)
+    return World(images, found.instances, found.normals, found.boxes)
+
+
+def _blank(scenes: Scenes, size: int) -> Annotations:
     if size < MIN_SIZE:
         raise ValueError(f"size must be at least {MIN_SIZE} pixels, got {size}")
     total, slots = scenes.shape.shape
-    world = World(
-        images=np.empty((total, size, size, 3), np.uint8),
+    return Annotations(
         instances=np.zeros((total, size, size), np.uint8),
         normals=np.zeros((total, size, size, 3), np.float32),
         boxes=np.empty((total, slots, 4), np.float32),
     )
+
+
+def _chunks(total: int, size: int) -> Iterator[slice]:
     step = max(CHUNK_PIXELS // size**2, 1)
-    for start in range(0, total, step):
-        chunk = slice(start, start + step)
-        _render_into(
-            World(world.images[chunk], world.instances[chunk], world.normals[chunk], world.boxes[chunk]),
-            scenes[chunk],
-            size,
-        )
-    return world
+    return (slice(start, start + step) for start in range(0, total, step))
 
 
-def _render_into(world: World, scenes: Scenes, size: int) -> None:
-    """Fill the arrays of ``world``, which start as zeros, from as many scenes."""
+def _part(whole: Annotations, chunk: slice) -> Annotations:
+    return Annotations(whole.instances[chunk], whole.normals[chunk], whole.boxes[chunk])
+
+
+def _annotate_into(found: Annotations, scenes: Scenes, size: int) -> Hits:
+    """Fill the arrays of ``found``, which start as zeros, from as many scenes."""
     hits = visible_hits(scenes, size)
     slots = scenes.shape.shape[1]
-    world.instances.reshape(-1)[hits.pixel] = hits.owner % slots + 1
-    world.normals.reshape(-1, 3)[hits.pixel] = hits.normal.T
-    world.boxes[:] = instance_boxes(world.instances, slots)
+    found.instances.reshape(-1)[hits.pixel] = hits.owner % slots + 1
+    found.normals.reshape(-1, 3)[hits.pixel] = hits.normal.T
+    found.boxes[:] = instance_boxes(found.instances, slots)
+    return hits
 
+
+def _paint_into(images: Bytes, scenes: Scenes, hits: Hits, size: int) -> None:
     planes = backgrounds(scenes, size)
     planes.reshape(3, -1)[:, hits.pixel] = surface_colours(scenes, hits)
     planes *= 255
     grain = np.lib.stride_tricks.sliding_window_view(_grain(3 * size**2), 3 * size**2)
     planes += grain[scenes.grain].reshape(-1, 3, size, size).swapaxes(0, 1)
     np.clip(planes, 0, 255, out=planes)
-    world.images[:] = planes.transpose(1, 2, 3, 0)
+    images[:] = planes.transpose(1, 2, 3, 0)
 
 
 @lru_cache(maxsize=1)

@@ -7,13 +7,23 @@ import hashlib
 import numpy as np
 
 from sslbench.config import Settings
-from sslbench.datasets.dataset import Dataset, Split
+from sslbench.datasets.dataset import Dataset, DatasetSpec, Split
 from sslbench.datasets.images import ImageArray
 from sslbench.datasets.splits import stratified
 from sslbench.datasets.targets import Labels
 
 SPLIT_SEED = 0
 FRACTIONS = (0.6, 0.2, 0.2)
+SPECS = [
+    DatasetSpec(
+        name="digits",
+        loader=f"{__name__}:load",
+        num_classes=10,
+        summary="8x8 greyscale handwritten digits, real scans",
+        licence="CC BY 4.0",
+        source="scikit-learn's load_digits (UCI optical recognition of handwritten digits, test part)",
+    )
+]
 
 
 def load(settings: Settings) -> Dataset:
