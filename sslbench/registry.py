@@ -1,9 +1,11 @@
-"""One register of names for whatever is declared: suites, datasets, protocols, backbones, studies."""
+"""One register of names for whatever is declared, and one way in which a package finds its declarations."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Generic, TypeVar
+import importlib
+import pkgutil
+from collections.abc import Iterable, Iterator
+from typing import Any, Generic, TypeVar
 
 from sslbench.errors import SslbenchError
 from sslbench.names import matches, unknown
@@ -46,3 +48,13 @@ class Registry(Generic[T]):
     def names(self, pattern: str = "*") -> list[str]:
         """Names that equal the pattern or match it as a glob, sorted."""
         return sorted(name for name in self._items if matches(name, pattern))
+
+
+def declared(package: str, path: Iterable[str], attribute: str) -> list[Any]:
+    """`attribute` of every module of a package that has it, by the modules' names, so that adding one touches one file.
+
+    path: the package's `__path__`. Modules that start with an underscore are not imported.
+    """
+    names = sorted(module.name for module in pkgutil.iter_modules(path) if not module.name.startswith("_"))
+    modules = [importlib.import_module(f"{package}.{name}") for name in names]
+    return [getattr(module, attribute) for module in modules if hasattr(module, attribute)]

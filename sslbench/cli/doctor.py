@@ -62,7 +62,7 @@ def describe(status: Status, spec: DatasetSpec) -> str:
     """A dataset's state in a line: its size, what is missing, and how to get it."""
     here = f", {size_text(status.bytes)}" if status.bytes else ""
     if status.state == "ready":
-        return f"{spec.name}: ready{here}, {spec.source}"
+        return f"{spec.name}: ready{here}, {spec.origin}"
     if status.state == "incomplete":
         missing = f": {', '.join(status.missing)}" if status.missing else ""
         return f"{spec.name}: incomplete{here}{missing}. {status.how}"

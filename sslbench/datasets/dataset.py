@@ -17,8 +17,8 @@ from sslbench.metrics import metric_spec
 from sslbench.sources import Source
 
 if TYPE_CHECKING:
-    from sslbench.datasets.expected import Expected
-    from sslbench.datasets.layout import Layout
+    from sslbench.datasets.published.facts import Expected
+    from sslbench.datasets.published.layout import Layout
 
 
 @dataclass(frozen=True)
@@ -94,6 +94,8 @@ class DatasetSpec:
     sense for it; None stands for all that take such targets. markers: pytest markers of its cases, such as `download` or
     `slow`.
 
+    origin: where the data come from, for people.
+
     For datasets that are files below the data directory: folder: where they are fetched to; sources: the files;
     layouts: where they may lie, the first complete one counts; expected: what is published about them; compat: the
     switches of `sslbench.compat` that concern this dataset in particular; citation: whom to cite.
@@ -104,7 +106,7 @@ class DatasetSpec:
     num_classes: int
     summary: str
     licence: str
-    source: str
+    origin: str
     metric: str | None = "top1"
     targets: type[Targets] = Labels
     protocols: Sequence[str] | None = None

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sslbench.datasets.disk import Disk
+from sslbench.datasets.published.layout import Disk
 from sslbench.errors import DataError, IncompleteDataError
 
 # What torchvision's ImageFolder takes for an image; it knows no GIF.

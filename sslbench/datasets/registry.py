@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sslbench.config import Settings
-from sslbench.datasets import embedded, families, study
+from sslbench.datasets import embedded, families, published
 from sslbench.datasets.dataset import Dataset, DatasetSpec
 from sslbench.datasets.family import FAMILIES, family_of, register_family
 from sslbench.datasets.status import Status, status_of
@@ -52,6 +52,6 @@ def inspect(name: str, settings: Settings | None = None) -> Status:
     return status_of(dataset_spec(name), settings or Settings())
 
 
-for _package in (embedded, study):
+for _package in (embedded, published):
     for _spec in _package.specs():
         register_dataset(_spec)

@@ -8,9 +8,8 @@ from typing import Literal
 
 from sslbench.config import Settings
 from sslbench.datasets.dataset import DatasetSpec
-from sslbench.datasets.disk import bytes_below
 from sslbench.datasets.family import family_of
-from sslbench.datasets.layout import Found
+from sslbench.datasets.published.layout import Found, bytes_below
 from sslbench.errors import DataError, IncompleteDataError
 from sslbench.sources.obtain import is_obtained
 

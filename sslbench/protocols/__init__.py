@@ -6,8 +6,6 @@ None of them imports torch before it runs.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from sslbench.protocols.registry import (
     ProtocolSpec,
     list_protocols,
@@ -18,4 +16,4 @@ from sslbench.protocols.registry import (
 
 __all__ = ["ProtocolSpec", "list_protocols", "protocol_spec", "register_package", "register_protocol"]
 
-register_package(__name__, Path(__file__).parent)
+register_package(__name__, __path__)

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import importlib
-import pkgutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from sslbench.compat import parse_compat
 from sslbench.datasets import Dataset, Labels, Targets
 from sslbench.errors import DataError
-from sslbench.registry import Registry
+from sslbench.registry import Registry, declared
 
 if TYPE_CHECKING:
     from sslbench.protocols.base import Protocol
@@ -93,13 +91,7 @@ def list_protocols(targets: type[Targets] | None = None) -> list[str]:
     return [name for name in PROTOCOLS if targets is None or targets in PROTOCOLS[name].takes]
 
 
-def register_package(name: str, folder: Path) -> None:
-    """Register the `SPEC` of every module of a package that declares one, in the order of their names.
-
-    Modules that start with an underscore are not imported.
-    """
-    names = sorted(module.name for module in pkgutil.iter_modules([str(folder)]))
-    for module in (name for name in names if not name.startswith("_")):
-        spec = getattr(importlib.import_module(f"{name}.{module}"), "SPEC", None)
-        if spec is not None:
-            register_protocol(spec)
+def register_package(name: str, path: Iterable[str]) -> None:
+    """Register the `SPEC` of every module of a package that declares one. path: the package's `__path__`."""
+    for spec in declared(name, path, "SPEC"):
+        register_protocol(spec)

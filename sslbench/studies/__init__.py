@@ -5,11 +5,9 @@ Everything else may read from here; nothing here imports the rest.
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Iterator
 
-from sslbench.registry import Registry
+from sslbench.registry import Registry, declared
 from sslbench.studies.study import Allowance, Column, Figure, Geometry, Study, Suite, Switch, Table
 
 __all__ = [
@@ -38,7 +36,5 @@ def studies() -> Iterator[Study]:
     return (STUDIES[name] for name in STUDIES)
 
 
-for _module in sorted(module.name for module in pkgutil.iter_modules(__path__)):
-    _study = getattr(importlib.import_module(f"{__name__}.{_module}"), "STUDY", None)
-    if _study is not None:
-        register_study(_study)
+for _study in declared(__name__, __path__, "STUDY"):
+    register_study(_study)

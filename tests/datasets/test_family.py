@@ -50,7 +50,7 @@ def twins(registries: Registries) -> Family:
 @pytest.mark.usefixtures("twins")
 def test_a_registered_family_is_known_everywhere(capsys: pytest.CaptureFixture[str]) -> None:
     assert load_dataset("twins:x").classes == ("a", "b")
-    assert dataset_spec("twins:x/y?side=left").source == "x/y"
+    assert dataset_spec("twins:x/y?side=left").origin == "x/y"
     assert inspect("twins:x").state == "ready"
     assert tidy_folder("twins:x//?depth=2&side=left") == "twins:x?depth=2&side=left"
     assert expand_tasks(["knn/twins:x/?side=left*"], "embedded") == [Task("knn", "twins:x?side=left")]

@@ -14,7 +14,7 @@ from PIL import Image
 from sslbench.config import Settings
 from sslbench.datasets import load_dataset
 from sslbench.datasets.dataset import Dataset
-from sslbench.datasets.folder import load_folder
+from sslbench.datasets.families._folder_reading import load_folder
 from sslbench.datasets.splits import stratified
 from sslbench.errors import DataError
 

@@ -15,7 +15,7 @@ from sslbench.config import Settings
 from sslbench.datasets import inspect
 from sslbench.datasets.content import content_digest
 from sslbench.datasets.dataset import Dataset
-from sslbench.datasets.folder import load_folder
+from sslbench.datasets.families._folder_reading import load_folder
 from sslbench.errors import DataError, DataWarning
 from tests.datasets.pictures import picture, pictures
 

@@ -9,8 +9,8 @@ import pytest
 
 from sslbench.config import Settings
 from sslbench.datasets.dataset import Dataset
-from sslbench.datasets.folder import load_folder
-from sslbench.datasets.folder_names import looks_like_split, split_of
+from sslbench.datasets.families._folder_names import looks_like_split, split_of
+from sslbench.datasets.families._folder_reading import load_folder
 from sslbench.errors import DataError, DataWarning
 from tests.datasets.pictures import picture, pictures
 

@@ -8,7 +8,7 @@ import pytest
 
 from sslbench.config import Settings
 from sslbench.datasets import dataset_spec, load_dataset, tidy_folder
-from sslbench.datasets.folder_names import parse_folder
+from sslbench.datasets.families._folder_names import parse_folder
 from sslbench.errors import DataError, UnknownNameError
 from tests.datasets.pictures import pictures
 
@@ -28,7 +28,7 @@ from tests.datasets.pictures import pictures
 )
 def test_what_a_name_says(name: str, path: str, metric: str) -> None:
     assert parse_folder(name) == (path, metric)
-    assert (dataset_spec(name).source, dataset_spec(name).metric) == (path, metric)
+    assert (dataset_spec(name).origin, dataset_spec(name).metric) == (path, metric)
     assert tidy_folder(name) == name
 
 

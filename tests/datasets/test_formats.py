@@ -10,8 +10,8 @@ from PIL import Image
 from scipy.io import savemat
 from torchvision.datasets import ImageFolder
 
-from sslbench.datasets.disk import Disk
 from sslbench.datasets.formats import columns, csv_rows, image_folder, json_object, mat_arrays, text_lines
+from sslbench.datasets.published.layout import Disk
 from sslbench.errors import DataError, IncompleteDataError
 
 

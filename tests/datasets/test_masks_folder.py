@@ -279,7 +279,7 @@ def test_the_declaration(tmp_path: Path) -> None:
     root = plain(tmp_path / "m")
     name = f"masks:{root}?ignore=7"
     spec = dataset_spec(name)
-    assert (spec.targets, spec.metric, spec.source) == (Masks, None, str(root))
+    assert (spec.targets, spec.metric, spec.origin) == (Masks, None, str(root))
     assert tidy_folder(f"masks:{root}//?ignore=7") == name
     assert not {task.protocol for task in dataset_tasks(name)} & {"linear", "knn", "fewshot"}
     assert inspect(name).bytes == sum(path.stat().st_size for path in root.glob("images/*"))

@@ -36,7 +36,7 @@ def tiny(settings: Settings) -> Dataset:
 
 
 def test_every_declaration_loads_as_declared() -> None:
-    # The study's datasets are files that are not here: tests/datasets/study.
+    # The study's datasets are files that are not here: tests/datasets/published.
     for name in (name for name in list_datasets() if name not in STUDY.datasets):
         spec = dataset_spec(name)
         dataset = load_dataset(name)

@@ -8,10 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sslbench.datasets.disk import Disk, bytes_below
-from sslbench.datasets.expected import histogram, rows_digest, statement
-from sslbench.datasets.layout import Found, Layout, layouts
-from sslbench.datasets.rows import FileRows, file_rows
+from sslbench.datasets.published.facts import histogram, rows_digest, statement
+from sslbench.datasets.published.layout import Disk, Found, Layout, bytes_below, layouts
+from sslbench.datasets.published.rows import FileRows, file_rows
 from sslbench.datasets.targets import Labels
 from sslbench.errors import IncompleteDataError
 

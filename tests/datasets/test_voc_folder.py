@@ -206,7 +206,7 @@ def test_pictures_in_two_splits_are_told(tmp_path: Path) -> None:
 def test_the_declaration(tmp_path: Path) -> None:
     root = write(tmp_path / "voc")
     spec = dataset_spec(f"voc:{root}")
-    assert (spec.targets, spec.metric, spec.source) == (Boxes, None, str(root))
+    assert (spec.targets, spec.metric, spec.origin) == (Boxes, None, str(root))
     assert tidy_folder(f"voc:{root}/") == f"voc:{root}"
     assert not {task.protocol for task in dataset_tasks(f"voc:{root}")} & {"linear", "knn", "fewshot"}
     size = sum(path.stat().st_size for path in root.glob("JPEGImages/*"))

@@ -16,7 +16,7 @@ from sslbench.backbones import load_backbone
 from sslbench.backbones.backbone import Backbone
 from sslbench.config import Settings
 from sslbench.datasets import ImageArray, ImageFiles
-from sslbench.datasets.folder import load_folder
+from sslbench.datasets.families._folder_reading import load_folder
 from sslbench.errors import CacheWarning, DataError, FeatureError
 from sslbench.features import loading
 from sslbench.features.batches import picture_recipe, read_batches

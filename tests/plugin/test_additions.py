@@ -115,7 +115,7 @@ import sslbench.protocols
 
 HERE = Path(__file__).parent
 sslbench.protocols.__path__.append(str(HERE / "protocols"))
-sslbench.protocols.register_package("sslbench.protocols", HERE / "protocols")
+sslbench.protocols.register_package("sslbench.protocols", [str(HERE / "protocols")])
 import leaning, networks
 """
 TEST = """

@@ -6,16 +6,13 @@ neither torch nor timm: what loads is imported by `load`.
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
-
 from sslbench.backbones.source import SOURCES
+from sslbench.registry import declared
 
 
 def discover() -> None:
     """Make every source of this package known."""
-    for module in pkgutil.iter_modules(__path__):
-        source = importlib.import_module(f"{__name__}.{module.name}").SOURCE
+    for source in declared(__name__, __path__, "SOURCE"):
         SOURCES.add(source.name, source)
 
 

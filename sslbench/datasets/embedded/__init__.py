@@ -7,7 +7,7 @@ needs no entry anywhere else.
 from __future__ import annotations
 
 from sslbench.datasets.dataset import DatasetSpec
-from sslbench.datasets.declared import declared
+from sslbench.registry import declared
 
 
 def specs() -> list[DatasetSpec]:

@@ -21,7 +21,7 @@ SPECS = [
         num_classes=10,
         summary="8x8 greyscale handwritten digits, real scans",
         licence="CC BY 4.0",
-        source="scikit-learn's load_digits (UCI optical recognition of handwritten digits, test part)",
+        origin="scikit-learn's load_digits (UCI optical recognition of handwritten digits, test part)",
     )
 ]
 

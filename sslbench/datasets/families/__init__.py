@@ -5,8 +5,8 @@ A module of this package that does not start with an underscore declares one as 
 
 from __future__ import annotations
 
-from sslbench.datasets.declared import declared
 from sslbench.datasets.family import Family
+from sslbench.registry import declared
 
 
 def families() -> list[Family]:

@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from sslbench.datasets.content import content_digest
-from sslbench.datasets.folder_files import Unread, count_hidden, pictures_below
-from sslbench.datasets.folder_names import SPLITS
-from sslbench.datasets.identical import identical_pictures
+from sslbench.datasets.content import content_digest, identical_pictures
+from sslbench.datasets.families._folder_files import Unread, count_hidden, pictures_below
+from sslbench.datasets.families._folder_names import SPLITS
 from sslbench.datasets.splits import stratified
 from sslbench.errors import DataError, tell
 from sslbench.names import printable

@@ -13,10 +13,10 @@ from sslbench.config import Settings
 from sslbench.datasets.content import image_files, read_header
 from sslbench.datasets.dataset import Dataset, Split
 from sslbench.datasets.families._files import ALL, by_stem, complete, few, read_contents, tell_of_files
+from sslbench.datasets.families._folder_files import Unread
+from sslbench.datasets.families._folder_names import is_hidden
 from sslbench.datasets.families._voc_xml import Annotated, read_annotation
 from sslbench.datasets.family import find_root
-from sslbench.datasets.folder_files import Unread
-from sslbench.datasets.folder_names import is_hidden
 from sslbench.datasets.targets import Boxes, Objects
 from sslbench.errors import DataError
 from sslbench.names import printable

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from sslbench.config import Settings
 from sslbench.datasets.dataset import Dataset, DatasetSpec
+from sslbench.datasets.families._folder_names import OPTIONS, parse_folder
 from sslbench.datasets.family import Family
-from sslbench.datasets.folder_names import OPTIONS, parse_folder
 from sslbench.datasets.targets import Labels
 
 SUMMARY = "a folder of images, one sub-folder a class"
@@ -20,14 +20,14 @@ def declare(name: str) -> DatasetSpec:
         num_classes=0,
         summary=SUMMARY,
         licence="the owner's",
-        source=path,
+        origin=path,
         metric=metric,
     )
 
 
 def _load(name: str, settings: Settings) -> Dataset:
     # Not at the top: whoever lists datasets needs no PIL.
-    from sslbench.datasets.folder import load_folder
+    from sslbench.datasets.families._folder_reading import load_folder
 
     return load_folder(name, settings)
 

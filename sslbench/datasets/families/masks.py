@@ -22,7 +22,7 @@ def declare(name: str) -> DatasetSpec:
         num_classes=0,
         summary=SUMMARY,
         licence="the owner's",
-        source=path,
+        origin=path,
         metric=None,
         targets=Masks,
     )

@@ -18,7 +18,7 @@ def declare(name: str) -> DatasetSpec:
         num_classes=0,
         summary=SUMMARY,
         licence="the owner's",
-        source=name.partition(":")[2],
+        origin=name.partition(":")[2],
         metric=None,
         targets=Boxes,
     )

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.datasets.study.builders import build
+from tests.datasets.published.builders import build
 
 REPOSITORY = Path(__file__).parents[3]
 
