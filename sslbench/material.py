@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sslbench.datasets import Dataset
+from sslbench.errors import BackboneError
 from sslbench.features.device_store import Features, FeatureStore
 from sslbench.features.extract import feature_recipe
 from sslbench.features.stacked import Pool
@@ -25,7 +26,7 @@ class CaseMaterial:
     """The parts of one case, and a count of what obtaining their features took.
 
     extract_seconds, extracted_images: of pictures that were embedded now. obtaining: seconds that getting features took,
-    from the cache or not. skipped: unreadable pictures by split. executions: how the network was run.
+    from the cache or not. executions: how the network was run.
     """
 
     def __init__(self, backbone: Backbone, dataset: Dataset, store: FeatureStore) -> None:
@@ -34,7 +35,7 @@ class CaseMaterial:
         self.extract_seconds = 0.0
         self.extracted_images = 0
         self.obtaining = 0.0
-        self.skipped: dict[str, int] = {}
+        self._skipped: dict[str, set[int]] = {}
         self.executions: set[str] = set()
         self._store = store
 
@@ -46,7 +47,24 @@ class CaseMaterial:
     def parts(self, names: Sequence[str]) -> dict[str, Part]:
         """Some splits."""
         splits = self.dataset.splits
-        return {name: Part(splits[name].images, splits[name].targets, partial(self.features, name)) for name in names}
+        return {
+            name: Part(
+                splits[name].images,
+                splits[name].targets,
+                features=partial(self.features, name),
+                unreadable=partial(self._unreadable, name),
+            )
+            for name in names
+        }
+
+    @property
+    def skipped(self) -> dict[str, int]:
+        """How many pictures of each split could not be read, those without one left out."""
+        return {name: len(rows) for name, rows in self._skipped.items()}
+
+    def _unreadable(self, name: str, rows: Sequence[int]) -> None:
+        if rows:
+            self._skipped.setdefault(name, set()).update(rows)
 
     def split(self, name: str) -> Labelled:
         """One split of a dataset with labels: x float32 (N, D) on the device, and its targets."""
@@ -68,8 +86,8 @@ class CaseMaterial:
         if features.seconds:
             self.extract_seconds += features.seconds
             self.extracted_images += len(images)
-        if dropped := len(images) - len(features.rows):
-            self.skipped[name] = dropped
+        if len(features.rows) < len(images):
+            self._unreadable(name, np.setdiff1d(np.arange(len(images)), features.rows).tolist())
         self.obtaining += time.perf_counter() - start
         return features
 
@@ -87,3 +105,18 @@ class CaseMaterial:
             )
             for name, split in sorted(self.dataset.splits.items())
         }
+
+    def network_recipe(self) -> dict[str, Any]:
+        """Which network it is, and what it is shown."""
+        return {
+            "backbone": self.seen.digest,
+            "pooling": self.backbone.pooling,
+            "preprocessing": self.backbone.preprocessing.to_json(),
+        }
+
+    def look_again(self) -> None:
+        """Raise BackboneError where the network is another one than when the case first asked."""
+        if self.backbone.digest != self.seen.digest:
+            raise BackboneError(
+                f"{self.backbone.name}: the network was changed after its case had been prepared; prepare the case again"
+            )

@@ -59,7 +59,7 @@ class Case:
 class Runner:
     """Runs cases with one feature store and a few loaded backbones, and stores records in a run.
 
-    run: None keeps nothing on disk but features.
+    run: None keeps nothing on disk but what the cache has: features, pictures, trials.
     """
 
     def __init__(self, settings: Settings, run: Run | None = None) -> None:
@@ -174,13 +174,31 @@ class PreparedCase:
         metric = metric_spec(dataset.metric) if dataset.metric is not None else None
         clock = _Clock(material)
         development = Development(material.parts(spec.learns), dataset.classes, metric)
-        trials = Trials(runner.settings.cache_dir / "trials", {"case": self.key})
+        if protocol.trains:
+            material.look_again()
+            self.backbone.to(runner.store.device)
+        trials = Trials(runner.settings.cache_dir / "trials", self._what_fit_sees())
         predictor = protocol.fit(development, self.backbone, trials)
         fitted = clock.lap()
         # The test split is opened here, after selection.
         held_out = HeldOut(material.parts(spec.scored_on(dataset)), dataset.classes, metric)
         outcome = protocol.score(predictor, held_out)
         return _Ran(outcome, dict(predictor.hyperparameters), fitted, clock.lap())
+
+    def _what_fit_sees(self) -> dict[str, Any]:
+        """What a training can depend on beside its hyperparameters: the key of its trials.
+
+        Less than the case's: another way of scoring, or of keeping features, must not throw weights away.
+        """
+        spec, splits = self._spec, self.dataset.splits
+        return {
+            "protocol": [spec.name, self.case.task.variant, spec.training_version],
+            "network": self.material.network_recipe(),
+            "learns": {name: [splits[name].images.fingerprint, splits[name].targets.digest] for name in spec.learns},
+            "classes": list(self.dataset.classes),
+            "metric": self.dataset.metric,
+            "compat": self.compat,
+        }
 
     def _store(self, ran: _Ran, cuda: bool) -> Record:
         runner, task, material, outcome = self._runner, self.case.task, self.material, ran.outcome

@@ -57,6 +57,7 @@ def main() -> int:
         trained = Trials(options.work, {"pretraining": VERSION}).map(
             partial(pretrain, data=splits["train"], device=device, judge=partial(judge, splits=splits), say=say),
             [ingredients(name, budget, splits["train"]) for name in options.names],
+            stage="pretraining",
         )
         data = f"{options.data.name}, {len(splits['train'].images)} train and {len(splits['val'].images)} val pictures"
         if options.data.is_file():

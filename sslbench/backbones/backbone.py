@@ -143,7 +143,7 @@ class Backbone:
         """Normalised float32 (B, 3, H, W) on the CPU from uint8 (B, h, w, 3) or RGB PIL pictures."""
         return self.preprocessing.normalise(torch.from_numpy(np.array(self.preprocessing.pixels(images))))
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def embed(self, images: Tensor) -> Tensor:
         """Pooled embeddings (B, D) from normalised images (B, 3, H, W).
 
@@ -159,7 +159,7 @@ class Backbone:
             )
         return embeddings
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def feature_maps(self, images: Tensor) -> list[Tensor]:
         """Maps (B, C, H, W): strides 4 to 32 for convolutional networks, the patch grid four times for ViTs."""
         self.network.module.eval()

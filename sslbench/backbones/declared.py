@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from sslbench.backbones.dry_run import DryRun, equal
 from sslbench.backbones.normalisation import Triple, apply_options, check_statistics
 from sslbench.backbones.options import Options
-from sslbench.backbones.preprocessing import PRESETS, Preprocessing, from_timm
+from sslbench.backbones.preprocessing import Preprocessing, from_timm, presets
 from sslbench.errors import BackboneError
 from sslbench.names import unknown
 
@@ -49,12 +49,12 @@ def geometry(name: str, module: nn.Module, options: Options) -> Preprocessing:
     Size comes from the options, the attribute `input_size`, timm's configuration, in this order; else 224.
     """
     preset = options.text("preprocessing")
-    if preset and preset not in PRESETS:
-        raise unknown("preprocessing preset", preset, PRESETS)
+    if preset and preset not in presets():
+        raise unknown("preprocessing preset", preset, presets())
     if preset and "size" in options.values:
         raise BackboneError(f"{name}: the preset {preset!r} fixes the input size; give preprocessing or size, not both")
     if preset:
-        return PRESETS[preset]
+        return presets()[preset]
     size: tuple[int, int] | None = _pair(name, options.integer("size", 0) or getattr(module, "input_size", None))
     known = _timm_part(module)
     if known is None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook
 
-from sslbench.backbones.fixed_outputs import probe_pictures
+from sslbench.backbones.fixed_outputs import fixed_pictures
 from sslbench.backbones.undisturbed import UNSUITABLE, device_of, undisturbed
 from sslbench.errors import BackboneError
 
@@ -42,7 +42,7 @@ def try_out(name: str, module: nn.Module, size: tuple[int, int]) -> DryRun | str
     size: (H, W) in pixels. Raises BackboneError for an output that is no tensor.
     """
     names = {id(part): place for place, part in module.named_modules()}
-    pictures = probe_pictures(size).float().to(device_of(module))
+    pictures = fixed_pictures(size).float().to(device_of(module))
     calls: list[Call] = []
 
     def kept(value: Any) -> Tensor | None:

@@ -29,8 +29,8 @@ _PROJECTIONS = 2
 
 
 @dataclass(frozen=True)
-class Probe:
-    """What a probe found.
+class FixedOutputs:
+    """What the network gave on fixed pictures.
 
     text: for the digest. written: places that the network itself writes when it runs, such as counters and caches; they are
     results and not settings. note: for the record, why features are not reused or outputs are not known; empty else.
@@ -41,7 +41,7 @@ class Probe:
     note: str = ""
 
 
-def probe_pictures(size: tuple[int, int]) -> Tensor:
+def fixed_pictures(size: tuple[int, int]) -> Tensor:
     """float64 (PICTURES, 3, H, W), roughly normalised, from whole numbers alone, so that they are the same everywhere."""
     height, width = size
     picture, channel, row, column = np.ogrid[:PICTURES, :3, :height, :width]
@@ -51,13 +51,13 @@ def probe_pictures(size: tuple[int, int]) -> Tensor:
     return torch.from_numpy((pixels / 255 - 0.45) / 0.225)
 
 
-def probe(
+def outputs_on_fixed_pictures(
     embed: Callable[[Tensor], Tensor],
     module: nn.Module,
     size: tuple[int, int],
     look: Callable[[], Traits],
     *objects: object,
-) -> Probe:
+) -> FixedOutputs:
     """Run a network twice on the fixed pictures and leave it as it was.
 
     embed: (B, D) from (B, 3, H, W), through `module`. look: the traits as they are now. objects: further ones that take part.
@@ -69,15 +69,15 @@ def probe(
                 return _run(embed, module, size, look, exact)
         except UNSUITABLE as error:
             failure = f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
-    return Probe(
+    return FixedOutputs(
         "not run", note=f"the network does not run on fixed pictures, so that its code alone tells it: {failure}"
     )
 
 
 def _run(
     embed: Callable[[Tensor], Tensor], module: nn.Module, size: tuple[int, int], look: Callable[[], Traits], exact: bool
-) -> Probe:
-    pictures = probe_pictures(size).to(device_of(module))
+) -> FixedOutputs:
+    pictures = fixed_pictures(size).to(device_of(module))
     with _in_float64(embed, module) if exact else nullcontext(_Run(embed, {})) as run:
         before = look().looks()
         outputs = [run.once(pictures if exact else pictures.float()) for _ in range(2)]
@@ -90,8 +90,8 @@ def _run(
     apart = float((first - second).nan_to_num().abs().max()) if first.shape == second.shape and first.numel() else 0.0
     if first.shape != second.shape or apart > _REPEATS[exact] * float(first.nan_to_num().abs().max()):
         note = "two passes over the same pictures differ, so that no other process reuses its features"
-        return Probe(f"never the same {uuid.uuid4().hex}", frozenset(written), note)
-    return Probe(f"{tuple(first.shape[1:])} {_digits(first, exact)}", frozenset(written))
+        return FixedOutputs(f"never the same {uuid.uuid4().hex}", frozenset(written), note)
+    return FixedOutputs(f"{tuple(first.shape[1:])} {_digits(first, exact)}", frozenset(written))
 
 
 class _Run:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sslbench.backbones.digest import tensors_digest
-from sslbench.backbones.fixed_outputs import Probe, probe
+from sslbench.backbones.fixed_outputs import FixedOutputs, outputs_on_fixed_pictures
 from sslbench.backbones.traits import Traits, all_traits, quick_traits
 
 if TYPE_CHECKING:
@@ -47,12 +47,12 @@ class Described:
 
 @dataclass(frozen=True)
 class _Probed:
-    """A probe, and the network as it was then."""
+    """The outputs, and the network as it was then."""
 
     stamp: str
     content: str
     helpers: dict[str, str]
-    probe: Probe
+    outputs: FixedOutputs
 
 
 class FromCode:
@@ -73,15 +73,17 @@ class FromCode:
             content = traits.digest()
             # Another memory layout changes the checksums, which are quick, and nothing that needs a new run.
             if known is not None and (known.content, known.helpers) == (content, traits.helpers):
-                found = known.probe
+                found = known.outputs
             else:
-                found = probe(network.embed, network.module, size, lambda: all_traits(network.module, network), network)
+                found = outputs_on_fixed_pictures(
+                    network.embed, network.module, size, lambda: all_traits(network.module, network), network
+                )
                 self._written |= found.written
                 traits = self._read(network)
                 content, stamp = traits.digest(), _stamp(traits)
             known = self._probed[size] = _Probed(stamp, content, traits.helpers, found)
-        digest = hashlib.sha256(f"{recipe}|{known.content}|{known.probe.text}".encode()).hexdigest()[:16]
-        return Seen(digest, stamp, known.probe.note)
+        digest = hashlib.sha256(f"{recipe}|{known.content}|{known.outputs.text}".encode()).hexdigest()[:16]
+        return Seen(digest, stamp, known.outputs.note)
 
     def _read(self, network: Network) -> Traits:
         return all_traits(network.module, network).without(self._written)

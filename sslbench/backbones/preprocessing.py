@@ -134,10 +134,9 @@ class Preprocessing:
         return images.flip(1) if self.bgr else images
 
 
-PRESETS: Mapping[str, Preprocessing] = {
-    name: Preprocessing(**vars(geometry)) for study in studies() for name, geometry in study.presets.items()
-}
-"""What studies showed their networks, by name."""
+def presets() -> Mapping[str, Preprocessing]:
+    """What studies showed their networks, by name."""
+    return {name: Preprocessing(**vars(geometry)) for study in studies() for name, geometry in study.presets.items()}
 
 
 def from_timm(config: Mapping[str, Any], size: int | tuple[int, int] | None = None) -> Preprocessing:

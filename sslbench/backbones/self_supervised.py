@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sslbench.backbones.checkpoints.catalogue import CHECKPOINTS
-from sslbench.backbones.preprocessing import PRESETS
+from sslbench.backbones.preprocessing import presets
 from sslbench.names import matches
 
 # Pretrained without labels and without texts. Where a tag continues (`fcmae_ft_in1k`), labels came in afterwards.
@@ -59,7 +59,7 @@ def list_self_supervised(pattern: str = "*") -> list[SelfSupervised]:
     import timm
 
     rows = [
-        SelfSupervised(spec.name, "ResNet-50", spec.licence, PRESETS[spec.preprocessing].input_size[0])
+        SelfSupervised(spec.name, "ResNet-50", spec.licence, presets()[spec.preprocessing].input_size[0])
         for spec in CHECKPOINTS.values()
         if spec.name != "supervised"
     ]

@@ -9,7 +9,7 @@ from typing import Any
 from sslbench.backbones.backbone import Backbone
 from sslbench.backbones.normalisation import apply_options
 from sslbench.backbones.options import Options
-from sslbench.backbones.preprocessing import PRESETS, from_timm
+from sslbench.backbones.preprocessing import from_timm, presets
 from sslbench.backbones.timm_network import TimmNetwork
 from sslbench.errors import BackboneError
 from sslbench.names import unknown
@@ -58,10 +58,10 @@ def build_timm(
     pooling, preset = options.pooling(), options.text("preprocessing")
     if preset and "size" in options.values:
         raise BackboneError(f"{name}: the preset {preset!r} fixes the input size; give preprocessing or size, not both")
-    if preset and preset not in PRESETS:
-        raise unknown("preprocessing preset", preset, PRESETS)
+    if preset and preset not in presets():
+        raise unknown("preprocessing preset", preset, presets())
     # A transformer is built for its input size, so a preset decides that too.
-    size = PRESETS[preset].input_size[0] if preset else size or options.integer("size", 0) or None
+    size = presets()[preset].input_size[0] if preset else size or options.integer("size", 0) or None
     try:
         module = _create(arch, pretrained=pretrained, size=size, **(arch_options or {}))
     # KeyError: a repository of another library has another configuration.
@@ -76,7 +76,7 @@ def build_timm(
         weights = " with its weights" if pretrained else ""
         raise BackboneError(f"{name}: timm could not build {arch}{weights}: {reason}. {advice}") from error
     config = timm_data.resolve_model_data_config(module)
-    preprocessing = apply_options(PRESETS[preset] if preset else from_timm(config, size), options)
+    preprocessing = apply_options(presets()[preset] if preset else from_timm(config, size), options)
     return Backbone(
         name=name,
         network=TimmNetwork(module, pooling),

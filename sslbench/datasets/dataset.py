@@ -7,6 +7,7 @@ import importlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from sslbench.config import Settings
@@ -69,11 +70,11 @@ class Dataset:
             split.targets.check(f"{self.name}, split {split.name!r}", len(self.classes))
 
     @property
-    def targets(self) -> type[Targets]:
+    def target_type(self) -> type[Targets]:
         """The kind of its targets."""
         return next((type(split.targets) for split in self.splits.values()), Labels)
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """Digest of the classes and, for each split, of the images and the targets."""
         digest = hashlib.sha256(json.dumps(list(self.classes)).encode())
@@ -143,10 +144,10 @@ class DatasetSpec:
             module, _, function = loader.partition(":")
             loader = getattr(importlib.import_module(module), function)
         dataset: Dataset = loader(settings)
-        if dataset.targets is not self.targets:
+        if dataset.target_type is not self.targets:
             raise DataError(
                 f"{self.name}: declared with {self.targets.kind} (targets={self.targets.__name__}), but its loader gives "
-                f"{dataset.targets.kind}; declare targets={dataset.targets.__name__}"
+                f"{dataset.target_type.kind}; declare targets={dataset.target_type.__name__}"
             )
         # With `expected`, the loader has checked more, and a compat switch may have changed the number of classes.
         if self.num_classes and not self.expected and len(dataset.classes) != self.num_classes:

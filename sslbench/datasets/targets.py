@@ -270,6 +270,11 @@ class Masks(_Maps):
     ignore: int | None = None
     kind: ClassVar[str] = "masks"
 
+    def feed(self, digest: Digest) -> None:
+        """What identifies the maps, and which pixels count for nothing."""
+        super().feed(digest)
+        digest.update(f"|ignore {self.ignore}|".encode())
+
 
 @dataclass(frozen=True, eq=False)
 class Normals(_Maps):

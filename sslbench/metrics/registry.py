@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from sslbench.metrics.classification import mean_per_class, top1
 from sslbench.metrics.multilabel import voc_map11, voc_map11_resampled
 from sslbench.metrics.ranking import auroc, auroc_resampled, average_precision, average_precision_resampled
 from sslbench.metrics.score import Score
-from sslbench.names import unknown
+from sslbench.registry import Registry
 
 
 @dataclass(frozen=True)
@@ -79,50 +78,46 @@ def _equal_scores(targets: NDArray[Any], classes: int) -> float:
     return voc_map11(np.zeros(targets.shape), targets, resamples=0).value
 
 
-METRICS: Mapping[str, MetricSpec] = MappingProxyType(
-    {
-        spec.name: spec
-        for spec in (
-            MetricSpec("top1", top1, _largest_class),
-            MetricSpec("mean_per_class", mean_per_class, _one_of_the_present, within_classes=True),
-            MetricSpec(
-                "auroc",
-                auroc,
-                lambda targets, classes: 50.0,
-                several_labels=True,
-                resampled=auroc_resampled,
-                needs=("positive", "negative"),
-            ),
-            MetricSpec(
-                "map",
-                average_precision,
-                _prevalence,
-                several_labels=True,
-                resampled=average_precision_resampled,
-                needs=("positive",),
-            ),
-            MetricSpec(
-                "voc_map11",
-                voc_map11,
-                _equal_scores,
-                one_label=False,
-                several_labels=True,
-                resampled=voc_map11_resampled,
-                needs=("positive",),
-            ),
-        )
-    }
-)
+METRICS: Registry[MetricSpec] = Registry("metric")
 """By name."""
+
+for _spec in (
+    MetricSpec("top1", top1, _largest_class),
+    MetricSpec("mean_per_class", mean_per_class, _one_of_the_present, within_classes=True),
+    MetricSpec(
+        "auroc",
+        auroc,
+        lambda targets, classes: 50.0,
+        several_labels=True,
+        resampled=auroc_resampled,
+        needs=("positive", "negative"),
+    ),
+    MetricSpec(
+        "map",
+        average_precision,
+        _prevalence,
+        several_labels=True,
+        resampled=average_precision_resampled,
+        needs=("positive",),
+    ),
+    MetricSpec(
+        "voc_map11",
+        voc_map11,
+        _equal_scores,
+        one_label=False,
+        several_labels=True,
+        resampled=voc_map11_resampled,
+        needs=("positive",),
+    ),
+):
+    METRICS.add(_spec.name, _spec)
 
 
 def metrics_for(*, several_labels: bool) -> list[str]:
     """Names of the metrics that take targets (N, K), or (N,)."""
-    return [name for name, spec in METRICS.items() if (spec.several_labels if several_labels else spec.one_label)]
+    return [name for name in METRICS if (METRICS[name].several_labels if several_labels else METRICS[name].one_label)]
 
 
 def metric_spec(name: str) -> MetricSpec:
     """The declaration behind a name; UnknownNameError lists the nearest known ones."""
-    if name not in METRICS:
-        raise unknown("metric", name, METRICS)
     return METRICS[name]

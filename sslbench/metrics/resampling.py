@@ -78,14 +78,22 @@ def pooled_score(
     figures = np.array([figure(total) for total in sums.reshape(-1, *statistics.shape[1:])])
     if np.isnan(figures[0]):
         raise ValueError("the score is undefined on these items: nothing in them can be counted")
-    return _score(float(figures[0]), figures[1:], n, scale)
+    return resampled_score(float(figures[0]), figures[1:], n, scale)
 
 
-def _score(value: float, resampled: NDArray[np.float64], n: int, scale: Scale) -> tuple[Score, NDArray[np.float64]]:
+def resampled_score(
+    value: float, resampled: NDArray[np.float64], n: int, scale: Scale
+) -> tuple[Score, NDArray[np.float64]]:
+    """A Score from its value and its values on resamples (R,), which come back with it.
+
+    n: items. Fewer than two resamples that are not nan tell no standard error; then it and ``ci95`` are nan.
+    """
     defined = resampled[~np.isnan(resampled)]
-    stderr = float(defined.std(ddof=1)) if len(resampled) else math.nan
+    if len(defined) < 2:
+        return Score(value, math.nan, (math.nan, math.nan), n, scale.unit, scale.higher_is_better), resampled
+    stderr = float(defined.std(ddof=1))
     low, high = scale.limits
-    ci95 = (max(low, value - Z95 * stderr), min(high, value + Z95 * stderr)) if len(resampled) else (math.nan, math.nan)
+    ci95 = max(low, value - Z95 * stderr), min(high, value + Z95 * stderr)
     return Score(value, stderr, ci95, n, scale.unit, scale.higher_is_better), resampled
 
 
@@ -133,7 +141,7 @@ def mean_over_classes(
     defined = (~np.isnan(resampled)).sum(axis=0)
     sums = np.nansum(resampled, axis=0)
     means = 100 * np.divide(sums, defined, out=np.full(resamples, np.nan), where=defined > 0)
-    return _score(100 * float(figures[:, 0].mean()), means, n, Scale())
+    return resampled_score(100 * float(figures[:, 0].mean()), means, n, Scale())
 
 
 def ties(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 from typing import Protocol as Interface
 
 import numpy as np
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from sslbench.backbones import Backbone, Preprocessing
+    from sslbench.datasets.images import Loaded
     from sslbench.features.device_store import Features
     from sslbench.training.trials import Trials
 
@@ -38,19 +40,29 @@ class Part:
     """One split, as a protocol is given it.
 
     images, targets: all of them. features: gives the frozen, pooled features of the pictures that could be read, extracted or
-    from the cache.
+    from the cache. unreadable: told the rows whose picture `load` had to leave out.
     """
 
     images: Images
     targets: Targets
     features: Callable[[], Features]
+    unreadable: Callable[[Sequence[int]], None]
+
+    def load(self, rows: Sequence[int]) -> tuple[Loaded, list[int]]:
+        """The pictures of some rows as `Images.load` gives them, without those that were skipped, and the rows of those given."""
+        pictures = self.images.load(rows)
+        if isinstance(pictures, np.ndarray):
+            return pictures, list(rows)
+        kept = [(row, picture) for row, picture in zip(rows, pictures, strict=True) if picture is not None]
+        there = {row for row, _ in kept}
+        self.unreadable([row for row in rows if row not in there])
+        return [picture for _, picture in kept], [row for row, _ in kept]
 
     def labelled(self) -> Labelled:
         """The features with the labels of the pictures that could be read. Raises DataError for targets that are no labels."""
-        if not isinstance(self.targets, Labels | LabelSets):
-            raise DataError(f"expected labels, got {self.targets.kind}")
+        values = label_values(self.targets)
         features = self.features()
-        return Labelled(features.x, self.targets.values[features.rows])
+        return Labelled(features.x, values[features.rows])
 
 
 @dataclass(frozen=True)
@@ -98,18 +110,27 @@ class Material(Interface):
     def feature_recipes(self) -> dict[str, Any]:
         """What decides the frozen features, by split."""
 
+    def network_recipe(self) -> dict[str, Any]:
+        """Which network it is, and what it is shown."""
+
 
 class Predictor:
     """What learning leaves behind; it has never seen what is held out. hyperparameters: what was chosen, for the record."""
 
-    hyperparameters: Mapping[str, Any]
+    hyperparameters: Mapping[str, Any] = MappingProxyType({})
 
 
 P = TypeVar("P", bound=Predictor)
 
 
 class Protocol(ABC, Generic[P]):
-    """How a backbone is adapted to a dataset and scored. What it takes and which splits it sees is in its declaration."""
+    """How a backbone is adapted to a dataset and scored. What it takes and which splits it sees is in its declaration.
+
+    trains: whether it runs the network itself, by `backbone.trainable()` or on pictures, instead of asking for features: the
+    backbone then lies on the device, and is looked at once more before.
+    """
+
+    trains: ClassVar[bool] = False
 
     def check(self, dataset: Dataset) -> None:
         """Raise DataError where the targets, without any picture, tell that it cannot be run on a dataset."""
@@ -119,20 +140,30 @@ class Protocol(ABC, Generic[P]):
         return own
 
     def ingredients(self, material: Material) -> dict[str, Any]:
-        """What can change its scores beside the task itself: by default the recipe of each split's frozen features."""
-        return {"features": material.feature_recipes()}
+        """What can change its scores beside task, data and choices.
+
+        By default the recipe of each split's frozen features, or, where it trains, that of the network.
+        """
+        return {"network": material.network_recipe()} if self.trains else {"features": material.feature_recipes()}
 
     @abstractmethod
     def fit(self, development: Development, backbone: Backbone, trials: Trials) -> P:
         """Learn and select.
 
-        backbone: frozen; whoever trains takes a copy. trials: runs the trainings of a grid and keeps each. Raises DataError for
-        splits that cannot be learned from.
+        backbone: frozen, `backbone.device` is where to work; whoever trains takes `trainable()`. trials: runs the trainings of a
+        grid and keeps each. Raises DataError for splits that cannot be learned from.
         """
 
     @abstractmethod
     def score(self, predictor: P, held_out: HeldOut) -> Outcome:
         """Score once. Raises DataError for splits that cannot be scored on."""
+
+
+def label_values(targets: Targets) -> npt.NDArray[Any]:
+    """int64 (N,), or int8 (N, K) of 1, 0 and -1. Raises DataError for targets that are no labels."""
+    if not isinstance(targets, Labels | LabelSets):
+        raise DataError(f"expected labels, got {targets.kind}")
+    return targets.values
 
 
 def items_digest(images: Images, labels: npt.NDArray[Any]) -> str:

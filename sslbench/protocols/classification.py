@@ -1,4 +1,4 @@
-"""Classifiers on frozen features: what they need of targets, and how their decisions become scores."""
+"""Recognition: what it needs of targets, and how decisions become scores; classifiers on frozen features."""
 
 from __future__ import annotations
 
@@ -10,10 +10,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from sslbench.datasets import Dataset, Labels, LabelSets
+from sslbench.datasets import Dataset, LabelSets
 from sslbench.errors import DataError
 from sslbench.metrics import METRICS, MetricSpec, correct, metric_spec, metrics_for
-from sslbench.protocols.base import Development, HeldOut, Labelled, Predictor, Protocol, items_digest
+from sslbench.protocols.base import (
+    Development,
+    HeldOut,
+    Labelled,
+    P,
+    Predictor,
+    Protocol,
+    items_digest,
+    label_values,
+)
 from sslbench.protocols.outcome import Outcome, Paired
 
 if TYPE_CHECKING:
@@ -33,56 +42,66 @@ class Classifier(Predictor):
         """Decision values (N, K) for features (N, D); the largest one is the prediction."""
 
 
-class Probe(Protocol[Classifier]):
-    """A classifier learned on the features of train and val, and scored by the dataset's metric on test.
+class Recognition(Protocol[P]):
+    """Classes told by decision values on test, scored by the dataset's metric. How they come about is the subclass's own.
 
-    selects: whether `learn` asks the metric about val, so that the metric must have a value there.
+    selects: whether `fit` asks the metric about val, so that the metric must have a value there.
     """
 
     selects = True
 
     def check_targets(self, train: npt.NDArray[Any], val: npt.NDArray[Any], classes: Sequence[str]) -> None:
-        """Raise DataError for targets that `learn` cannot use; asked before a picture is decoded, and again of those read.
+        """Raise DataError for targets that cannot be learned from; asked before a picture is decoded, and again of those read.
 
         classes: names, for the message.
         """
 
-    @abstractmethod
-    def learn(self, train: Labelled, val: Labelled, *, num_classes: int, metric: MetricSpec) -> Classifier:
-        """Select on `val` by `metric` and return the classifier to test. Raises DataError for unusable splits."""
-
     def check(self, dataset: Dataset) -> None:
-        """The metric takes such targets and has a value where it is asked, and `learn` can use them."""
-        several = dataset.targets is LabelSets
-        metric = _metric(dataset.metric)
+        """The metric takes such targets and has a value where it is asked, and they can be learned from."""
+        several = dataset.target_type is LabelSets
+        metric = _known(None if dataset.metric is None else metric_spec(dataset.metric))
         if metric.name not in metrics_for(several_labels=several):
             raise DataError(
-                f"{dataset.name} has {dataset.targets.kind}, which the metric {metric.name} does not take; its metric may be "
+                f"{dataset.name} has {dataset.target_type.kind}, which the metric {metric.name} does not take; its metric may be "
                 f"{', '.join(metrics_for(several_labels=several))}"
             )
-        train, val, test = (_values(dataset, split) for split in ("train", "val", "test"))
-        self._check_development(train, val, dataset.classes, metric)
-        _check_scored(metric, "test", test, dataset.classes)
+        train, val, test = (label_values(dataset.splits[split].targets) for split in ("train", "val", "test"))
+        self.check_development(train, val, dataset.classes, metric)
+        check_scored(metric, "test", test, dataset.classes)
+
+    def check_development(
+        self, train: npt.NDArray[Any], val: npt.NDArray[Any], classes: Sequence[str], metric: MetricSpec
+    ) -> None:
+        """Raise DataError where these targets cannot be learned from, or the metric cannot select on them."""
+        self.check_targets(train, val, classes)
+        if self.selects:
+            check_scored(metric, "val", val, classes)
+
+    def outcome(self, decision: npt.NDArray[Any], targets: npt.NDArray[Any], held_out: HeldOut) -> Outcome:
+        """What decision values (N, K) on the test pictures that could be read, with these targets, give."""
+        metric = _known(held_out.metric)
+        items = items_digest(held_out.test.images, targets)
+        return outcome_of(decision, targets, metric, classes=len(held_out.classes), items=items)
+
+
+class Probe(Recognition[Classifier]):
+    """A classifier learned on the frozen features of train and val."""
+
+    @abstractmethod
+    def learn(self, train: Labelled, val: Labelled, *, num_classes: int, metric: MetricSpec) -> Classifier:
+        """Select on `val` by `metric` and return the classifier to test; `fit` has checked the targets."""
 
     def fit(self, development: Development, backbone: Backbone, trials: Trials) -> Classifier:
         """Learn from the features."""
-        train, val, metric = development.train.labelled(), development.val.labelled(), _metric(development.metric)
-        self._check_development(train.targets, val.targets, development.classes, metric)
+        train, val, metric = development.train.labelled(), development.val.labelled(), _known(development.metric)
+        self.check_development(train.targets, val.targets, development.classes, metric)
         return self.learn(train, val, num_classes=len(development.classes), metric=metric)
 
     def score(self, predictor: Classifier, held_out: HeldOut) -> Outcome:
         """The test split is decided once."""
-        test, metric = held_out.test.labelled(), _metric(held_out.metric)
-        _check_scored(metric, "test", test.targets, held_out.classes)
-        items = items_digest(held_out.test.images, test.targets)
-        return outcome_of(predictor.decide(test.x), test.targets, metric, classes=len(held_out.classes), items=items)
-
-    def _check_development(
-        self, train: npt.NDArray[Any], val: npt.NDArray[Any], classes: Sequence[str], metric: MetricSpec
-    ) -> None:
-        self.check_targets(train, val, classes)
-        if self.selects:
-            _check_scored(metric, "val", val, classes)
+        test = held_out.test.labelled()
+        check_scored(_known(held_out.metric), "test", test.targets, held_out.classes)
+        return self.outcome(predictor.decide(test.x), test.targets, held_out)
 
 
 def outcome_of(
@@ -112,7 +131,7 @@ def _scored(
     return metric(decision, targets), Paired("correct", correct(decision, targets), items, facts)
 
 
-def _check_scored(metric: MetricSpec, split: str, targets: npt.NDArray[Any], classes: Sequence[str]) -> None:
+def check_scored(metric: MetricSpec, split: str, targets: npt.NDArray[Any], classes: Sequence[str]) -> None:
     """Raise DataError where the metric has no value on these targets."""
     undefined = metric.undefined(targets, len(classes))
     if undefined:
@@ -127,15 +146,9 @@ def _named(labels: Sequence[int], classes: Sequence[str]) -> str:
     return f"the class{'es' * (len(labels) > 1)} {', '.join(repr(classes[label]) for label in labels)}"
 
 
-def _metric(metric: MetricSpec | str | None) -> MetricSpec:
+def _known(metric: MetricSpec | None) -> MetricSpec:
     if metric is None:
         raise DataError(
-            f"a classifier is scored by the dataset's metric, and it has none; give it one of {', '.join(METRICS)}"
+            f"classes are scored by the dataset's metric, and it has none; give it one of {', '.join(METRICS)}"
         )
-    return metric_spec(metric) if isinstance(metric, str) else metric
-
-
-def _values(dataset: Dataset, split: str) -> npt.NDArray[Any]:
-    targets = dataset.splits[split].targets
-    assert isinstance(targets, Labels | LabelSets)
-    return targets.values
+    return metric

@@ -19,13 +19,21 @@ class Paired:
     kind and values: `correct`, which test items were right, bool (N,); `episodes`, how many answers of each episode, (E,); or
     `resamples`, the main score on seeded resamples of the test items that depend on their number alone, (R,), for all that is
     no mean of right and wrong (`sslbench.metrics.resampling`). items: digest of the test items or draws; two records are paired
-    only when it is equal. facts: JSON that the test needs besides, such as `images`, the number of items behind resamples.
+    only when it is equal. facts: JSON that the test needs besides: `per_episode`,
+    answers of an episode, or `images`, items behind resamples. Raises ValueError where it is missing.
     """
 
     kind: Literal["correct", "episodes", "resamples"]
     values: npt.NDArray[Any]
     items: str
     facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        needed = {"correct": None, "episodes": "per_episode", "resamples": "images"}
+        if self.kind not in needed:
+            raise ValueError(f"kind: expected {', '.join(needed)}, got {self.kind!r}")
+        if (fact := needed[self.kind]) and not self.facts.get(fact, 0) > 0:
+            raise ValueError(f"{self.kind}: expected a positive {fact!r} among the facts, got {dict(self.facts)}")
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from sslbench.compat import parse_compat
 from sslbench.datasets import Dataset, Labels, Targets
 from sslbench.errors import DataError
+from sslbench.names import unknown
 from sslbench.registry import Registry, declared
 
 if TYPE_CHECKING:
@@ -22,10 +23,12 @@ class ProtocolSpec:
 
     factory: the class or function, or `module:callable`, called with the variant (empty when there is none) and, when there are
     `switches`, with `compat`, the choice of each. version: raised whenever a score could change; it is part of every task's
-    version. summary: a few words, which pytest's list of markers shows too. takes: the types of targets it is for. variants: the
-    ones a task can name (`20shot`). learns: the splits that `fit` sees. held_out: what it is scored on, the split `test`, or
-    all that the dataset pools for few-shot episodes. marker: the pytest marker of its cases, its name if not given. markers:
-    more of them, such as `gpu` or `slow`. switches: those of `sslbench.compat.SWITCHES` that the protocol itself obeys.
+    version. summary: a few words, which pytest's list of markers shows too. takes: the types of targets it is for, `(Targets,)`
+    for all. variants: the ones a task can name (`20shot`). learns: the splits that `fit` sees. held_out: what it is scored on,
+    the split `test`, or all that the dataset pools for few-shot episodes. marker: the pytest marker of its cases, its name if not
+    given. markers: more of them, such as `gpu` or `slow`. switches: those of the studies that the protocol itself obeys;
+    UnknownNameError for others, when it is built. training_version: raised whenever trained weights could change, so that the
+    trials of an earlier version are trained anew; a new `version` alone leaves them.
     """
 
     name: str
@@ -39,6 +42,7 @@ class ProtocolSpec:
     marker: str = ""
     markers: Sequence[str] = ()
     switches: Sequence[str] = ()
+    training_version: int = 1
 
     @property
     def own_marker(self) -> str:
@@ -51,18 +55,30 @@ class ProtocolSpec:
         if isinstance(factory, str):
             module, _, attribute = factory.partition(":")
             factory = getattr(importlib.import_module(module), attribute)
-        built: Any = factory(variant, compat=parse_compat(compat or {})) if self.switches else factory(variant)
+        chosen = parse_compat(compat or {})
+        if foreign := [name for name in self.switches if name not in chosen]:
+            raise unknown("compat switch", foreign[0], chosen, f"It is named by the protocol {self.name}")
+        built: Any = factory(variant, compat=chosen) if self.switches else factory(variant)
         return built  # type: ignore[no-any-return]
 
     def scored_on(self, dataset: Dataset) -> tuple[str, ...]:
         """The splits of a dataset that are held out for scoring."""
         return tuple(dataset.pool) if self.held_out == "pool" else ("test",)
 
+    def fits(self, targets: type[Targets]) -> bool:
+        """Whether it takes such targets; `Targets` itself stands for all."""
+        return any(issubclass(targets, kind) for kind in self.takes)
+
     def check(self, dataset: Dataset) -> None:
         """Raise DataError for a dataset with other targets, or without the splits that the protocol sees."""
-        if dataset.targets not in self.takes:
+        if not self.fits(dataset.target_type):
             taken = " or ".join(kind.kind for kind in self.takes)
-            raise DataError(f"this protocol takes {taken}, but {dataset.name} has {dataset.targets.kind}")
+            raise DataError(f"this protocol takes {taken}, but {dataset.name} has {dataset.target_type.kind}")
+        if both := set(self.learns) & set(self.scored_on(dataset)):
+            raise DataError(
+                f"this protocol would be scored on what it learned from: {', '.join(sorted(both))} of {dataset.name}; correct "
+                "`learns` and `held_out` of its declaration"
+            )
         wanted = (*self.learns, *self.scored_on(dataset))
         absent = [name for name in wanted if name not in dataset.splits]
         empty = [name for name in wanted if name not in absent and not len(dataset.splits[name].targets)]
@@ -88,7 +104,7 @@ def protocol_spec(name: str) -> ProtocolSpec:
 
 def list_protocols(targets: type[Targets] | None = None) -> list[str]:
     """Names of protocols, of those that take such targets if given, in the order of registration."""
-    return [name for name in PROTOCOLS if targets is None or targets in PROTOCOLS[name].takes]
+    return [name for name in PROTOCOLS if targets is None or PROTOCOLS[name].fits(targets)]
 
 
 def register_package(name: str, path: Iterable[str]) -> None:

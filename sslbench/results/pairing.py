@@ -105,8 +105,7 @@ def check_pair(new: Record, base: Record) -> None:
 
 def _within_classes(record: Record) -> bool:
     # A record may be of a metric that this version does not know.
-    metric = METRICS.get(record.main_score)
-    return metric is not None and metric.within_classes
+    return record.main_score in METRICS and METRICS[record.main_score].within_classes
 
 
 def compare_records(new: Record, base: Record) -> PairedComparison:
@@ -174,10 +173,10 @@ class _Stored(NamedTuple):
 
 def _stored(record: Record) -> _Stored:
     paired = record.paired
-    size = paired.get("per_episode") or paired.get("images") or 1
+    size = {"episodes": "per_episode", "resamples": "images"}.get(paired["kind"])
     targets = paired.get("targets") if _within_classes(record) else None
     higher = bool(record.scores[record.main_score]["higher_is_better"])
-    return _Stored(paired["kind"], paired["n"], paired["data"], size, targets, higher)
+    return _Stored(paired["kind"], paired["n"], paired["data"], paired[size] if size else 1, targets, higher)
 
 
 # A run of the study has thousands of pairs, which its tables, its ranking and its report all ask for.

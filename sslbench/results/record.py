@@ -157,6 +157,10 @@ def pack_paired(kind: str, outcomes: npt.NDArray[Any], items: str, **extra: Any)
     `resamples` (float32 (R,), the score on bootstrap resamples that depend on the test items alone).
     items: digest of the test items or episode draws; two records are paired only when it is equal.
     """
+    if kind == "episodes" and outcomes.size and not 0 <= outcomes.min() <= outcomes.max() <= 255:
+        raise ValueError(
+            f"right answers of an episode are stored as 0 to 255, got {outcomes.min()} to {outcomes.max()}"
+        )
     raw = np.packbits(outcomes.astype(bool)) if kind == "correct" else outcomes.astype(_STORED[kind])
     data = base64.b64encode(raw.tobytes()).decode()
     return {"kind": kind, "n": int(outcomes.size), "items": items, "data": data, **extra}

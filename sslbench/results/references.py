@@ -58,8 +58,8 @@ def find_references(
     """The references of a case by score, as its record states them: published figures, else this project's own run.
 
     Each has `value` and `tolerance` in the score's `unit`, `higher_is_better`, `source`, and `how` the tolerance came about. A
-    tolerance of None judges nothing, for the reason that stands in `how`. Raises RecordError where a score has another unit or
-    direction than what is published.
+    tolerance of None judges nothing, for the reason that stands in `how`: nobody knows how far an honest run may be off, or the
+    score has another unit or direction than what is published.
     """
     found = _published(backbone, task, scores, main, hyperparameters)
     own = None if main in found else _own(case_name(backbone, task["id"]), task, scores[main])
@@ -111,7 +111,7 @@ def _published(
         return {}
     if not task.get("details", {}).get("complete", True):
         return {}
-    found = {}
+    found: dict[str, dict[str, Any]] = {}
     for study in studies():
         for table in study.tables:
             for name, column in table.columns.items():
@@ -124,17 +124,21 @@ def _published(
                     for parameter, value in table.chosen(backbone, name).items()
                     if parameter in hyperparameters
                 }
-                found[score] = {**_reference(scores[score], column, figure, table, study.source(table)), **listed}
+                reference = _reference(scores[score], column, figure, table, study.source(table))
+                # The first study that has a figure of a score stays.
+                found.setdefault(score, {**reference, **({"hyperparameters": listed} if listed else {})})
     return found
 
 
 def _reference(score: Score, column: Column, figure: Figure, table: Table, source: str) -> dict[str, Any]:
-    if (score.unit, score.higher_is_better) != (column.unit, column.higher_is_better):
-        raise RecordError(
-            f"{column.task}: {source} has figures in {column.unit}, {_direction(column.higher_is_better)}, but the score is in "
-            f"{score.unit}, {_direction(score.higher_is_better)}; correct the study's declaration or the protocol"
+    scale = {"unit": column.unit, "higher_is_better": column.higher_is_better}
+    known = {"value": figure.value, **scale, "source": source}
+    if scale != _scale(score):
+        theirs, ours = (
+            f"{unit}, {_direction(rising)}"
+            for unit, rising in ((column.unit, column.higher_is_better), (score.unit, score.higher_is_better))
         )
-    known = {"value": figure.value, **_scale(score), "source": source}
+        return {**known, "tolerance": None, "how": f"published in {theirs}, but the score is in {ours}"}
     if table.allowance is None:
         return {**known, "tolerance": None, "how": table.no_verdict}
     own, told = _known(score.stderr)
@@ -174,9 +178,8 @@ def explain(record: Record) -> str:
         return f"{text}, no reference"
     if reference["tolerance"] is None:
         return f"{text}, published {reference['value']:.2f}, which judges nothing: {reference['how']}"
-    for parameter, both in reference.items():
-        if isinstance(both, dict):
-            text += f" at {parameter} = {both['chosen']:g} (published: {both['published']:g})"
+    for parameter, both in reference.get("hyperparameters", {}).items():
+        text += f" at {parameter} = {both['chosen']:g} (published: {both['published']:g})"
     return (
         f"{text} is {record.verdict} the reference {reference['value']:.2f} by more than the tolerance "
         f"{reference['tolerance']:.2f} = {reference['how']}; reference: {reference['source']}"

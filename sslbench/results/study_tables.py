@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
-from sslbench.metrics import Score
 from sslbench.results.markdown import escape, table
 from sslbench.results.marks import GUESSING, GUESSING_LEGEND, UNSOLVED_LEGEND, UNSOLVED_MARK, guess, unsolved
 from sslbench.results.pairing import comparable
@@ -106,8 +105,8 @@ def _cell(published: Table, backbone: str, name: str, record: Record | None) -> 
     value = None if known is None else known.value
     if record is None:
         return _Cell(None, value)
-    score = record.scores.get(published.columns[name].score or record.main_score)
-    return _Cell(None if score is None else Score.from_json(score).value, value, unsolved(record))
+    score = record.scores.get(published.columns[name].score or record.main_score, {})
+    return _Cell(score.get("value"), value, unsolved(record))
 
 
 def _average(cells: Sequence[_Cell]) -> _Cell:

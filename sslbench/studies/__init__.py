@@ -24,11 +24,15 @@ def register_study(study: Study) -> Study:
     Raises SslbenchError when another one has the name, or one of its switches, presets or suites has another study's name.
     """
     for other in studies():
-        for kind in ("switches", "presets"):
-            shared = getattr(other, kind).keys() & getattr(study, kind).keys()
+        for kind in ("switches", "presets", "suites"):
+            shared = _names(other, kind) & _names(study, kind)
             if other.name != study.name and shared:
                 raise STUDIES.clash(f"{study.name}: the study {other.name} has {kind} {', '.join(sorted(shared))} too")
     return STUDIES.add(study.name, study)
+
+
+def _names(study: Study, kind: str) -> set[str]:
+    return {suite.name for suite in study.suites} if kind == "suites" else set(getattr(study, kind))
 
 
 def studies() -> Iterator[Study]:

@@ -9,8 +9,6 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
-from sslbench.backbones.preprocessing import IMAGENET_MEAN, IMAGENET_STD
-
 # ITU-R 601 luma, which PIL and torchvision use for greyscale.
 LUMA = (0.299, 0.587, 0.114)
 # RGB to YIQ; hue is an angle in the plane of I and Q.
@@ -34,12 +32,12 @@ class Views:
     grey: float = 0.0
 
     def __call__(self, images: Tensor, generator: Generator) -> Tensor:
-        """One normalised float32 view (B, 3, size, size) of each uint8 picture (B, 3, H, W)."""
+        """One float32 view (B, 3, size, size) in [0, 1] of each uint8 picture (B, 3, H, W)."""
         views = _crops(images.float() / 255, self.size, self.min_area, generator)
         if self.jitter or self.grey:
             matrix, offset = self._colours(views, generator)
             views = torch.baddbmm(offset, matrix, views.flatten(2)).clamp_(0, 1).view_as(views)
-        return normalise(views)
+        return views
 
     def _colours(self, views: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
         """Brightness, contrast, saturation, hue and grey as one affine map of RGB: (B, 3, 3) and (B, 3, 1).
@@ -91,10 +89,3 @@ def _crops(images: Tensor, size: int, min_area: float, generator: Generator) -> 
     theta[:, 1, 1], theta[:, 1, 2] = height, (draw[3] * 2 - 1) * (1 - height)
     grid = F.affine_grid(theta, [len(images), 3, size, size], align_corners=False)
     return F.grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
-
-
-def normalise(images: Tensor) -> Tensor:
-    """ImageNet statistics, from [0, 1]."""
-    mean = torch.tensor(IMAGENET_MEAN, device=images.device).view(3, 1, 1)
-    std = torch.tensor(IMAGENET_STD, device=images.device).view(3, 1, 1)
-    return (images - mean) / std

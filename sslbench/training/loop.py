@@ -75,16 +75,16 @@ class Step(NamedTuple):
     generator: Generator
 
 
-class Task(Protocol):
+class Learner(Protocol):
     """What is trained: a model on its device, an optimiser at its base rates, and where its loss comes from.
 
-    A resumed training has the model's parameters and buffers, and the optimiser's state. What a task computes with besides
+    A resumed training has the model's parameters and buffers, and the optimiser's state. What a learner computes with besides
     must follow from the step, or from what is drawn since the generator was seeded.
     """
 
     @property
     def model(self) -> nn.Module:
-        """All that is kept between steps; put into training mode by the loop."""
+        """All that is kept between steps. The loop puts it into training mode, so a frozen part does not belong into it."""
 
     @property
     def optimiser(self) -> Optimizer:
@@ -98,29 +98,31 @@ class Task(Protocol):
 
 
 def train(
-    task: Task,
+    learner: Learner,
     plan: Plan,
     *,
     schedule: Callable[[float], float],
     begun_with: Mapping[str, Any],
     folder: Path | None = None,
+    bfloat16: bool = True,
     observe: Callable[[Line], Line] = lambda line: line,
     say: Callable[[str], None] = lambda text: None,
 ) -> list[Line]:
     """Train the steps that are missing and return the log; the model ends with the same bits, interrupted or not.
 
     schedule: from progress to the factor of each group's rate. begun_with: what else the result depends on, as plain data.
-    folder: where the state is kept, None for nowhere; one process at a time. observe: makes a line of the log of `step` (how
-    many are done), `loss` (mean since the line before) and `seconds`, and may use the model in evaluation mode. say: gets each
-    line as text.
+    folder: where the state is kept, None for nowhere; one process at a time. bfloat16: autocast of the loss on CUDA; a CPU
+    computes in float32. observe: makes a line of the log of `step` (how many are done), `loss` (mean since the line before) and
+    `seconds`, and may use the model in evaluation mode. say: gets each line as text.
 
-    The same bits need the same device and number of threads. Raises DivergedError when the loss or a weight is not finite, and
-    TrainingError for a state in `folder` that belongs to something else.
+    The same bits need the same device and number of threads, and on CUDA operations that are deterministic there: cuDNN is told
+    to be, the backward passes of some resamplings are not. torch's global generator is left as it was. Raises DivergedError when
+    the loss or a weight is not finite, and TrainingError for a state in `folder` that belongs to something else.
     """
     import torch
     from tqdm import tqdm
 
-    model, optimiser = task.model, task.optimiser
+    model, optimiser = learner.model, learner.optimiser
     generator = torch.Generator(next(model.parameters()).device)
     rates = [group["lr"] for group in optimiser.param_groups]
     done, log = 0, list[Line]()
@@ -140,7 +142,7 @@ def train(
                 step = Step(number, plan.progress(number), generator)
                 for group, rate in zip(optimiser.param_groups, rates, strict=True):
                     group["lr"] = rate * schedule(step.progress)
-                losses.append(_update(task, step))
+                losses.append(_update(learner, step, bfloat16=bfloat16))
                 bar.update()
             loss = _mean(losses, done, model)
             done += len(losses)
@@ -153,15 +155,15 @@ def train(
     return log
 
 
-def _update(task: Task, step: Step) -> Tensor:
+def _update(learner: Learner, step: Step, *, bfloat16: bool) -> Tensor:
     import torch
 
-    batch = task.batch(step)
-    with torch.autocast("cuda", dtype=torch.bfloat16, enabled=step.generator.device.type == "cuda"):
-        loss = task.loss(batch)
-    task.optimiser.zero_grad()
+    batch = learner.batch(step)
+    with torch.autocast("cuda", dtype=torch.bfloat16, enabled=bfloat16 and step.generator.device.type == "cuda"):
+        loss = learner.loss(batch)
+    learner.optimiser.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]
-    task.optimiser.step()
+    learner.optimiser.step()
     return loss.detach()
 
 
@@ -182,12 +184,14 @@ def _mean(losses: list[Tensor], done: int, model: nn.Module) -> float:
 
 @contextmanager
 def _repeatable() -> Iterator[None]:
-    """cuDNN by kernels that give the same bits each time, of which it chooses the same each time."""
+    """cuDNN by kernels that give the same bits each time, of which it chooses the same each time; random numbers put back."""
+    import torch
     from torch.backends import cudnn
 
     before = cudnn.deterministic, cudnn.benchmark
     cudnn.deterministic, cudnn.benchmark = True, False
     try:
-        yield
+        with torch.random.fork_rng():
+            yield
     finally:
         cudnn.deterministic, cudnn.benchmark = before

@@ -45,13 +45,14 @@ class Trial:
     """One training of a grid, to be run by whatever process sees the folder; it can be pickled where its function can.
 
     function: called with the hyperparameters and a folder of its own. It keeps what it needs to go on there, and the folder is
-    removed once the trial is finished. hyperparameters, case: plain data; the digest of both is the trial's key. folder: of all
-    trials, None to keep nothing.
+    removed once the trial is finished. hyperparameters, case: plain data. stage: which of a case's trainings it is; the digest of
+    these three is the trial's key. folder: of all trials, None to keep nothing.
     """
 
     function: Function
     hyperparameters: Mapping[str, Any]
     case: Mapping[str, Any]
+    stage: str
     folder: Path | None
 
     @property
@@ -61,7 +62,7 @@ class Trial:
 
     @property
     def _ingredients(self) -> dict[str, Any]:
-        return {"case": dict(self.case), "hyperparameters": dict(self.hyperparameters)}
+        return {"case": dict(self.case), "stage": self.stage, "hyperparameters": dict(self.hyperparameters)}
 
     def run(self) -> TrialResult:
         """The kept result, or that of training now. Waits while another process trains the same.
@@ -178,13 +179,16 @@ class Trials:
     folder: Path | None
     case: Mapping[str, Any]
 
-    def map(self, function: Function, grid: Iterable[Mapping[str, Any]]) -> list[TrialResult]:
+    def map(self, function: Function, grid: Iterable[Mapping[str, Any]], *, stage: str) -> list[TrialResult]:
         """The results in the grid's order; see `Trial.run`.
+
+        stage: tells trainings of one case apart that have the same hyperparameters, such as the search on train from the last
+        training on train and val. Raises TypeError for hyperparameters that are no plain data.
 
         An interrupted grid goes on where it stopped. Several processes may have the same grid at a time, and share it: what
         another one is at comes last, and is waited for.
         """
-        trials = [Trial(function, hyperparameters, self.case, self.folder) for hyperparameters in grid]
+        trials = [Trial(function, hyperparameters, self.case, stage, self.folder) for hyperparameters in grid]
         results = [trial.run_unless_busy() for trial in trials]
         return [trial.run() if result is None else result for trial, result in zip(trials, results, strict=True)]
 

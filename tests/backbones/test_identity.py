@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from sslbench.backbones import Backbone, Network, identity, load_backbone
 from sslbench.backbones.digest import weights_digest
-from sslbench.backbones.fixed_outputs import probe
+from sslbench.backbones.fixed_outputs import outputs_on_fixed_pictures
 from sslbench.backbones.identity import Seen
 from sslbench.backbones.module_source import wrap
 from sslbench.backbones.options import Options
@@ -235,7 +235,11 @@ def test_neither_layout_nor_preprocessing_is_part_of_it() -> None:
 
 def test_a_network_is_run_once_for_each_size(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = []
-    monkeypatch.setattr(identity, "probe", lambda *given: sizes.append(given[2]) or probe(*given))
+    monkeypatch.setattr(
+        identity,
+        "outputs_on_fixed_pictures",
+        lambda *given: sizes.append(given[2]) or outputs_on_fixed_pictures(*given),
+    )
     backbone = built(Block())
     larger = backbone.seeing(replace(backbone.preprocessing, input_size=(32, 32), resize=32))
     digests = [one.digest for one in (backbone, larger, backbone, larger)]
@@ -364,7 +368,7 @@ SCRIPT = """
 import sys, timm, torch
 from sslbench.backbones.module_source import wrap
 from sslbench.backbones.options import Options
-from sslbench.backbones.fixed_outputs import probe
+from sslbench.backbones.fixed_outputs import outputs_on_fixed_pictures
 for arch in ("test_resnet", "test_vit"):
     network = timm.create_model(arch, num_classes=0)
     # Initial weights depend on the processor.
@@ -376,6 +380,8 @@ print(torch.backends.cpu.get_cpu_capability())
 
 def test_the_digest_is_the_same_on_another_processor_and_with_other_threads(tmp_path: Path) -> None:
     digests = []
+    # A fixed draw: six digits may fall either way in rare cases, and then features are made once more.
+    torch.manual_seed(0)
     for arch in ("test_resnet", "test_vit"):
         network = timm.create_model(arch, num_classes=0)
         for tensor in network.parameters():

@@ -16,9 +16,9 @@ from sslbench.backbones import load_backbone
 from sslbench.backbones.preprocessing import (
     IMAGENET_MEAN,
     IMAGENET_STD,
-    PRESETS,
     Preprocessing,
     from_timm,
+    presets,
 )
 from sslbench.errors import BackboneError, UnknownNameError
 from sslbench.protocols.fewshot import official_geometry
@@ -69,7 +69,7 @@ def test_stretching_equals_torchvision() -> None:
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("preset", ["paper", "paper-nonorm"])
 def test_the_official_few_shot_geometry_equals_torchvision(size: tuple[int, int], preset: str) -> None:
-    base = PRESETS[preset]
+    base = presets()[preset]
     reference = T.Compose(
         [
             T.Resize((257, 257), InterpolationMode.BILINEAR, antialias=True),
@@ -154,7 +154,7 @@ def test_presets_of_the_study() -> None:
     paper = load_backbone("random-init?preprocessing=paper").preprocessing
     assert (paper.input_size, paper.resize, paper.interpolation) == ((224, 224), 224, "bicubic")
     assert (paper.mean, paper.std) == ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-    assert PRESETS["paper-nonorm"].mean == (0.0, 0.0, 0.0)
+    assert presets()["paper-nonorm"].mean == (0.0, 0.0, 0.0)
     with pytest.raises(UnknownNameError, match="unknown preprocessing preset 'papr'; nearest: paper"):
         load_backbone("random-init?preprocessing=papr")
 

@@ -86,7 +86,7 @@ def rows(dataset: Dataset) -> dict[int, np.ndarray]:
 @pytest.mark.parametrize("mode", ["L", "P"])
 def test_class_numbers(mode: str, tmp_path: Path) -> None:
     dataset = load(plain(tmp_path, mode))
-    assert (dataset.classes, dataset.targets, dataset.metric) == (("0", "1", "2"), Masks, None)
+    assert (dataset.classes, dataset.target_type, dataset.metric) == (("0", "1", "2"), Masks, None)
     assert dataset.details == {
         "split": "drawn 60/20/20", "split_seed": 0, "masks": "class numbers", "classes_from": "the masks",
     }  # fmt: skip

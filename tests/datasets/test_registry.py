@@ -42,7 +42,7 @@ def test_every_declaration_loads_as_declared() -> None:
         dataset = load_dataset(name)
         assert dataset.name == name
         assert len(dataset.classes) == spec.num_classes
-        assert (dataset.metric, dataset.targets) == (spec.metric, spec.targets)
+        assert (dataset.metric, dataset.target_type) == (spec.metric, spec.targets)
         assert set(dataset.splits) == {"train", "val", "test"}
         for split_name, split in dataset.splits.items():
             assert split.name == split_name
@@ -133,7 +133,7 @@ def test_integers_of_other_types_become_the_usual_ones() -> None:
 def test_splits_of_one_and_of_several_labels_are_refused() -> None:
     base = tiny(Settings())
     marked = replace(base.splits["train"], targets=np.eye(2, dtype=bool))
-    assert replace(base, splits={"train": marked}).targets is LabelSets
+    assert replace(base, splits={"train": marked}).target_type is LabelSets
     with pytest.raises(
         DataError, match=r"tiny: expected targets of one kind, but train has several classes an image, val has one"
     ):

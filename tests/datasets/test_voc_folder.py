@@ -94,7 +94,7 @@ def test_boxes_are_those_that_torchvision_parses(tmp_path: Path) -> None:
     root = write(tmp_path / "VOCdevkit" / "VOC2007", lists=GIVEN)
     dataset = load(root)
     assert dataset.classes == ("cat", "dog", "person")
-    assert (dataset.targets, dataset.metric, dataset.details) == (Boxes, None, {"split": "given"})
+    assert (dataset.target_type, dataset.metric, dataset.details) == (Boxes, None, {"split": "given"})
     for split, year in (("train", "2007"), ("val", "2007"), ("test", "2007")):
         reference = torchvision.datasets.VOCDetection(str(tmp_path), year=year, image_set=split)
         rows = dataset.splits[split]

@@ -34,7 +34,7 @@ class Slopes(Protocol[MeanNormal]):
     def fit(self, development: Development, backbone, trials) -> MeanNormal:
         assert set(development.parts) == {"train", "val"}
         train = development.train.targets
-        (kept,) = trials.map(lambda settings, folder: trained(train, settings), [{"steps": self.steps}])
+        (kept,) = trials.map(lambda settings, folder: trained(train, settings), [{"steps": self.steps}], stage="mean")
         return MeanNormal(np.array(kept.values) + [backbone.params, 0.0, 0.0])
 
     def score(self, predictor, held_out: HeldOut) -> Outcome:

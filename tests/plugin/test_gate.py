@@ -167,7 +167,7 @@ def test_a_baseline_without_a_shared_task_is_refused_before_anything_runs(projec
         ("{}", "expected a JSON list of records, got dict"),
         ("[3]", "record 0: expected a JSON object, got int"),
         ('[{"schema_version": 99}]', "expected schema_version 2, got 99"),
-        ('[{"schema_version": 1}]', "missing fields"),
+        ('[{"schema_version": 2}]', "missing fields"),
         ("[]", "it has no record"),
         (None, "cannot read the baseline"),
     ],

@@ -147,9 +147,7 @@ def test_a_case_is_stored_whatever_its_protocol_says_of_itself(tmp_path: Path, m
     def no_number(decision, targets):
         return Score(math.nan, math.nan, (math.nan, math.nan), len(targets))
 
-    monkeypatch.setattr(
-        "sslbench.metrics.registry.METRICS", {**METRICS, "top1": replace(METRICS["top1"], compute=no_number)}
-    )
+    monkeypatch.setitem(METRICS._items, "top1", replace(METRICS["top1"], compute=no_number))
     with pytest.raises(RecordError, match=r"pixels\|knn/digits: expected a finite main score, got top1 = nan"):
         runner.prepare(case).execute()
     samples = json.loads(run.record_path(case.name).read_bytes())["samples"]

@@ -143,7 +143,7 @@ def test_a_published_figure_with_its_tolerance_and_the_published_c():
     assert found["source"].startswith("Ericsson, Gouk and Hospedales, CVPR 2021")
     assert found["tolerance"] == pytest.approx(2 * 0.5 + 1.0)
     assert found["how"].startswith("2 x standard error 0.50 + 1 points (the study's solver")
-    assert found["C"] == {"published": 17.7828, "chosen": 10.0}
+    assert found["hyperparameters"]["C"] == {"published": 17.7828, "chosen": 10.0}
 
 
 def test_the_published_interval_of_episodes_enters_the_tolerance():
@@ -151,7 +151,7 @@ def test_the_published_interval_of_episodes_enters_the_tolerance():
     found = find_reference("swav", task, score(92.5, stderr=0.2), {})
     assert found["value"] == 91.99
     assert found["tolerance"] == pytest.approx(2 * (0.2**2 + (0.36 / 1.959964) ** 2) ** 0.5 + 0.5)
-    assert "C" not in found
+    assert "hyperparameters" not in found
 
 
 @pytest.mark.parametrize(

@@ -173,8 +173,8 @@ def test_a_path_that_is_no_optimum_is_told(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_other_neighbours_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     class Reversed(neighbours.NearestNeighbours):
-        def fit(self, *arguments: Any, **options: Any) -> Any:
-            predictor = super().fit(*arguments, **options)
+        def learn(self, *arguments: Any, **options: Any) -> Any:
+            predictor = super().learn(*arguments, **options)
             predictor.targets = predictor.targets.flip(0)
             return predictor
 

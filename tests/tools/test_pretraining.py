@@ -10,6 +10,7 @@ import pytest
 import torch
 from pretraining import export, judge, photographs
 from pretraining.judge import Judgement
+from pretraining.normalisation import normalise
 from pretraining.objectives import MoCoV2
 from pretraining.photographs import Photographs
 from pretraining.recipes import RECIPES, Budget
@@ -141,7 +142,7 @@ def epoch_by_epoch(name: str, data: Photographs) -> torch.nn.Module:
                 progress / warmup if progress < warmup else decayed
             )
             first, second = (
-                recipe.views(data.images[rows], generator).contiguous(memory_format=torch.channels_last)
+                normalise(recipe.views(data.images[rows], generator)).contiguous(memory_format=torch.channels_last)
                 for _ in range(2)
             )
             model.before_step(progress)

@@ -19,12 +19,6 @@ def seeded(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def restore(views: torch.Tensor) -> torch.Tensor:
-    """The inverse of `normalise`."""
-    zero, one = (augment.normalise(torch.full((1, 3, 1, 1), value)) for value in (0.0, 1.0))
-    return (views - zero) / (one - zero)
-
-
 def test_views_have_the_size_and_repeat_with_the_seed(images: torch.Tensor) -> None:
     views = Views(48, jitter=0.4, grey=0.2)
     first = views(images, seeded())
@@ -36,19 +30,19 @@ def test_views_have_the_size_and_repeat_with_the_seed(images: torch.Tensor) -> N
 def test_a_whole_crop_is_the_picture_or_its_mirror_image(images: torch.Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
     # Area 1 and ratio 1: the ratio's draw is centred.
     monkeypatch.setattr(torch, "rand", lambda *shape, **_: torch.full(shape, 0.5))
-    views = restore(Views(64, min_area=1.0)(images, seeded()))
+    views = Views(64, min_area=1.0)(images, seeded())
     torch.testing.assert_close(views, images.float() / 255, atol=1e-5, rtol=0)
     monkeypatch.setattr(
         torch, "rand", lambda *shape, **_: torch.full(shape, 0.5).index_fill_(0, torch.tensor([4]), 0.4)
     )
-    mirrored = restore(Views(64, min_area=1.0)(images, seeded()))
+    mirrored = Views(64, min_area=1.0)(images, seeded())
     torch.testing.assert_close(mirrored, images.flip(3).float() / 255, atol=1e-5, rtol=0)
 
 
 def test_crops_cover_the_areas_asked_for() -> None:
     # A ramp from left to right: the spread of a crop tells its width.
     ramp = torch.arange(64).mul(4).to(torch.uint8).expand(4000, 3, 64, 64)
-    views = restore(Views(48, min_area=0.2)(ramp, seeded()))
+    views = Views(48, min_area=0.2)(ramp, seeded())
     width = (views[:, 0, 0].amax(1) - views[:, 0, 0].amin(1)) * 255 / 4 / 63
     assert width.max() <= 1.01
     # The narrowest crop: a fifth of the area at a ratio of 3/4.

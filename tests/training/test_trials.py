@@ -41,30 +41,37 @@ def same(first: TrialResult, second: TrialResult) -> bool:
     )
 
 
+def test_two_trainings_of_one_case_with_the_same_hyperparameters_are_two(tmp_path: Path) -> None:
+    trials = Trials(tmp_path, CASE)
+    (on_train,) = trials.map(lambda settings, folder: TrialResult("train"), GRID[:1], stage="search")
+    (on_both,) = trials.map(lambda settings, folder: TrialResult("train and val"), GRID[:1], stage="last")
+    assert (on_train.values, on_both.values) == ("train", "train and val")
+
+
 def test_results_come_in_the_grids_order_and_equal_those_that_are_not_kept(tmp_path: Path) -> None:
-    kept = Trials(tmp_path, CASE).map(trained, GRID)
-    loose = Trials(None, CASE).map(trained, GRID)
+    kept = Trials(tmp_path, CASE).map(trained, GRID, stage="search")
+    loose = Trials(None, CASE).map(trained, GRID, stage="search")
     assert [result.values["rate"] for result in kept] == [0.3, 0.1, 0.2]
     assert all(map(same, kept, loose))
     assert len(kept[0].tensors) == 9 and kept[0].values["losses"] != kept[1].values["losses"]
 
 
 def test_nothing_finished_is_trained_again_whatever_the_grid_it_comes_in(tmp_path: Path) -> None:
-    first = Trials(tmp_path, CASE).map(trained, GRID)
+    first = Trials(tmp_path, CASE).map(trained, GRID, stage="search")
     counted = Counted()
-    again = Trials(tmp_path, CASE).map(counted, [{"rate": 0.7}, *reversed(GRID), {"rate": 0.7}])
+    again = Trials(tmp_path, CASE).map(counted, [{"rate": 0.7}, *reversed(GRID), {"rate": 0.7}], stage="search")
     assert counted.rates == [0.7]
     assert all(map(same, again[1:4], reversed(first)))
     assert same(again[0], again[4])
 
 
 def test_another_case_or_hyperparameter_is_another_trial(tmp_path: Path) -> None:
-    Trials(tmp_path, CASE).map(trained, GRID[:1])
+    Trials(tmp_path, CASE).map(trained, GRID[:1], stage="search")
     counted = Counted()
-    Trials(tmp_path, {**CASE, "version": 2}).map(counted, GRID[:1])
-    Trials(tmp_path, CASE).map(counted, [{**GRID[0], "note": None}])
+    Trials(tmp_path, {**CASE, "version": 2}).map(counted, GRID[:1], stage="search")
+    Trials(tmp_path, CASE).map(counted, [{**GRID[0], "note": None}], stage="search")
     assert counted.rates == [0.3, 0.3]
-    Trials(tmp_path, dict(reversed(CASE.items()))).map(counted, GRID[:1])
+    Trials(tmp_path, dict(reversed(CASE.items()))).map(counted, GRID[:1], stage="search")
     assert counted.rates == [0.3, 0.3]
 
 
@@ -89,9 +96,9 @@ def test_an_interrupted_trial_goes_on_from_its_state_and_leaves_only_its_result(
         return TrialResult({"rate": given["rate"], "losses": [line["loss"] for line in log]}, toy.model.state_dict())
 
     with pytest.raises(KeyboardInterrupt):
-        Trials(tmp_path, CASE).map(breaks, GRID)
+        Trials(tmp_path, CASE).map(breaks, GRID, stage="search")
     assert len(list(tmp_path.glob("*/state.pt"))) == 1
-    resumed = Trials(tmp_path, CASE).map(goes_on, GRID)
+    resumed = Trials(tmp_path, CASE).map(goes_on, GRID, stage="search")
     assert begun == [12, 0]
     assert same(resumed[1], trained(GRID[1], None))
     assert not [path for path in tmp_path.iterdir() if path.is_dir()]
@@ -100,13 +107,13 @@ def test_an_interrupted_trial_goes_on_from_its_state_and_leaves_only_its_result(
 
 def test_a_diverged_trial_is_a_result_like_others(tmp_path: Path) -> None:
     grid = [GRID[0], {"rate": 0.1, "poison": 9}, GRID[2]]
-    results = Trials(tmp_path, CASE).map(trained, grid)
+    results = Trials(tmp_path, CASE).map(trained, grid, stage="search")
     assert [result.diverged_at for result in results] == [None, 10, None]
     assert results[1].values is None and not results[1].tensors
     counted = Counted()
-    assert all(map(same, Trials(tmp_path, CASE).map(counted, grid), results))
+    assert all(map(same, Trials(tmp_path, CASE).map(counted, grid, stage="search"), results))
     assert counted.rates == []
-    assert Trials(None, CASE).map(trained, grid)[1].diverged_at == 10
+    assert Trials(None, CASE).map(trained, grid, stage="search")[1].diverged_at == 10
 
 
 def test_other_errors_end_the_grid(tmp_path: Path) -> None:
@@ -114,9 +121,9 @@ def test_other_errors_end_the_grid(tmp_path: Path) -> None:
         raise SslbenchError("no such picture")
 
     with pytest.raises(SslbenchError, match="no such picture"):
-        Trials(tmp_path, CASE).map(fails, GRID)
+        Trials(tmp_path, CASE).map(fails, GRID, stage="search")
     counted = Counted()
-    Trials(tmp_path, CASE).map(counted, GRID)
+    Trials(tmp_path, CASE).map(counted, GRID, stage="search")
     assert counted.rates == [0.3, 0.1, 0.2]
 
 
@@ -126,8 +133,8 @@ def edited(path: Path, **changes: object) -> bytes:
 
 @pytest.mark.parametrize("what", ["cut", "list", "value", "hyperparameter", "format", "tensors", "no tensors"])
 def test_a_damaged_result_is_told_and_trained_again(what: str, tmp_path: Path) -> None:
-    (whole,) = Trials(tmp_path, CASE).map(trained, GRID[:1])
-    key = Trial(trained, GRID[0], CASE, tmp_path).key
+    (whole,) = Trials(tmp_path, CASE).map(trained, GRID[:1], stage="search")
+    key = Trial(trained, GRID[0], CASE, "search", tmp_path).key
     path, tensors = tmp_path / f"{key}.json", tmp_path / f"{key}.safetensors"
     if what == "cut":
         path.write_bytes(path.read_bytes()[:-40])
@@ -149,9 +156,9 @@ def test_a_damaged_result_is_told_and_trained_again(what: str, tmp_path: Path) -
         tensors.unlink()
     counted = Counted()
     with pytest.warns(CacheWarning, match=f"damaged result .*{key}.json of a trial: .*; training it again"):
-        (again,) = Trials(tmp_path, CASE).map(counted, GRID[:1])
+        (again,) = Trials(tmp_path, CASE).map(counted, GRID[:1], stage="search")
     assert counted.rates == [0.3] and same(again, whole)
-    Trials(tmp_path, CASE).map(counted, GRID[:1])
+    Trials(tmp_path, CASE).map(counted, GRID[:1], stage="search")
     assert counted.rates == [0.3]
 
 
@@ -169,7 +176,7 @@ def test_two_at_one_folder_share_a_grid_and_never_the_same_trial(tmp_path: Path)
                 others_are_done.set()
             return TrialResult({"by": name, "rate": given["rate"]})
 
-        return Trials(tmp_path, CASE).map(function, GRID)
+        return Trials(tmp_path, CASE).map(function, GRID, stage="search")
 
     with ThreadPoolExecutor(2) as pool:
         one = pool.submit(by, "one")
@@ -182,12 +189,12 @@ def test_two_at_one_folder_share_a_grid_and_never_the_same_trial(tmp_path: Path)
 
 
 def test_what_an_interrupt_left_after_the_result_was_written_is_removed(tmp_path: Path) -> None:
-    Trials(tmp_path, CASE).map(trained, GRID[:1])
-    key = Trial(trained, GRID[0], CASE, tmp_path).key
+    Trials(tmp_path, CASE).map(trained, GRID[:1], stage="search")
+    key = Trial(trained, GRID[0], CASE, "search", tmp_path).key
     (tmp_path / key).mkdir()
     (tmp_path / key / "state.pt").write_bytes(b"much")
     (tmp_path / f"{key}.safetensors.1-a.tmp").write_bytes(b"more")
-    Trials(tmp_path, CASE).map(trained, GRID[:1])
+    Trials(tmp_path, CASE).map(trained, GRID[:1], stage="search")
     assert not (tmp_path / key).exists() and not list(tmp_path.glob("*.tmp"))
 
 
@@ -199,7 +206,7 @@ def test_a_result_that_cannot_be_written_is_told_and_kept_in_memory(
 
     monkeypatch.setattr(trials, "write_atomic", full)
     with pytest.warns(CacheWarning, match="could not store the result of a trial in .*no space left"):
-        (result,) = Trials(tmp_path, CASE).map(trained, GRID[:1])
+        (result,) = Trials(tmp_path, CASE).map(trained, GRID[:1], stage="search")
     assert same(result, trained(GRID[0], None))
     assert list(tmp_path.glob("*/state.pt"))  # the next run need not begin again
 
@@ -207,7 +214,7 @@ def test_a_result_that_cannot_be_written_is_told_and_kept_in_memory(
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(CacheError, match="for trials cannot be written"):
-        Trials(tmp_path / "file" / "below", CASE).map(trained, GRID)
+        Trials(tmp_path / "file" / "below", CASE).map(trained, GRID, stage="search")
 
 
 def test_values_are_the_same_kept_or_not(tmp_path: Path) -> None:
@@ -215,14 +222,14 @@ def test_values_are_the_same_kept_or_not(tmp_path: Path) -> None:
         strided = torch.randn(2, 3, 4, 4).to(memory_format=torch.channels_last)
         return TrialResult({"pair": (1, 2.5), "lost": float("nan")}, {"strided": strided, "shared": strided})
 
-    (kept,), (loose,) = (Trials(folder, CASE).map(function, [{}]) for folder in (tmp_path, None))
+    (kept,), (loose,) = (Trials(folder, CASE).map(function, [{}], stage="search") for folder in (tmp_path, None))
     for result in (kept, loose):
         assert result.values["pair"] == [1, 2.5] and result.values["lost"] != result.values["lost"]
         assert torch.equal(result.tensors["strided"], result.tensors["shared"])
 
 
 def test_a_trial_travels_to_another_process(tmp_path: Path) -> None:
-    trial = Trial(trained, GRID[0], CASE, tmp_path)
+    trial = Trial(trained, GRID[0], CASE, "search", tmp_path)
     there = pickle.loads(pickle.dumps(trial))
     assert there.key == trial.key
     assert same(there.run(), trained(GRID[0], None))

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from pretraining.normalisation import normalise
 from pretraining.photographs import Photographs
 from sslbench.metrics import METRICS, top1
 from sslbench.protocols.base import Labelled
 from sslbench.protocols.knn import NearestNeighbours
-from sslbench.training.augment import normalise
 
 CHUNK = 500
 

@@ -30,7 +30,7 @@ class CheckpointSpec:
     reader: "module:function", see `Reader`. containers: keys of the file below which the tensors may be, tried in order;
     without any of them the file itself is the state dict. prefix: of every backbone tensor. drop: globs of the
     tensors, before stripping, that are not the backbone's. preprocessing: a name of
-    `sslbench.backbones.preprocessing.PRESETS`. same_padding: what TensorFlow's SAME padding concerned in training:
+    `sslbench.backbones.preprocessing.presets`. same_padding: what TensorFlow's SAME padding concerned in training:
     "all" strided convolutions and the max-pool, the "pool" alone, or "" for nothing. epochs: of pretraining, as the
     study's own table gives them. citation: authors, year and arXiv number.
     """

@@ -13,7 +13,7 @@ from sslbench.backbones.checkpoints.convert import load_converted, load_pinned
 from sslbench.backbones.checkpoints.same_padding import use_same_padding
 from sslbench.backbones.normalisation import apply_options
 from sslbench.backbones.options import Options
-from sslbench.backbones.preprocessing import PRESETS
+from sslbench.backbones.preprocessing import presets
 from sslbench.backbones.timm_network import TimmNetwork
 from sslbench.backbones.timm_source import build_timm
 from sslbench.errors import BackboneError
@@ -45,7 +45,7 @@ def load_checkpoint(name: str, bare: str, options: Options, *, checkpoint: str |
         )
     if "preprocessing" not in options.values:
         size = options.integer("size", 0)
-        preset = PRESETS[spec.preprocessing]
+        preset = presets()[spec.preprocessing]
         preset = replace(preset, input_size=(size, size), resize=size) if size else preset
         backbone = replace(backbone, preprocessing=apply_options(preset, options))
     details = {

@@ -12,7 +12,7 @@ import timm
 
 from sslbench.backbones import CONTROLS, expand_backbones, list_backbones, register_backbone
 from sslbench.backbones.checkpoints import CHECKPOINTS, CheckpointSpec, checkpoint_spec
-from sslbench.backbones.preprocessing import PRESETS
+from sslbench.backbones.preprocessing import presets
 from sslbench.backbones.zoo import zoo_names
 from sslbench.errors import BackboneError, UnknownNameError
 from sslbench.studies.ericsson2021 import STUDY
@@ -57,7 +57,7 @@ def test_a_declaration_is_complete(spec: CheckpointSpec) -> None:
     assert all(url.startswith("https://") for source in spec.sources for url in (*source.urls, spec.page))
     assert all(source.urls for source in (*spec.sources, *spec.alternatives))
     assert all(re.fullmatch(r"[0-9a-f]{8}", digest) for s in spec.sources for digest in (s.md5, s.sha256) if digest)
-    assert spec.preprocessing in PRESETS
+    assert spec.preprocessing in presets()
     assert (spec.preprocessing == "paper-nonorm") == spec.name.startswith("simclr")
     assert re.fullmatch(r"\S.* \d{4}, arXiv \d{4}\.\d{5}", spec.citation)
     assert spec.same_padding == {"byol": "all", "simclr-v1": "pool", "simclr-v2": "pool"}.get(spec.name, "")

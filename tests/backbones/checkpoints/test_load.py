@@ -15,7 +15,7 @@ from sslbench.api import extract
 from sslbench.backbones import load_backbone
 from sslbench.backbones.checkpoints import CHECKPOINTS, checkpoint_spec
 from sslbench.backbones.checkpoints.load import fetched_file
-from sslbench.backbones.preprocessing import PRESETS
+from sslbench.backbones.preprocessing import presets
 from sslbench.config import Settings
 from sslbench.errors import BackboneError
 from sslbench.runner import Runner
@@ -62,7 +62,7 @@ def test_swav_is_torchvisions_network_with_these_weights(cache: Path, reference:
     torch.testing.assert_close(by_name.embed(pictures), expected)
     assert by_name.digest == by_file.digest
     assert by_name.name == "swav"
-    assert by_name.preprocessing == PRESETS["paper"]
+    assert by_name.preprocessing == presets()["paper"]
     (converted,) = (cache / "checkpoints").glob("swav-*.safetensors")
     details = dict(by_name.details)
     assert details["source"] == "checkpoint:swav"
@@ -96,10 +96,10 @@ def test_options(cache: Path, pictures: Tensor) -> None:
     small = load_backbone("swav?size=96&pooling=avg", cache_dir=cache)
     assert small.preprocessing.input_size == (96, 96)
     assert small.preprocessing.resize == 96
-    assert small.preprocessing.mean == PRESETS["paper"].mean
+    assert small.preprocessing.mean == presets()["paper"].mean
     assert small.pooling == "avg"
     other = load_backbone("swav?preprocessing=paper-nonorm", cache_dir=cache)
-    assert other.preprocessing == PRESETS["paper-nonorm"]
+    assert other.preprocessing == presets()["paper-nonorm"]
     with pytest.raises(BackboneError, match="give preprocessing or size, not both"):
         load_backbone("swav?size=96&preprocessing=paper", cache_dir=cache)
     with pytest.raises(BackboneError, match="unknown option padding"):
@@ -108,7 +108,7 @@ def test_options(cache: Path, pictures: Tensor) -> None:
 
 def test_simclr_takes_pictures_without_normalisation_and_pads_on_request(cache: Path, pictures: Tensor) -> None:
     plain = load_backbone("simclr-v1", cache_dir=cache)
-    assert plain.preprocessing == PRESETS["paper-nonorm"]
+    assert plain.preprocessing == presets()["paper-nonorm"]
     assert plain.details["padding"] == "torch"
     assert plain.details["file"] == "resnet50-1x.pth"
     stock = load_backbone("simclr-v1?padding=torch", cache_dir=cache)
