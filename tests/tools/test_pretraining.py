@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pretrain_zoo
 import pytest
+import timm.layers
 import torch
 from pretraining import export, judge, photographs
 from pretraining.judge import Judgement
@@ -127,7 +128,9 @@ def epoch_by_epoch(name: str, data: Photographs) -> torch.nn.Module:
     """What the zoo was trained by, written out: the model after the budget's epochs."""
     recipe, steps = RECIPES[name], len(data.images) // BUDGET.batch
     torch.manual_seed(BUDGET.seed)
+    timm.layers.set_fused_attn(False)
     model = recipe.objective(4).to(memory_format=torch.channels_last).train()
+    timm.layers.set_fused_attn(True)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimiser = torch.optim.AdamW(trained, betas=recipe.betas, weight_decay=BUDGET.weight_decay)
     for epoch in range(BUDGET.epochs):
