@@ -74,8 +74,8 @@ class Pretraining:
             raise TrainingError(f"{len(data.images)} pictures do not fill a batch of {budget.batch}")
         torch.manual_seed(budget.seed)
         classes = int(data.targets.max()) + 1
-        # On a CPU the fused attention of small heads is slower: 268 against 338 views/s for the masked autoencoder. Networks ask when
-        # they are built, and others of this process are not to be built otherwise than they are elsewhere.
+        # On a CPU the fused attention of small heads is slower: 268 against 338 views/s for the masked autoencoder. Networks ask
+        # when they are built, and others of this process are not to be built otherwise than they are elsewhere.
         fused = timm.layers.use_fused_attn()
         timm.layers.set_fused_attn(not device.startswith("cpu"))
         self.model: Objective = self.recipe.objective(classes).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -1,0 +1,240 @@
+"""What is to come, small: a network fine-tuned by the loop, and a head on frozen maps. Each is one file and touches no room.
+
+They use what the real ones will: trials of a grid, the resumable loop, a trainable copy, levels, pictures by rows, masks, scores
+of sums.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from sslbench import protocols
+
+FINETUNE = '''
+"""Fine-tuning: two rates on train, the better one on val once more on both."""
+
+import torch
+from torch.nn.functional import cross_entropy
+
+from sslbench.protocols.base import Predictor, label_values
+from sslbench.protocols.classification import Recognition
+from sslbench.protocols.registry import ProtocolSpec
+from sslbench.training.loop import Plan, train
+from sslbench.training.schedules import cosine
+from sslbench.training.trials import TrialResult
+
+STEPS = 6
+
+
+class Net(torch.nn.Module):
+    def __init__(self, backbone, classes):
+        super().__init__()
+        self.network = backbone.trainable()
+        self.inner = self.network.module
+        with torch.no_grad():
+            width = self.network.embed(torch.zeros(2, 3, *backbone.preprocessing.input_size)).shape[1]
+        generator = torch.Generator().manual_seed(0)
+        self.weight = torch.nn.Parameter(torch.randn(classes, width, generator=generator) / width**0.5)
+
+    def forward(self, images):
+        return self.network.embed(images) @ self.weight.T
+
+
+class Learner:
+    def __init__(self, net, rate, images, labels):
+        self.model, self.images, self.labels = net, images, labels
+        self.optimiser = torch.optim.SGD(net.parameters(), rate, momentum=0.9, nesterov=True)
+
+    def batch(self, step):
+        return torch.randint(len(self.images), (16,), generator=step.generator)
+
+    def loss(self, rows):
+        return cross_entropy(self.model(self.images[rows]), self.labels[rows])
+
+
+class Tuned(Predictor):
+    def __init__(self, net, backbone, hyperparameters):
+        self.net, self.backbone, self.hyperparameters = net.eval(), backbone, hyperparameters
+
+
+class Finetune(Recognition[Tuned]):
+    trains = True
+
+    def __init__(self, variant):
+        pass
+
+    def fit(self, development, backbone, trials):
+        parts = {name: _prepared(part, backbone) for name, part in development.parts.items()}
+        classes = len(development.classes)
+
+        def trained(names):
+            images, labels = (torch.cat([parts[name][place] for name in names]) for place in (0, 1))
+
+            def run(settings, folder):
+                net = Net(backbone, classes)
+                learner = Learner(net, settings["rate"], images, labels)
+                train(learner, Plan(STEPS, 3), schedule=cosine, begun_with=settings, folder=folder)
+                net.eval()
+                with torch.no_grad():
+                    right = (net(parts["val"][0]).argmax(1) == parts["val"][1]).float().mean()
+                return TrialResult(float(right), {name: tensor for name, tensor in net.state_dict().items()})
+
+            return run
+
+        grid = [{"rate": 0.1}, {"rate": 0.001}, {"rate": 1e30}]
+        found = trials.map(trained(["train"]), grid, stage="search")
+        assert found[2].diverged_at is not None
+        best = max(range(2), key=lambda number: found[number].values)
+        (last,) = trials.map(trained(["train", "val"]), [grid[best]], stage="last")
+        net = Net(backbone, classes)
+        net.load_state_dict(last.tensors)
+        return Tuned(net, backbone, {**grid[best], "val": found[best].values, "diverged": 1})
+
+    def score(self, predictor, held_out):
+        test, rows = held_out.test, list(range(len(held_out.test.images)))
+        pictures, kept = test.load(rows)
+        with torch.no_grad():
+            decision = predictor.net(predictor.backbone.preprocess(pictures)).double().numpy()
+        return self.outcome(decision, label_values(test.targets)[kept], held_out)
+
+
+def _prepared(part, backbone):
+    pictures, rows = part.load(list(range(0, len(part.images), 4)))
+    return backbone.preprocess(pictures), torch.from_numpy(label_values(part.targets)[rows])
+
+
+SPEC = ProtocolSpec("finetune", 1, Finetune, "a few steps of SGD", markers=("slow",))
+'''
+SEGMENT = '''
+"""Segmentation by the nearest class mean of the coarsest frozen map."""
+
+import numpy as np
+import torch
+from torch.nn.functional import interpolate
+
+from sslbench.datasets import Masks
+from sslbench.metrics.resampling import Scale, pooled_score
+from sslbench.protocols.base import Predictor, Protocol
+from sslbench.protocols.outcome import Outcome, Paired
+from sslbench.protocols.registry import ProtocolSpec
+
+
+class Means(Predictor):
+    def __init__(self, means, backbone):
+        self.means, self.backbone, self.hyperparameters = means, backbone, {"level": len(backbone.levels())}
+
+
+class Segment(Protocol[Means]):
+    trains = True
+
+    def __init__(self, variant):
+        self.count = int(variant)
+
+    def fit(self, development, backbone, trials):
+        vectors, labels = zip(*self._pixels(development.train, backbone, len(development.classes)))
+        x, y = torch.cat(vectors), torch.cat(labels)
+        # Of what was frozen a head may be trained: the maps take part in gradients.
+        scale = torch.ones(x.shape[1], requires_grad=True)
+        (x * scale).square().mean().backward()
+        assert scale.grad is not None
+        return Means(torch.stack([x[y == label].mean(0) for label in range(len(development.classes))]), backbone)
+
+    def score(self, predictor, held_out):
+        classes = len(held_out.classes)
+        confusion = np.zeros((self.count, classes, classes))
+        for row, (vectors, labels) in enumerate(self._pixels(held_out.test, predictor.backbone, classes)):
+            distances = torch.cdist(vectors, predictor.means.nan_to_num(1e9))
+            np.add.at(confusion[row], (labels.numpy(), distances.argmin(1).numpy()), 1)
+
+        def overlap(sums):
+            union = sums.sum(0) + sums.sum(1) - sums.diagonal()
+            return 100 * float(np.mean(sums.diagonal()[union > 0] / union[union > 0]))
+
+        score, resampled = pooled_score(confusion, overlap, Scale())
+        accuracy, _ = pooled_score(confusion, lambda sums: 100 * sums.trace() / sums.sum(), Scale())
+        paired = Paired("resamples", resampled, held_out.test.targets.digest, {"images": self.count})
+        scores = {"mean_iou": score, "pixel_accuracy": accuracy}
+        return Outcome(scores, "mean_iou", None, paired, {"confusion": confusion})
+
+    def _pixels(self, part, backbone, classes):
+        pictures, rows = part.load(range(self.count))
+        maps = backbone.feature_maps(backbone.preprocess(pictures))[-1]
+        for row, found in zip(rows, maps):
+            mask = torch.from_numpy(part.targets.load(row))[None, None].float()
+            labels = interpolate(mask, size=found.shape[1:]).flatten().long()
+            yield found.flatten(1).T, labels
+
+
+SPEC = ProtocolSpec("segment", 1, Segment, "nearest class mean of a map", takes=(Masks,), variants=("40",), marker="dense")
+'''
+CONFTEST = """
+from pathlib import Path
+
+import sslbench.protocols
+
+FOLDER = str(Path(__file__).parent / "protocols")
+sslbench.protocols.__path__.append(FOLDER)
+sslbench.protocols.register_package("sslbench.protocols", [FOLDER])
+"""
+TESTS = """
+import pytest
+
+
+@pytest.mark.sslbench(protocol="finetune")
+def test_finetune(sslbench_record):
+    pass
+
+
+@pytest.mark.sslbench(protocol="segment")
+def test_segment(sslbench_record):
+    pass
+
+
+@pytest.mark.sslbench(protocol="knn")
+def test_knn(sslbench_record):
+    pass
+"""
+TASKS = ("--sslbench-tasks", "finetune/digits,segment/world-masks/40,knn/digits")
+
+
+@pytest.fixture
+def added(project, monkeypatch):
+    # Put back afterwards: runs in this process append to it.
+    monkeypatch.setattr(protocols, "__path__", list(protocols.__path__))
+    (project.path / "protocols").mkdir()
+    (project.path / "protocols/finetune.py").write_text(FINETUNE)
+    (project.path / "protocols/segment.py").write_text(SEGMENT)
+    project.conftest(CONFTEST)
+    project.tests(TESTS)
+    project.ini(sslbench_cache="cache")
+    return project
+
+
+def test_fine_tuning_and_segmentation_are_one_file_each(added):
+    command = ("--sslbench-backbones", "zoo:simclr", *TASKS)
+    added.run(*command).assert_outcomes(passed=3)
+    records = added.records()
+    tuned, segmented, frozen = (
+        records[f"zoo:simclr|{task}"] for task in ("finetune/digits", "segment/world-masks/40", "knn/digits")
+    )
+    assert set(tuned["scores"]) == {"top1", "mean_per_class"} and tuned["paired"]["kind"] == "correct"
+    assert tuned["hyperparameters"]["diverged"] == 1
+    assert (segmented["main_score"], segmented["task"]["guess"]) == ("mean_iou", None)
+    assert segmented["scores"]["mean_iou"]["value"] > 4
+    trials = {path.name: path.stat().st_mtime_ns for path in (added.path / "cache/trials").glob("*.json")}
+    assert len(trials) == 4
+    # A second run makes nothing anew; where records are, trainings are not.
+    written = added.written()
+    added.run(*command).assert_outcomes(passed=3)
+    assert added.written() == written
+    added.run(*command, "--sslbench-rerun=all").assert_outcomes(passed=3)
+    assert {path.name: path.stat().st_mtime_ns for path in (added.path / "cache/trials").glob("*.json")} == trials
+    assert all(added.records()[case]["scores"] == record["scores"] for case, record in records.items())
+    # Fine-tuning a backbone has changed nothing that its other cases see.
+    added.run(
+        *command[:2], "--sslbench-tasks", "knn/digits", "--sslbench-results=again", "--sslbench-cache=other"
+    ).assert_outcomes(passed=1)
+    (again,) = added.records("again").values()
+    assert (again["scores"], again["paired"], again["backbone"]) == (
+        frozen["scores"], frozen["paired"], frozen["backbone"],
+    )  # fmt: skip
