@@ -17,7 +17,8 @@ from sslbench.datasets.dataset import Dataset, Split
 from sslbench.datasets.families._files import ALL, by_stem, complete, few, read_contents, tell_of_files
 from sslbench.datasets.families._folder_files import Unread, loose_pictures, subfolders
 from sslbench.datasets.families._folder_names import SPLITS, split_of
-from sslbench.datasets.families._mask_coding import COLOURS, LOSSLESS, NUMBERS, Coding, coding_of, parse_ignore
+from sslbench.datasets.families._mask_coding import COLOURS, LOSSLESS, NUMBERS, Coding, coding_of
+from sslbench.datasets.families._mask_ignore import parse_ignore
 from sslbench.datasets.families._mask_table import read_table
 from sslbench.datasets.families.masks import OPTIONS
 from sslbench.datasets.family import find_root, parse_name

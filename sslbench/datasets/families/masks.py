@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sslbench.config import Settings
 from sslbench.datasets.dataset import Dataset, DatasetSpec
-from sslbench.datasets.families._mask_coding import parse_ignore
+from sslbench.datasets.families._mask_ignore import parse_ignore
 from sslbench.datasets.family import Family, parse_name
 from sslbench.datasets.targets import Masks
 
