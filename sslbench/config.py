@@ -151,7 +151,7 @@ class Settings:
     decoded_gib: GiB of decoded pictures that the cache may hold for further backbones; 0 keeps none.
     bad_images: `fail` on an unreadable image, or `skip` it and count it in the record.
     check_data: `strict` refuses a dataset whose counts are not the published ones; `loose` runs on what is there, and
-    the record says so and has no published reference. compat: choices for `sslbench.compat.SWITCHES`, where not the
+    the record says so and has no published reference. compat: choices for the switches (`compat.switches`), where not the
     default. offline: no loader opens a connection (`sslbench.offline`); the default follows `$HF_HUB_OFFLINE`.
 
     Raises SettingsError, for a device DeviceError and for a compat switch UnknownNameError or SslbenchError, on a value

@@ -1,4 +1,4 @@
-"""The pixels of a source in batches, from the kept pictures or decoded by threads while the network works on the one before."""
+"""The pixels of images in batches, from the kept pictures or decoded by threads while the network works on the one before."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MOST_WORKERS = 16
 
 @dataclass(frozen=True)
 class Batch:
-    """Rows start to stop of a source.
+    """Rows start to stop of a set of images.
 
     present: whether each could be read. pixels: uint8 (stop - start, H, W, 3), undefined where it could not.
     """
@@ -80,15 +80,15 @@ def batches(
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def picture_recipe(source: Images, preprocessing: Preprocessing, extraction: str) -> dict[str, Any]:
+def picture_recipe(images: Images, preprocessing: Preprocessing, extraction: str) -> dict[str, Any]:
     """What decides the pixels at the input size; normalisation comes later, on the device."""
     facts = preprocessing.to_json()
     geometry = {name: facts[name] for name in ("input_size", "resize", "interpolation")}
-    return {"images": source.fingerprint, "input": input_name(source, preprocessing, extraction), **geometry}
+    return {"images": images.fingerprint, "input": input_name(images, preprocessing, extraction), **geometry}
 
 
 def read_batches(
-    source: Images,
+    images: Images,
     preprocessing: Preprocessing,
     batch_size: int,
     extraction: str,
@@ -100,12 +100,12 @@ def read_batches(
 
     Only files are kept: arrays are in memory or on disk as pixels already.
     """
-    size, count = preprocessing.input_size, len(source)
-    loader = loader_of(source, preprocessing, extraction)
-    if pictures is None or not isinstance(source, ImageFiles):
+    size, count = preprocessing.input_size, len(images)
+    loader = loader_of(images, preprocessing, extraction)
+    if pictures is None or not isinstance(images, ImageFiles):
         yield from batches(loader, count, batch_size, size, pin=pin)
         return
-    recipe = picture_recipe(source, preprocessing, extraction)
+    recipe = picture_recipe(images, preprocessing, extraction)
     records = pictures.open(recipe, count, size)
     if records is not None:
         stored = StoredLoader(pictures, pictures.path(recipe), records, loader)

@@ -28,9 +28,9 @@ CAPACITY_BYTES = 2 << 30
 
 @dataclass(frozen=True)
 class Features:
-    """Embeddings of one image source.
+    """Embeddings of one set of images.
 
-    x: float32 or float16 (M, D) on the device. rows: int64 (M,), the source row of each. seconds: spent extracting, 0 when the
+    x: float32 or float16 (M, D) on the device. rows: int64 (M,), the row of each. seconds: spent extracting, 0 when the
     features came from the cache. execution: how the network was run then, and why not faster.
     """
 
@@ -54,15 +54,15 @@ class FeatureStore:
         self.device = resolve_device(settings.device)
         self._held: OrderedDict[str, Features] = OrderedDict()
 
-    def get(self, backbone: Backbone, source: Images, *, digest: str = "", again: bool = False) -> Features:
-        """The features of a source by a backbone.
+    def get(self, backbone: Backbone, images: Images, *, digest: str = "", again: bool = False) -> Features:
+        """The features of a set of images by a backbone.
 
         digest: the backbone's, where the caller has looked already. again: look once more before anything is extracted.
         Raises BackboneError when the network is another one by then.
         """
         digest = digest or backbone.digest
         settings = self.settings
-        recipe = feature_recipe(backbone, source, settings.dtype, settings.stored, settings.extraction, digest=digest)
+        recipe = feature_recipe(backbone, images, settings.dtype, settings.stored, settings.extraction, digest=digest)
         key = self.cache.path(recipe).stem
         if key in self._held:
             self._held.move_to_end(key)
@@ -80,7 +80,7 @@ class FeatureStore:
             with picture_warnings() as said:
                 arrays = extract_features(
                     backbone,
-                    source,
+                    images,
                     device=self.device,
                     dtype=self.settings.dtype,
                     batch_size=self.settings.batch_size,
@@ -94,7 +94,7 @@ class FeatureStore:
         arrays, _ = self.cache.get(recipe, compute, backbone.name)
         if said is not None:
             # After the features are stored: where warnings are errors they must not be lost.
-            said.tell(source.fingerprint)
+            said.tell(images.fingerprint)
         # Files of earlier versions do not say; their networks ran as they are.
         execution = arrays["execution"].tobytes().decode() if "execution" in arrays else "plain"
         features = Features(torch.from_numpy(arrays["x"]).to(self.device), arrays["rows"], seconds, execution)

@@ -1,4 +1,4 @@
-"""Extraction: embed every image of a source once, in its pinned order, with a frozen network."""
+"""Extraction: embed every image of a set once, in its pinned order, with a frozen network."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ class Collected:
     A batch is looked at when the next one has been handed to the device. stored: the NumPy type.
     """
 
-    def __init__(self, backbone: str, source: Images, stored: str) -> None:
-        self._backbone, self._source, self._stored = backbone, source, stored
+    def __init__(self, backbone: str, images: Images, stored: str) -> None:
+        self._backbone, self._images, self._stored = backbone, images, stored
         self._x: npt.NDArray[Any] = np.empty((0, 0), dtype=stored)
         self._rows: list[int] = []
         self._pending: _OnItsWay | None = None
@@ -68,7 +68,7 @@ class Collected:
             self._take(self._pending)
             self._pending = None
         if not self._rows:
-            raise DataError(f"{self._source.fingerprint}: no readable image is left to embed")
+            raise DataError(f"{self._images.fingerprint}: no readable image is left to embed")
         return self._x[: len(self._rows)], np.array(self._rows, dtype=np.int64)
 
     def _take(self, batch: _OnItsWay) -> None:
@@ -77,12 +77,12 @@ class Collected:
         if not bool(finite.all()):
             bad = batch.rows[int((~finite).nonzero()[0])]
             raise FeatureError(
-                f"{self._backbone} gave NaN or infinite features for image {bad} of {self._source.fingerprint}; check the "
+                f"{self._backbone} gave NaN or infinite features for image {bad} of {self._images.fingerprint}; check the "
                 "checkpoint and preprocessing, or compute and store in float32"
             )
         if not self._rows:
             # Once the width is known: parts to be concatenated would stand in memory twice.
-            self._x = np.empty((len(self._source), features.shape[1]), dtype=self._stored)
+            self._x = np.empty((len(self._images), features.shape[1]), dtype=self._stored)
         self._x[len(self._rows) : len(self._rows) + len(batch.rows)] = features.numpy()
         self._rows += batch.rows
 
@@ -101,7 +101,7 @@ EXECUTION = "folded-1"
 
 def feature_recipe(
     backbone: Backbone,
-    source: Images,
+    images: Images,
     dtype: str,
     stored: str = "float32",
     extraction: str = "fast",
@@ -120,12 +120,12 @@ def feature_recipe(
         "pooling": backbone.pooling,
         "preprocessing": backbone.preprocessing.to_json(),
         "dtype": dtype,
-        "images": source.fingerprint,
+        "images": images.fingerprint,
         "version": EXTRACTION_VERSION,
     }
     if extraction == "fast":
         recipe["execution"] = EXECUTION
-    if (name := input_name(source, backbone.preprocessing, extraction)) != "pil":
+    if (name := input_name(images, backbone.preprocessing, extraction)) != "pil":
         recipe["input"] = name
     return recipe if stored == "float32" else {**recipe, "stored": stored}
 
@@ -133,7 +133,7 @@ def feature_recipe(
 @torch.inference_mode()
 def extract_features(
     backbone: Backbone,
-    source: Images,
+    images: Images,
     *,
     device: str = "cpu",
     dtype: str = "float32",
@@ -142,15 +142,14 @@ def extract_features(
     extraction: str = "fast",
     pictures: Pictures | None = None,
 ) -> Arrays:
-    """Embed a source.
+    """Embed a set of images.
 
     dtype: `float32`, or `bfloat16`/`float16` for autocast. batch_size: default 64 on the CPU and 256 elsewhere.
     stored: `float32` or `float16`, what is returned. extraction: `fast`, or `exact` for the network as it is on PIL's
     pixels. pictures: where decoded files are kept for the next backbone.
-    Returns `x` (M, D), `rows` int64 (M,), the row of each feature in the source (M is smaller than the source where
-    unreadable images were skipped), and `execution`, what ran and why nothing faster, as uint8
-    text. Raises FeatureError for NaN or
-    infinite features or such as float16 cannot hold, DataError for an unknown dtype or when no image is left.
+    Returns `x` (M, D), `rows` int64 (M,), the row of each feature in the set (M is smaller than the set where unreadable images
+    were skipped), and `execution`, what ran and why nothing faster, as uint8 text. Raises FeatureError for NaN or infinite
+    features or such as float16 cannot hold, DataError for an unknown dtype or when no image is left.
     """
     if dtype not in DTYPES:
         raise DataError(f"unknown dtype {dtype!r}; expected {', '.join(DTYPES)}")
@@ -164,18 +163,18 @@ def extract_features(
     context = (
         torch.autocast(torch.device(device).type, dtype=autocast) if autocast is not None else contextlib.nullcontext()
     )
-    collected = Collected(backbone.name, source, stored)
+    collected = Collected(backbone.name, images, stored)
     progress = tqdm(
-        total=len(source), desc=f"{backbone.name} on {source.fingerprint}", unit="img", leave=False,
+        total=len(images), desc=f"{backbone.name} on {images.fingerprint}", unit="img", leave=False,
         disable=not sys.stderr.isatty(),
     )  # fmt: skip
     with progress, context, giving_way() as look:
         if extraction == "fast":
-            execution = choose_execution(backbone, images=len(source), batch=batch_size, device=device, dtype=autocast)
+            execution = choose_execution(backbone, images=len(images), batch=batch_size, device=device, dtype=autocast)
         else:
             backbone.network.module.to(memory_format=torch.channels_last)
             execution = Execution("plain", backbone, "exact extraction was asked for")
-        loaded = read_batches(source, backbone.preprocessing, batch_size, extraction, pictures, pin=device != "cpu")
+        loaded = read_batches(images, backbone.preprocessing, batch_size, extraction, pictures, pin=device != "cpu")
         # Closed at once when something fails here, so that threads and half-written files do not outlive the error.
         with contextlib.closing(loaded):
             for batch in loaded:

@@ -28,7 +28,7 @@ class _AbandonedError(Exception):
 
 
 class Pictures:
-    """Files below `root`, one for each image source and geometry: `KEY.npy`, read through a memory map.
+    """Files below `root`, one for each set of images and geometry: `KEY.npy`, read through a memory map.
 
     limit: bytes of all files together; the least recently used leave first. What would not fit, or would take more than
     half of the free disk, is not kept. A file is whole or absent; each picture has a checksum.

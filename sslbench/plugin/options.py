@@ -80,7 +80,12 @@ _OPTIONS = (
     _Option("--sslbench-rerun", "cases to run again although they have a record", choices=RERUN, default="missing"),
     _Option("--sslbench-baseline", "fail cases that are significantly worse than this baseline", "FILE[#BACKBONE]"),
     _Option("--sslbench-gate-level", "family-wise level of the regression gate", "P", default="0.05"),
-    _Option("--sslbench-gate-min-drop", "smallest drop, in points, that fails the gate", "POINTS", default="0"),
+    _Option(
+        "--sslbench-gate-min-drop",
+        "smallest drop, in the score's unit (points for %), that fails the gate",
+        "POINTS",
+        default="0",
+    ),
     _Option("--sslbench-save-baseline", "write this run's records as a baseline", "FILE"),
     _Option(
         "--sslbench-offline",

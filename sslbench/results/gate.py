@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from sslbench.errors import RecordError
-from sslbench.results.compare import interval, score_text
+from sslbench.results.compare import difference_unit, interval, score_text
 from sslbench.results.pairing import compare_records
 from sslbench.results.record import Record
 from sslbench.results.statistics import PairedComparison, holm
@@ -23,7 +23,7 @@ class GateConfig:
         if not 0 < self.level < 1:
             raise ValueError(f"gate level: expected a number between 0 and 1, both excluded, got {self.level}")
         if not self.min_drop >= 0:
-            raise ValueError(f"gate minimum drop: expected 0 or more percentage points, got {self.min_drop}")
+            raise ValueError(f"gate minimum drop: expected 0 or more, got {self.min_drop}")
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def _result(record: Record, base: Record, comparison: PairedComparison, p: float
     message = (
         f"{record.main_score} {score_text(record)} against {score_text(base)} of the baseline "
         f"{base.backbone['name']}: difference {interval(comparison, record.main.unit)}; one-sided Holm p = {p:.3g} "
-        f"(level {config.level:g}, minimum drop {config.min_drop:g} points)"
+        f"(level {config.level:g}, minimum drop {config.min_drop:g} {difference_unit(record.main.unit)})"
     )
     failed = p < config.level and drop > 0 and drop >= config.min_drop
     return GateResult(record.case, base.case, comparison, p, failed, message)
