@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import time
 from collections import OrderedDict
@@ -18,12 +19,12 @@ from sslbench.compat import concerning
 from sslbench.config import Settings
 from sslbench.datasets import Dataset, dataset_spec, load_dataset
 from sslbench.environment import environment
-from sslbench.errors import DataError
+from sslbench.errors import DataError, SslbenchError
 from sslbench.features.device_store import FeatureStore
 from sslbench.material import CaseMaterial
 from sslbench.metrics import Score, metric_spec
 from sslbench.protocols import protocol_spec
-from sslbench.protocols.base import Development, HeldOut, Protocol
+from sslbench.protocols.base import Development, HeldOut, Predictor, Protocol
 from sslbench.protocols.outcome import Outcome, Paired
 from sslbench.results.record import Record, case_name, dump, pack_paired
 from sslbench.results.references import find_references, verdict
@@ -179,11 +180,14 @@ class PreparedCase:
             self.backbone.to(runner.store.device)
         trials = Trials(runner.settings.cache_dir / "trials", self._what_fit_sees())
         predictor = protocol.fit(development, self.backbone, trials)
+        hyperparameters = _stated(predictor, self.case.task)
         fitted = clock.lap()
         # The test split is opened here, after selection.
         held_out = HeldOut(material.parts(spec.scored_on(dataset)), dataset.classes, metric)
         outcome = protocol.score(predictor, held_out)
-        return _Ran(outcome, dict(predictor.hyperparameters), fitted, clock.lap())
+        if not isinstance(outcome, Outcome):
+            raise SslbenchError(f"{self.case.task.id}: `score` has to give an Outcome, got a {type(outcome).__name__}")
+        return _Ran(outcome, hyperparameters, fitted, clock.lap())
 
     def _what_fit_sees(self) -> dict[str, Any]:
         """What a training can depend on beside its hyperparameters: the key of its trials.
@@ -273,6 +277,17 @@ class _Clock:
         now = time.perf_counter() - self._material.obtaining
         passed, self._before = now - self._before, now
         return passed
+
+
+def _stated(predictor: object, task: Task) -> dict[str, Any]:
+    """What a predictor says was chosen, before anything is scored with it: a record has to be able to hold it."""
+    if not isinstance(predictor, Predictor):
+        raise SslbenchError(f"{task.id}: `fit` has to give a Predictor, got a {type(predictor).__name__}")
+    try:
+        stated: dict[str, Any] = json.loads(dump(dict(predictor.hyperparameters)))
+    except (TypeError, ValueError) as error:
+        raise SslbenchError(f"{task.id}: hyperparameters have to be plain data for the record: {error}") from error
+    return stated
 
 
 def _packed(paired: Paired | None) -> dict[str, Any]:

@@ -164,5 +164,11 @@ def parse_task(text: str) -> Task:
     task = Task(protocol, head, tail) if head and tail in spec.variants else Task(protocol, rest)
     known = [candidate.id for candidate in dataset_tasks(task.dataset)]
     if task.id not in known:
+        targets = dataset_spec(task.dataset).targets
+        if not spec.fits(targets):
+            taken = " or ".join(kind.kind for kind in spec.takes)
+            raise UnknownNameError(
+                f"{text!r} names no task: {protocol} takes {taken}, but {task.dataset} has {targets.kind}"
+            )
         raise unknown("task", text, known)
     return task

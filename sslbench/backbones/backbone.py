@@ -121,7 +121,14 @@ class Backbone:
         Raises BackboneError for a network that gives no maps.
         """
         height, width = self.preprocessing.input_size
-        maps = self.feature_maps(torch.zeros(1, 3, height, width, device=self.device))
+        maps: Any = self.feature_maps(torch.zeros(1, 3, height, width, device=self.device))
+        if (
+            not isinstance(maps, list | tuple)
+            or not all(isinstance(m, Tensor) and m.ndim == 4 for m in maps)
+            or not maps
+        ):
+            got = [tuple(m.shape) if isinstance(m, Tensor) else type(m).__name__ for m in maps or ()]
+            raise BackboneError(f"{self.name}: expected feature maps (B, C, H, W), fine to coarse, got {got or maps!r}")
         return tuple(Level(m.shape[1], (height / m.shape[2], width / m.shape[3])) for m in maps)
 
     @property

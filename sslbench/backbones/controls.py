@@ -73,5 +73,5 @@ def random_init(name: str, arch: str, options: Options) -> Backbone:
         if arch.startswith(f"{SCHEME}:"):
             return build_card(name, read_card(arch), options, details)
         # The bare control is small on purpose. A named architecture is asked as it is by its own name.
-        size = None if arch else options.integer("size", 64)
+        size = None if arch else options.integer("size", 64, least=1)
         return build_timm(name, arch or DEFAULT_ARCH, options, pretrained=False, size=size, details=details)

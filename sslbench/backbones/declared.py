@@ -55,7 +55,9 @@ def geometry(name: str, module: nn.Module, options: Options) -> Preprocessing:
         raise BackboneError(f"{name}: the preset {preset!r} fixes the input size; give preprocessing or size, not both")
     if preset:
         return presets()[preset]
-    size: tuple[int, int] | None = _pair(name, options.integer("size", 0) or getattr(module, "input_size", None))
+    size: tuple[int, int] | None = _pair(
+        name, options.integer("size", 0, least=1) or getattr(module, "input_size", None)
+    )
     known = _timm_part(module)
     if known is None:
         height, width = size or _built_size(name, module) or (224, 224)

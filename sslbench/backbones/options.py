@@ -24,11 +24,14 @@ class Options:
         self._taken.add(key)
         return self.values.get(key, default)
 
-    def integer(self, key: str, default: int) -> int:
-        """A whole number; BackboneError otherwise."""
-        value = self.text(key, str(default))
-        if not value.isdecimal():
-            raise BackboneError(f"{self.name}: option {key} takes a whole number, got {value!r}")
+    def integer(self, key: str, default: int, *, least: int = 0) -> int:
+        """A whole number of `least` or more, or the default; BackboneError otherwise."""
+        value = self.text(key)
+        if not value and key not in self.values:
+            return default
+        if not value.isdecimal() or int(value) < least:
+            what = f"of {least} or more" if least else ""
+            raise BackboneError(f"{self.name}: option {key} takes a whole number {what}".rstrip() + f", got {value!r}")
         return int(value)
 
     def flag(self, key: str) -> bool:
@@ -51,7 +54,7 @@ class Options:
 
 
 def parse_name(name: str) -> tuple[str, Options]:
-    """Split `NAME?key=value&...` into the bare name and its options."""
+    """Split `NAME?key=value&...` into the bare name and its options. Raises BackboneError for what is no list of options."""
     bare, _, query = name.partition("?")
     values = {}
     for part in filter(None, query.split("&")):
@@ -60,5 +63,7 @@ def parse_name(name: str) -> tuple[str, Options]:
             value = "true"
         elif not equals:
             raise BackboneError(f"{name}: expected NAME?key=value&key=value, got {part!r}")
+        if key in values:
+            raise BackboneError(f"{name}: the option {key} is given more than once")
         values[key] = value
     return bare, Options(name, values)

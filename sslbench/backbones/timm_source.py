@@ -61,7 +61,7 @@ def build_timm(
     if preset and preset not in presets():
         raise unknown("preprocessing preset", preset, presets())
     # A transformer is built for its input size, so a preset decides that too.
-    size = presets()[preset].input_size[0] if preset else size or options.integer("size", 0) or None
+    size = presets()[preset].input_size[0] if preset else size or options.integer("size", 0, least=1) or None
     try:
         module = _create(arch, pretrained=pretrained, size=size, **(arch_options or {}))
     # KeyError: a repository of another library has another configuration.

@@ -66,6 +66,13 @@ class Dataset:
         if len({type(split.targets) for split in self.splits.values()}) > 1:
             kinds = ", ".join(f"{name} has {split.targets.kind}" for name, split in self.splits.items())
             raise DataError(f"{self.name}: expected targets of one kind, but {kinds}")
+        sizes: dict[str, int] = {}
+        for name, split in self.splits.items():
+            if sizes.setdefault(split.images.fingerprint, len(split.images)) != len(split.images):
+                raise DataError(
+                    f"{self.name}: the images of {name} have the fingerprint of another split's but another number; a "
+                    "fingerprint has to change with the images"
+                )
         for split in self.splits.values():
             split.targets.check(f"{self.name}, split {split.name!r}", len(self.classes))
 
@@ -141,9 +148,13 @@ class DatasetSpec:
         """Read the dataset. Raises DataError when it is missing, incomplete or not what was declared."""
         loader = self.loader
         if isinstance(loader, str):
-            module, _, function = loader.partition(":")
+            module, colon, function = loader.partition(":")
+            if not colon:
+                raise DataError(f"{self.name}: the loader is named module:function, got {loader!r}")
             loader = getattr(importlib.import_module(module), function)
-        dataset: Dataset = loader(settings)
+        dataset: Any = loader(settings)
+        if not isinstance(dataset, Dataset):
+            raise DataError(f"{self.name}: its loader has to give a Dataset, got {type(dataset).__name__}")
         if dataset.target_type is not self.targets:
             raise DataError(
                 f"{self.name}: declared with {self.targets.kind} (targets={self.targets.__name__}), but its loader gives "

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from sslbench.errors import DataError
+
 if TYPE_CHECKING:
     from PIL.Image import Image
 
@@ -59,7 +61,13 @@ class ImageArray(Images):
         return self._all()[np.asarray(rows, dtype=np.int64)]
 
     def _all(self) -> npt.NDArray[np.uint8]:
-        return self.pixels() if callable(self.pixels) else self.pixels
+        pixels = self.pixels() if callable(self.pixels) else self.pixels
+        if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[3] != 3:
+            raise DataError(
+                f"the images {self.fingerprint}: expected RGB pixels uint8 (N, H, W, 3) from 0 to 255, got {pixels.dtype} "
+                f"{pixels.shape}"
+            )
+        return pixels
 
 
 @dataclass(frozen=True, eq=False)

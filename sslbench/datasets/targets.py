@@ -291,11 +291,10 @@ def as_targets(given: Targets | npt.NDArray[Any]) -> Targets:
 
 
 def _integers(given: object, *, ndim: int, kinds: str) -> npt.NDArray[Any]:
+    wanted = {1: "Labels: integers (N,), class numbers", 2: "LabelSets: integers (N, K) of 1, 0 and -1"}[ndim]
     if not isinstance(given, np.ndarray):
         raise DataError(f"targets must be a NumPy array, got {type(given).__name__}")
     if given.ndim != ndim or given.dtype.kind not in kinds:
-        raise DataError(
-            f"targets must be integers, (N,) class numbers or (N, K) of 1, 0 and -1, got {given.dtype} {given.shape}; "
-            "if they are whole numbers, give targets.astype(np.int64)"
-        )
+        advice = "; if they are whole numbers, give targets.astype(np.int64)" * (given.dtype.kind not in kinds)
+        raise DataError(f"targets must be {wanted}, got {given.dtype} {given.shape}{advice}")
     return given

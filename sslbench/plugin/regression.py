@@ -31,9 +31,12 @@ def run_gate(config: pytest.Config, state: SessionState) -> None:
         raise pytest.UsageError(
             f"the regression gate compared nothing: {options.baseline} holds none of the cases that ran"
         )
+    compared = [result for result in results if result.comparison is not None]
+    worse, apart = sum(result.failed for result in compared), len(results) - len(compared)
     state.summary.append(
-        f"regression gate: {len(results)} of {len(records)} cases compared with {options.baseline}, "
-        f"{len(failed)} significantly worse (Holm, level {options.gate_level:g})"
+        f"regression gate: {len(compared)} of {len(records)} cases compared with {options.baseline}, "
+        f"{worse} significantly worse (Holm, level {options.gate_level:g})"
+        + (f"; {apart} could not be compared, which fails them" if apart else "")
     )
     for result in failed:
         _fail(config, state, state.nodes[result.case], f"regression gate: {result.case}: {result.message}")

@@ -32,8 +32,10 @@ class Paired:
         needed = {"correct": None, "episodes": "per_episode", "resamples": "images"}
         if self.kind not in needed:
             raise ValueError(f"kind: expected {', '.join(needed)}, got {self.kind!r}")
-        if (fact := needed[self.kind]) and not self.facts.get(fact, 0) > 0:
-            raise ValueError(f"{self.kind}: expected a positive {fact!r} among the facts, got {dict(self.facts)}")
+        fact = needed[self.kind]
+        number = self.facts.get(fact) if fact else 1
+        if not isinstance(number, int) or number < 1:
+            raise ValueError(f"{self.kind}: expected a positive whole {fact!r} among the facts, got {dict(self.facts)}")
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,8 @@ class Outcome:
 
     guess: the main score of who does not look at the pictures; None where nobody can say. samples: arrays that are stored
     beside the record, such as decisions on the test items. draws: digest of what was drawn at random for the test, which becomes
-    part of the task's version; empty without draws.
+    part of the task's version; empty without draws. Raises ValueError for scores that are none, and a main one that is not
+    among them.
     """
 
     scores: Mapping[str, Score]
@@ -51,3 +54,13 @@ class Outcome:
     paired: Paired | None
     samples: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
     draws: str = ""
+
+    def __post_init__(self) -> None:
+        from sslbench.metrics import Score
+
+        if odd := [name for name, score in self.scores.items() if not isinstance(score, Score)]:
+            raise ValueError(f"scores: expected a Score for {odd[0]!r}, got {type(self.scores[odd[0]]).__name__}")
+        if self.main not in self.scores:
+            raise ValueError(f"main: expected one of the scores {', '.join(self.scores)}, got {self.main!r}")
+        if not (self.guess is None or isinstance(self.guess, int | float)):
+            raise ValueError(f"guess: expected a number or None, got {self.guess!r}")

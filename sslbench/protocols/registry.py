@@ -9,12 +9,16 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from sslbench.compat import parse_compat
 from sslbench.datasets import Dataset, Labels, Targets
-from sslbench.errors import DataError
+from sslbench.errors import DataError, SslbenchError
 from sslbench.names import unknown
 from sslbench.registry import Registry, declared
 
 if TYPE_CHECKING:
     from sslbench.protocols.base import Protocol
+
+
+# What these mean to pytest would happen to the cases.
+_PYTESTS_OWN = ("skip", "skipif", "xfail", "parametrize", "usefixtures", "filterwarnings", "tryfirst", "trylast")
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,23 @@ class ProtocolSpec:
     markers: Sequence[str] = ()
     switches: Sequence[str] = ()
     training_version: int = 1
+
+    def __post_init__(self) -> None:
+        kinds = self.takes if isinstance(self.takes, tuple | list) else ()
+        if not kinds or not all(isinstance(kind, type) and issubclass(kind, Targets) for kind in kinds):
+            raise SslbenchError(
+                f"protocol {self.name}: takes is a tuple of types of targets, such as (Labels,), got {self.takes!r}"
+            )
+        for what in ("variants", "learns", "markers", "switches"):
+            if isinstance(getattr(self, what), str):
+                raise SslbenchError(f"protocol {self.name}: {what} is a tuple, such as ('{getattr(self, what)}',)")
+        if self.held_out not in ("test", "pool"):
+            raise SslbenchError(f"protocol {self.name}: held_out is 'test' or 'pool', got {self.held_out!r}")
+        for marker in (self.own_marker, *self.markers):
+            if not marker.isidentifier() or marker in _PYTESTS_OWN:
+                raise SslbenchError(
+                    f"protocol {self.name}: {marker!r} cannot be the marker of its cases; choose another"
+                )
 
     @property
     def own_marker(self) -> str:

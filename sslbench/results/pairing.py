@@ -93,7 +93,10 @@ def check_pair(new: Record, base: Record) -> None:
     check_same(new, base)
     pair = _pair(new, base)
     if not new.paired:
-        raise RecordError(f"{pair}: {new.case!r} has no outcomes of single items; run the case again")
+        raise RecordError(
+            f"{pair}: {new.case!r} has no outcomes of single items: it is of an earlier version and has to be run again, or its "
+            "protocol gives none"
+        )
     _same(pair, "kind of outcomes", new.paired.get("kind"), base.paired.get("kind"))
     kind = new.paired.get("kind")
     if kind not in KINDS:

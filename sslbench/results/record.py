@@ -77,7 +77,9 @@ class Record:
         data = _of_today(data)
         version = data.get("schema_version")
         if version != SCHEMA_VERSION:
-            raise RecordError(f"{where}: expected schema_version {SCHEMA_VERSION}, got {version!r}; run the case again")
+            newer = isinstance(version, int) and version > SCHEMA_VERSION
+            advice = "it is of a newer sslbench, which this one cannot read" if newer else "run the case again"
+            raise RecordError(f"{where}: expected schema_version {SCHEMA_VERSION}, got {version!r}; {advice}")
         names = {f.name for f in fields(cls)}
         missing, extra = sorted(names - data.keys()), sorted(data.keys() - names)
         if missing or extra:
@@ -167,6 +169,13 @@ def pack_paired(kind: str, outcomes: npt.NDArray[Any], items: str, **extra: Any)
 
 
 def unpack_paired(paired: dict[str, Any]) -> npt.NDArray[Any]:
-    """The inverse of `pack_paired`: bool (N,), uint8 (E,) or float32 (R,)."""
-    raw = np.frombuffer(base64.b64decode(paired["data"]), dtype=_STORED[paired["kind"]])
-    return np.unpackbits(raw, count=paired["n"]).astype(bool) if paired["kind"] == "correct" else raw
+    """The inverse of `pack_paired`: bool (N,), uint8 (E,) or float32 (R,). Raises ValueError for damaged outcomes."""
+    kind, n, data = paired["kind"], paired["n"], paired["data"]
+    if not isinstance(data, str) or not isinstance(n, int):
+        raise ValueError(f"damaged outcomes: expected a count and base64 text, got {n!r} and {type(data).__name__}")
+    size = -(-n // 8) if kind == "correct" else n * np.dtype(_STORED[kind]).itemsize
+    raw = base64.b64decode(data, validate=True)
+    if len(raw) != size:
+        raise ValueError(f"damaged outcomes: {n} of them ({kind}) take {size} bytes, got {len(raw)}")
+    values = np.frombuffer(raw, dtype=_STORED[kind])
+    return np.unpackbits(values, count=n).astype(bool) if kind == "correct" else values

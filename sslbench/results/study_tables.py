@@ -66,7 +66,8 @@ def _section(published: Table, measured: Mapping[str, Mapping[str, Record]]) -> 
         heads.append(AVERAGE)
         for backbone in backbones:
             cells[backbone][AVERAGE] = _average(list(cells[backbone].values()))
-    apart = [name for name in columns if not comparable(list(records[name].values()))]
+    other = [name for name in columns if any(_other_scale(published, name, r) for r in records[name].values())]
+    apart = [name for name in columns if name in other or not comparable(list(records[name].values()))]
     ranked = [name for name in heads if name not in apart and not (apart and name == AVERAGE)]
     places = {
         name: _places({b: cells[b][name].measured for b in backbones}, rising=_rising(columns, name)) for name in ranked
@@ -77,9 +78,13 @@ def _section(published: Table, measured: Mapping[str, Mapping[str, Record]]) -> 
     ]
     legend = ["Measured (published, difference); **best** and <u>second best</u> of the measured"]
     units = sorted({column.unit for column in columns.values()} - {"%"})
-    if units:
-        falling = [name for name in columns if not _rising(columns, name)]
-        legend.append(f"in %, but {', '.join(falling)} in {' and '.join(units)}, where lower is better")
+    for unit in units:
+        falling = [name for name in columns if columns[name].unit == unit and not _rising(columns, name)]
+        rising = [name for name in columns if columns[name].unit == unit and _rising(columns, name)]
+        legend += [f"in {unit}: {', '.join(rising)}"] * bool(rising)
+        legend += [f"in {unit}, where lower is better: {', '.join(falling)}"] * bool(falling)
+    if other:
+        legend.append(f"measured in another unit or direction than published: {', '.join(other)}")
     # The level of guessing is told of main scores alone.
     levels = {name: guess(records[name].values()) if not column.score else None for name, column in columns.items()}
     if any(level is not None for level in levels.values()):
@@ -106,7 +111,14 @@ def _cell(published: Table, backbone: str, name: str, record: Record | None) -> 
     if record is None:
         return _Cell(None, value)
     score = record.scores.get(published.columns[name].score or record.main_score, {})
-    return _Cell(score.get("value"), value, unsolved(record))
+    # In another unit or direction than what is published, it stands alone.
+    return _Cell(score.get("value"), None if _other_scale(published, name, record) else value, unsolved(record))
+
+
+def _other_scale(published: Table, name: str, record: Record) -> bool:
+    column = published.columns[name]
+    score = record.scores.get(column.score or record.main_score)
+    return score is not None and (score["unit"], score["higher_is_better"]) != (column.unit, column.higher_is_better)
 
 
 def _average(cells: Sequence[_Cell]) -> _Cell:

@@ -21,8 +21,15 @@ STUDIES: Registry[Study] = Registry("study")
 def register_study(study: Study) -> Study:
     """Make a study known; from a `conftest.py` it is known before tests are collected.
 
-    Raises SslbenchError when another one has the name, or one of its switches, presets or suites has another study's name.
+    Raises SslbenchError when another one has the name, when one of its switches, presets or suites has the name of another
+    study's, and for a table whose file is not as declared.
     """
+    for table in study.tables:
+        table.check()
+    return _register(study)
+
+
+def _register(study: Study) -> Study:
     for other in studies():
         for kind in ("switches", "presets", "suites"):
             shared = _names(other, kind) & _names(study, kind)
@@ -41,4 +48,5 @@ def studies() -> Iterator[Study]:
 
 
 for _study in declared(__name__, __path__, "STUDY"):
-    register_study(_study)
+    # The package's own tables are checked by tests: every start would pay for it.
+    _register(_study)

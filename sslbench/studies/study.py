@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal, Protocol
 
-from sslbench.errors import RecordError
+from sslbench.errors import RecordError, SslbenchError
 from sslbench.names import matches
 
 AVERAGE = "avg"
@@ -58,6 +59,10 @@ class Switch:
     protocols: tuple[str, ...] = ()
     scope: Literal["all", "study", "declared"] = "declared"
     published: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.choices:
+            raise SslbenchError(f"a switch needs choices, the default first: {self.summary}")
 
     @property
     def default(self) -> str:
@@ -126,6 +131,33 @@ class Table:
         """Its name."""
         return self.path.stem
 
+    def check(self) -> None:
+        """Raise RecordError for a file that is not as declared: columns, networks that stand twice, cells that are no numbers."""
+        try:
+            rows = list(csv.reader(self.path.read_text(encoding="utf-8").splitlines()))
+        except (OSError, UnicodeDecodeError) as error:
+            raise RecordError(f"the table {self.path} cannot be read: {error}") from error
+        heads, names = rows[0] if rows else [], [row[0] for row in rows[1:] if row]
+        if not heads or heads[0] != "model" or not self.columns.keys() <= set(heads):
+            raise RecordError(
+                f"{self.path}: expected a first column `model` and columns {', '.join(self.columns)}, separated by commas, "
+                f"got {', '.join(heads) or 'nothing'}"
+            )
+        if not names or (twice := [name for name in names if names.count(name) > 1]):
+            raise RecordError(
+                f"{self.path}: expected one row a network, got {twice[0] + ' twice' if names else 'none'}"
+            )
+        for row in rows[1:]:
+            if len(row) != len(heads):
+                raise RecordError(
+                    f"{self.path}, {row[0] if row else 'an empty row'}: expected {len(heads)} cells, got {len(row)}"
+                )
+        for network in names:
+            for column in self.columns:
+                if (found := self.figure(network, column)) is None or not math.isfinite(found.value):
+                    raise RecordError(f"{self.path}, {network}, {column}: expected a finite number")
+                self.chosen(network, column)
+
     def networks(self) -> tuple[str, ...]:
         """Its rows."""
         return tuple(read_table(self.path))
@@ -147,7 +179,10 @@ class Table:
     def chosen(self, network: str, column: str) -> dict[str, float]:
         """The hyperparameters that the authors list for a figure, by name."""
         listed = {name: read_table(path).get(network, {}).get(column) for name, path in self.beside.items()}
-        return {name: float(text) for name, text in listed.items() if text is not None}
+        try:
+            return {name: float(text) for name, text in listed.items() if text is not None}
+        except ValueError as error:
+            raise RecordError(f"what was chosen for {network}, {column} of {self.path.name}: {error}") from error
 
 
 # The half-widths of the published intervals are 1.96 standard errors.
@@ -189,4 +224,6 @@ class Study:
 
     def source(self, table: Table) -> str:
         """Where a figure stands."""
-        return f"{self.citation}, {table.title} (sslbench/studies/{self.name}/tables/{table.path.name})"
+        here = Path(__file__).parents[2]
+        path = table.path.relative_to(here).as_posix() if table.path.is_relative_to(here) else table.path.name
+        return f"{self.citation}, {table.title} ({path})"

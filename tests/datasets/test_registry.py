@@ -90,7 +90,7 @@ def test_a_split_needs_a_target_for_each_image() -> None:
 @pytest.mark.parametrize(
     ("targets", "told"),
     [
-        (np.array([0.2, 0.7]), r"split 'train': targets must be integers, .* got float64 \(2,\).*astype"),
+        (np.array([0.2, 0.7]), r"split 'train': targets must be Labels: integers .* got float64 \(2,\).*astype"),
         (np.array([[1.0, 0.0], [0.0, 1.0]]), r"got float64 \(2, 2\)"),
         (np.array(["0", "1"]), r"got <U1 \(2,\)"),
         (np.array([True, False]), r"got bool \(2,\)"),

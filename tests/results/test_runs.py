@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from safetensors.numpy import load_file
 
 from sslbench.errors import CacheWarning, RecordError
 from sslbench.files import write_atomic
+from sslbench.results.pairing import compare_records
 from sslbench.results.record import dump, pack_paired, slug, unpack_paired
 from sslbench.results.references import read_records
 from sslbench.results.runs import Run, latest_run, open_records, read_record, write_baseline
@@ -167,3 +169,27 @@ def test_a_record_of_schema_one_is_read_with_its_one_reference(run, make_record)
     old["reference"] = None
     write_atomic(run.record_path(record.case), dump(old))
     assert run.read(record.case).references == {}
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [("AAAA", "10 of them .correct. take 2 bytes, got 3"), ("", "got 0"), (None, "NoneType"), ("%%", "")],
+)
+def test_damaged_outcomes_are_told_and_never_filled_up(data, told, make_record):
+    paired = {**pack_paired("correct", np.ones(10, bool), "items"), "data": data}
+    with pytest.raises(ValueError, match=told):
+        unpack_paired(paired)
+    good, bad = make_record(correct=[True] * 10), make_record(correct=[True] * 10)
+    with pytest.raises(RecordError, match=r"cannot be paired"):
+        compare_records(good, replace(bad, paired={**bad.paired, "data": data}))
+
+
+def test_right_answers_that_do_not_fit_are_refused():
+    with pytest.raises(ValueError, match="0 to 255, got 3 to 300"):
+        pack_paired("episodes", np.array([3, 300]), "items", per_episode=500)
+
+
+def test_records_of_a_protocol_that_is_not_known_here_are_read(run, make_record):
+    record = make_record(task="centroid/digits")
+    run.write(record)
+    assert run.records() == [record]

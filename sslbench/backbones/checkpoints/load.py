@@ -44,7 +44,7 @@ def load_checkpoint(name: str, bare: str, options: Options, *, checkpoint: str |
             recipe=f"{backbone.recipe}:padding=same:{spec.same_padding}",
         )
     if "preprocessing" not in options.values:
-        size = options.integer("size", 0)
+        size = options.integer("size", 0, least=1)
         preset = presets()[spec.preprocessing]
         preset = replace(preset, input_size=(size, size), resize=size) if size else preset
         backbone = replace(backbone, preprocessing=apply_options(preset, options))
