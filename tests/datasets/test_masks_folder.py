@@ -440,3 +440,13 @@ def test_an_unreadable_picture_is_told_when_it_is_decoded(tmp_path: Path) -> Non
     with pytest.raises(DataError, match=r"cannot read the image \S+8\.png"):
         load(root).splits["test"].images.load([1])
     assert load(root, bad_images="skip").splits["test"].images.load([1]) == [None]
+
+
+def test_a_split_inside_of_a_split_is_refused(tmp_path: Path) -> None:
+    root = split(tmp_path / "masks")
+    for folder in ("images", "masks"):
+        (root / folder / "val").rename(root / folder / "train" / "val")
+    with pytest.raises(
+        DataError, match=r"images/train has val in it, so that one split would be read as part of another"
+    ):
+        load(root)

@@ -309,3 +309,14 @@ def test_an_unreadable_picture_is_told_when_it_is_decoded(tmp_path: Path) -> Non
     with pytest.raises(DataError, match=r"cannot read the image \S+000001\.jpg"):
         images.load([1])
     assert load(root, bad_images="skip").splits["train"].images.load([1]) == [None]
+
+
+def test_an_annotation_of_an_image_of_another_size_is_refused(tmp_path: Path) -> None:
+    root = write(tmp_path / "voc")
+    path = root / "Annotations/000002.xml"
+    path.write_text(path.read_text().replace(f"<width>{WIDTH}<", f"<width>{WIDTH + 1}<"))
+    with pytest.raises(DataError, match=rf"1 annotations are of an image of another size: 000002\.xml \({WIDTH + 1} x"):
+        load(root)
+    # Some tools write zeros where they do not know.
+    path.write_text(path.read_text().replace(f"<width>{WIDTH + 1}<", "<width>0<"))
+    assert load(root).splits

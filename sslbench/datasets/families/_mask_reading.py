@@ -142,6 +142,11 @@ def _splits(name: str, root: Path, folder: str) -> dict[str, str]:
                     f"{name}: {root / folder}: {found[split]} and {inside} are both {split}; keep one of them"
                 )
             found[split] = inside
+            if deeper := [further for further in subfolders(root / folder / inside) if split_of(further)]:
+                raise DataError(
+                    f"{name}: {root / folder / inside} has {', '.join(deeper)} in it, so that one split would be read as part of "
+                    "another; move them beside each other"
+                )
     others = [inside for inside in inner if inside not in found.values()]
     if found and (others or loose_pictures(root / folder)):
         beside = ", ".join(others) or "image files"

@@ -135,9 +135,13 @@ def _refuse(name: str, what: str, stems: Sequence[str]) -> None:
 
 
 def _check_boxes(name: str, found: Sequence[tuple[Path, Annotated]]) -> None:
-    total, bad = 0, list[str]()
+    total, bad, other = 0, list[str](), list[str]()
     for picture, annotation in found:
         header = read_header(picture)
+        if header and annotation.size and annotation.size != header[0]:
+            across, down = header[0]
+            w, h = annotation.size
+            other.append(f"{annotation.path.name} X")
         # An unreadable picture is told of, or skipped, when it is decoded.
         width, height = header[0] if header else (np.inf, np.inf)
         total += len(annotation.labels)
@@ -145,6 +149,11 @@ def _check_boxes(name: str, found: Sequence[tuple[Path, Annotated]]) -> None:
             if not (1 <= x1 <= x2 <= width and 1 <= y1 <= y2 <= height):
                 size = f"{width} x {height}" if header else "unknown"
                 bad.append(f"{label} {x1:g}, {y1:g}, {x2:g}, {y2:g} in {annotation.path.name} (its image: {size})")
+    if other:
+        raise DataError(
+            f"{name}: {len(other)} annotations are of an image of another size: {printable(few(other))}. Boxes of another "
+            "resolution would be wrong without being seen; annotate the images that are there, or correct <size>"
+        )
     if bad:
         raise DataError(
             f"{name}: {len(bad)} of {total} boxes are empty or reach out of their image: {printable(few(bad))}. VOC counts "

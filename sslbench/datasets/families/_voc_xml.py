@@ -16,13 +16,15 @@ _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 class Annotated:
     """The objects of one picture, as written.
 
-    corners: xmin, ymin, xmax, ymax in pixels that are counted from 1, xmax and ymax being the last ones inside.
+    corners: xmin, ymin, xmax, ymax in pixels that are counted from 1, xmax and ymax being the last ones inside. size: width and
+    height of the picture; None where they are not given.
     """
 
     path: Path
     labels: tuple[str, ...]
     corners: tuple[tuple[float, ...], ...]
     difficult: tuple[bool, ...]
+    size: tuple[int, int] | None = None
 
 
 def read_annotation(path: Path) -> Annotated:
@@ -30,7 +32,8 @@ def read_annotation(path: Path) -> Annotated:
 
     Raises DataError that names file and object for what is no XML, defines entities, or lacks a name or a number.
     """
-    objects = _parse(path).findall("object")
+    root = _parse(path)
+    objects = root.findall("object")
     labels, corners, difficult = list[str](), list[tuple[float, ...]](), list[bool]()
     for number, element in enumerate(objects, 1):
         label = _text(element, "name")
@@ -52,7 +55,11 @@ def read_annotation(path: Path) -> Annotated:
         labels.append(label)
         corners.append(numbers)
         difficult.append(mark == "1")
-    return Annotated(path, tuple(labels), tuple(corners), tuple(difficult))
+    sides = [_text(root, f"size/{side}") for side in ("width", "height")]
+    # Some tools write 0 where they do not know.
+    width, height = (int(side) if side.isdecimal() else 0 for side in sides)
+    size = (width, height) if width and height else None
+    return Annotated(path, tuple(labels), tuple(corners), tuple(difficult), size)
 
 
 def _parse(path: Path) -> ElementTree.Element:
