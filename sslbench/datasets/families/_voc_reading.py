@@ -141,7 +141,7 @@ def _check_boxes(name: str, found: Sequence[tuple[Path, Annotated]]) -> None:
         if header and annotation.size and annotation.size != header[0]:
             across, down = header[0]
             w, h = annotation.size
-            other.append(f"{annotation.path.name} X")
+            other.append(f"{annotation.path.name} ({w} x {h}, its image: {across} x {down})")
         # An unreadable picture is told of, or skipped, when it is decoded.
         width, height = header[0] if header else (np.inf, np.inf)
         total += len(annotation.labels)
