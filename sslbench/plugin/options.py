@@ -82,7 +82,7 @@ _OPTIONS = (
     _Option("--sslbench-gate-level", "family-wise level of the regression gate", "P", default="0.05"),
     _Option(
         "--sslbench-gate-min-drop",
-        "smallest drop, in the score's unit (points for %), that fails the gate",
+        "smallest drop, in the score's unit (points of percentages), that fails the gate",
         "POINTS",
         default="0",
     ),
