@@ -181,8 +181,8 @@ def test_a_protocol_of_a_new_kind_is_one_file_and_its_test(added, monkeypatch, c
 
 def test_a_protocol_gets_no_case_of_other_targets(added):
     added.run("--sslbench-backbones", "light", "--sslbench-tasks", "slopes/digits").stderr.fnmatch_lines(
-        ["*unknown task 'slopes/digits'*"]
+        ["*'slopes/digits' names no task: slopes takes surface normals, but digits has one class an image*"]
     )
     added.run("--sslbench-backbones", "light", "--sslbench-tasks", "knn/leaning").stderr.fnmatch_lines(
-        ["*unknown task 'knn/leaning'*"]
+        ["*'knn/leaning' names no task: knn takes one class an image, but leaning has surface normals*"]
     )
