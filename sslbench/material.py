@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 
 from sslbench.datasets import Dataset
-from sslbench.errors import BackboneError
 from sslbench.features.device_store import Features, FeatureStore
 from sslbench.features.extract import feature_recipe
 from sslbench.features.stacked import Pool
@@ -113,10 +112,3 @@ class CaseMaterial:
             "pooling": self.backbone.pooling,
             "preprocessing": self.backbone.preprocessing.to_json(),
         }
-
-    def look_again(self) -> None:
-        """Raise BackboneError where the network is another one than when the case first asked."""
-        if self.backbone.digest != self.seen.digest:
-            raise BackboneError(
-                f"{self.backbone.name}: the network was changed after its case had been prepared; prepare the case again"
-            )

@@ -176,7 +176,7 @@ class PreparedCase:
         clock = _Clock(material)
         development = Development(material.parts(spec.learns), dataset.classes, metric)
         if protocol.trains:
-            material.look_again()
+            self.backbone.require(material.seen.digest)
             self.backbone.to(runner.store.device)
         trials = Trials(runner.settings.cache_dir / "trials", self._what_fit_sees())
         predictor = protocol.fit(development, self.backbone, trials)

@@ -93,6 +93,13 @@ class Backbone:
         """Digest of the weights and of what defines the computation beside them, by a `look`."""
         return self.look().digest
 
+    def require(self, digest: str) -> None:
+        """Look once more. Raises BackboneError when the network is another one than that of the digest."""
+        if self.digest != digest:
+            raise BackboneError(
+                f"{self.name}: the network was changed after its case had been prepared; prepare the case again"
+            )
+
     def seeing(self, preprocessing: Preprocessing) -> Backbone:
         """The same network behind another preprocessing; the weights are shared."""
         return replace(self, preprocessing=preprocessing)

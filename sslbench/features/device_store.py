@@ -14,7 +14,6 @@ import torch
 from sslbench.config import Settings
 from sslbench.datasets import Images
 from sslbench.datasets.picture_warnings import PictureWarnings, picture_warnings
-from sslbench.errors import BackboneError
 from sslbench.features.cache import FeatureCache
 from sslbench.features.device import resolve_device
 from sslbench.features.extract import extract_features, feature_recipe
@@ -72,10 +71,8 @@ class FeatureStore:
 
         def compute() -> dict[str, npt.NDArray[np.generic]]:
             nonlocal seconds, said
-            if again and backbone.digest != digest:
-                raise BackboneError(
-                    f"{backbone.name}: the network was changed after its case had been prepared; prepare the case again"
-                )
+            if again:
+                backbone.require(digest)
             start = time.perf_counter()
             with picture_warnings() as said:
                 arrays = extract_features(

@@ -66,15 +66,16 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Development:
-    """The splits that a protocol may learn and select on; those that it is scored on are not among them.
-
-    classes: their names. metric: the dataset's, None where it has none.
-    """
+class _Parts:
+    """Splits by name. classes: their names. metric: the dataset's, None where it has none."""
 
     parts: Mapping[str, Part]
     classes: tuple[str, ...]
     metric: MetricSpec | None
+
+
+class Development(_Parts):
+    """The splits that a protocol may learn and select on; those that it is scored on are not among them."""
 
     @property
     def train(self) -> Part:
@@ -87,13 +88,8 @@ class Development:
         return self.parts["val"]
 
 
-@dataclass(frozen=True)
-class HeldOut:
-    """The splits that a protocol is scored on, opened after it has learned. Fields as in `Development`."""
-
-    parts: Mapping[str, Part]
-    classes: tuple[str, ...]
-    metric: MetricSpec | None
+class HeldOut(_Parts):
+    """The splits that a protocol is scored on, opened after it has learned."""
 
     @property
     def test(self) -> Part:

@@ -49,12 +49,7 @@ def differences(new: Record, base: Record) -> list[tuple[str, str, str]]:
 def interval(comparison: PairedComparison, unit: str) -> str:
     """The difference with its 95 % interval. unit: of the score."""
     low, high = comparison.ci95
-    return f"{comparison.difference:+.2f} {difference_unit(unit)}, 95 % interval [{low:+.2f}, {high:+.2f}]"
-
-
-def difference_unit(unit: str) -> str:
-    """What a difference of two scores in `unit` is counted in."""
-    return "points" if unit == "%" else unit
+    return f"{comparison.difference:+.2f} {marks.difference_unit(unit)}, 95 % interval [{low:+.2f}, {high:+.2f}]"
 
 
 def score_text(record: Record) -> str:

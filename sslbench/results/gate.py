@@ -6,7 +6,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from sslbench.errors import RecordError
-from sslbench.results.compare import difference_unit, interval, score_text
+from sslbench.results.compare import interval, score_text
+from sslbench.results.marks import difference_unit
 from sslbench.results.pairing import compare_records
 from sslbench.results.record import Record
 from sslbench.results.statistics import PairedComparison, holm

@@ -65,3 +65,8 @@ def score_text(score: Score, *, decimals: int = 1, between: str = " ± ") -> str
     """Value and standard error, `?` for one that is not known."""
     stderr = f"{score.stderr:.{decimals}f}" if math.isfinite(score.stderr) else "?"
     return f"{score.value:.{decimals}f}{between}{stderr}"
+
+
+def difference_unit(unit: str) -> str:
+    """What a difference of two scores in `unit` is counted in."""
+    return "points" if unit == "%" else unit

@@ -13,7 +13,7 @@ from typing import Any
 from sslbench.compat import switches
 from sslbench.errors import RecordError
 from sslbench.metrics import Score
-from sslbench.results.marks import score_text
+from sslbench.results.marks import difference_unit, score_text
 from sslbench.results.pairing import changed_choices
 from sslbench.results.record import Record, case_name
 from sslbench.studies import Column, Figure, Table, studies
@@ -143,11 +143,11 @@ def _reference(score: Score, column: Column, figure: Figure, table: Table, sourc
         return {**known, "tolerance": None, "how": table.no_verdict}
     own, told = _known(score.stderr)
     stderr, allowed = math.hypot(own, figure.stderr or 0.0), table.allowance
-    unit = "points" if score.unit == "%" else score.unit
+    allowance = f"{allowed.size:g} {difference_unit(score.unit)} ({allowed.why})"
     return {
         **known,
         "tolerance": STANDARD_ERRORS * stderr + allowed.size,
-        "how": f"{STANDARD_ERRORS:g} x standard error {stderr:.2f}{told} + {allowed.size:g} {unit} ({allowed.why})",
+        "how": f"{STANDARD_ERRORS:g} x standard error {stderr:.2f}{told} + {allowance}",
     }
 
 
