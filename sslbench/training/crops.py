@@ -211,7 +211,7 @@ def _normalised(crops: Tensor, mean: Sequence[float] | None, std: Sequence[float
 def _check_sizes(sizes: Tensor) -> None:
     if sizes.dtype != torch.int64 or sizes.ndim != 2 or sizes.shape[1] != 2 or not bool((sizes > 0).all()):
         raise TrainingError(
-            f"sizes of pictures are {sizes.dtype} {tuple(sizes.shape)}; expected int64 (B, 2) with heights and widths of at least 1"
+            f"sizes of pictures are {sizes.dtype} {tuple(sizes.shape)}; expected int64 (B, 2), heights and widths of at least 1"
         )
 
 
