@@ -16,7 +16,7 @@ from sslbench.errors import TrainingError
 
 ATTEMPTS = 10
 # Of a block of crops in float32. A CPU's products are fastest on what its caches hold; a GPU wants few, large ones.
-_CPU_BYTES, _DEVICE_BYTES = 1 << 21, 1 << 28
+_CPU_BYTES, _DEVICE_BYTES = 1 << 20, 1 << 28
 # How many columns of the result share the columns of the source that a product reads.
 _BAND = 32
 # The steepness of Pillow's cubic; torchvision has the same where it antialiases.
@@ -110,20 +110,50 @@ def resized_crops(
             reaches out of its picture; an unknown interpolation; `mean` without `std` or the other way round.
     """
     _check_crops(pictures, boxes, flips, size, interpolation)
+    if (mean is None) != (std is None):
+        raise TrainingError(f"mean is {mean} and std is {std}; expected both of them, or neither")
     device = pictures[0].device
     # Once for the batch, from what is small; all else is computed where the pictures are.
     there = torch.cat([boxes, flips[:, None]], dim=1).to(device, non_blocking=True)
     rows = _Weights(there[:, 2], size[0], interpolation, int(boxes[:, 2].max()))
     columns = _Weights(there[:, 3], size[1], interpolation, int(boxes[:, 3].max()), mirrored=there[:, 4] > 0)
+    affine = None if mean is None or std is None else _affine(mean, std, size[1], device)
     out = torch.empty((len(pictures), 3, *size), device=device, memory_format=torch.channels_last)
-    corners = boxes.tolist()
+    corners, mirrored = boxes.tolist(), flips.tolist()
     for start, stop in _chunks(corners, _CPU_BYTES if device.type == "cpu" else _DEVICE_BYTES):
         block = _block(pictures[start:stop], corners[start:stop])
-        tall, wide = block.shape[1], block.shape[3]
-        across = torch.bmm(block.view(stop - start, tall * 3, wide), columns.dense(start, stop, wide).mT).clamp_(0, 255)
-        down = torch.bmm(rows.dense(start, stop, tall), across.view(stop - start, tall, 3 * size[1])).clamp_(0, 255)
-        out[start:stop] = down.view(stop - start, size[0], 3, size[1]).transpose(1, 2)
-    return _normalised(out, mean, std, bgr=bgr)
+        if stop - start == 1 and device.type == "cpu":
+            lines = _one_by_bands(block, rows, columns, start, mirrored=mirrored[start])
+        else:
+            lines = _several(block, rows, columns, start)
+        if affine is not None:
+            torch.addcmul(affine[1], lines, affine[0], out=lines)
+        levels = lines.view(-1, size[0], 3, size[1])
+        out[start:stop] = (levels.flip(2) if bgr else levels).transpose(1, 2)
+    return out
+
+
+def _several(block: Tensor, rows: _Weights, columns: _Weights, start: int) -> Tensor:
+    """Lines of each colour in turn, (B, H, 3 W) from 0 to 255, of crops (B, h, 3, w) that begin with number `start`."""
+    count, tall, _, wide = block.shape
+    across = torch.bmm(block.view(count, tall * 3, wide), columns.dense(start, start + count, wide).mT).clamp_(0, 255)
+    down = torch.bmm(rows.dense(start, start + count, tall), across.view(count, tall, 3 * columns.size))
+    return down.clamp_(0, 255)
+
+
+def _one_by_bands(block: Tensor, rows: _Weights, columns: _Weights, number: int, *, mirrored: bool) -> Tensor:
+    """The same of one large crop, whose weights are mostly zeros: of a few lines of the result at a time only some count."""
+    _, tall, _, wide = block.shape
+    lines, weights = block.view(tall * 3, wide), columns.dense(number, number + 1, wide)[0]
+    across = lines.new_empty((tall * 3, columns.size))
+    for into, taken in columns.bands(wide, mirrored=mirrored):
+        torch.mm(lines[:, taken], weights[into, taken].T, out=across[:, into])
+    across = across.clamp_(0, 255).view(tall, 3 * columns.size)
+    weights = rows.dense(number, number + 1, tall)[0]
+    down = lines.new_empty((1, rows.size, 3 * columns.size))
+    for into, taken in rows.bands(tall):
+        torch.mm(weights[into, taken], across[taken], out=down[0, into])
+    return down.clamp_(0, 255)
 
 
 class _Weights:
@@ -136,27 +166,46 @@ class _Weights:
     def __init__(
         self, lengths: Tensor, size: int, interpolation: str, longest: int, mirrored: Tensor | None = None
     ) -> None:
-        support = _SUPPORT[interpolation]
+        self.size, self._support = size, _SUPPORT[interpolation]
         place = torch.arange(size, device=lengths.device).expand(len(lengths), size)
         if mirrored is not None:
             place = torch.where(mirrored[:, None], size - 1 - place, place)
         scale = (lengths.double() / size)[:, None]
         centre, reach = (place + 0.5) * scale, scale.clamp(min=1)
-        first = (centre - support * reach + 0.5).floor().long()
+        first = (centre - self._support * reach + 0.5).floor().long()
         # As many as the widest filter of the batch has; those beyond a narrower one weigh nothing.
-        self._taps = math.ceil(2 * support * max(longest / size, 1)) + 1
+        self._taps = math.ceil(2 * self._support * max(longest / size, 1)) + 1
         source = first[:, :, None] + torch.arange(self._taps, device=lengths.device)
         weight = _FILTERS[interpolation]((source + 0.5 - centre[:, :, None]) / reach[:, :, None])
         weight = weight * ((source >= 0) & (source < lengths[:, None, None]))
         self._weight = (weight / weight.sum(dim=2, keepdim=True)).float()
         # A margin on both sides takes the taps beyond the borders: no two of them have the same place.
-        self._index = source.clamp_(min=-self._taps) + self._taps
+        self._index = source + self._taps
 
     def dense(self, start: int, stop: int, length: int) -> Tensor:
         """float32 (stop - start, size, length) of the crops start to stop."""
         index = self._index[start:stop]
         dense = torch.zeros((*index.shape[:2], length + 2 * self._taps), device=index.device)
         return dense.scatter_(2, index, self._weight[start:stop])[:, :, self._taps : self._taps + length]
+
+    def bands(self, length: int, *, mirrored: bool = False) -> Iterator[tuple[slice, slice]]:
+        """Neighbours in the result of a crop of so many pixels, and all source pixels that count for one of them."""
+        scale = length / self.size
+        reach = self._support * max(scale, 1)
+        for start in range(0, self.size, _BAND):
+            stop = min(start + _BAND, self.size)
+            first, last = (self.size - stop, self.size - start - 1) if mirrored else (start, stop - 1)
+            low, high = math.floor((first + 0.5) * scale - reach), math.ceil((last + 0.5) * scale + reach)
+            yield slice(start, stop), slice(max(low, 0), min(high, length))
+
+
+def _affine(mean: Sequence[float], std: Sequence[float], width: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """What a line (3 W) from 0 to 255 is multiplied by, and what is added then."""
+    spread = torch.tensor(std, dtype=torch.float64)
+    shift = -torch.tensor(mean, dtype=torch.float64) / spread
+    # As long as the line: one number for each colour would not be taken several at a time.
+    factor, shift = (values.float().to(device).repeat_interleave(width) for values in (1 / (255 * spread), shift))
+    return factor, shift
 
 
 def _triangle(distance: Tensor) -> Tensor:
@@ -199,13 +248,6 @@ def _block(pictures: Sequence[Tensor], boxes: list[list[int]]) -> Tensor:
         crop = picture[:, top : top + height, left : left + width]
         block[place, :height, :, :width] = crop.transpose(0, 1)
     return block
-
-
-def _normalised(crops: Tensor, mean: Sequence[float] | None, std: Sequence[float] | None, *, bgr: bool) -> Tensor:
-    if mean is not None and std is not None:
-        shift, scale = (torch.tensor(values, device=crops.device).view(3, 1, 1) for values in (mean, std))
-        crops.div_(255).sub_(shift).div_(scale)
-    return crops.flip(1) if bgr else crops
 
 
 def _check_sizes(sizes: Tensor) -> None:
