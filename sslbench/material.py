@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from sslbench.datasets import Dataset
+from sslbench.features.batches import Batch, read_batches
 from sslbench.features.device_store import Features, FeatureStore
-from sslbench.features.extract import feature_recipe
+from sslbench.features.extract import default_batch, feature_recipe
+from sslbench.features.originals import Originals, open_originals
 from sslbench.features.stacked import Pool
 from sslbench.protocols.base import Labelled, Part
 
@@ -52,9 +55,31 @@ class CaseMaterial:
                 splits[name].targets,
                 features=partial(self.features, name),
                 unreadable=partial(self._unreadable, name),
+                shown=partial(self._shown, name),
+                originals=partial(self._originals, name),
             )
             for name in names
         }
+
+    def _shown(self, name: str) -> Iterator[Batch]:
+        images, store, device = self.dataset.splits[name].images, self._store, self._store.device
+        read = read_batches(
+            images, self.backbone.preprocessing, store.settings.batch_size or default_batch(device),
+            store.settings.extraction, store.pictures, pin=device != "cpu",
+        )  # fmt: skip
+        with contextlib.closing(read):
+            for batch in read:
+                self._unreadable(name, sorted({*range(batch.start, batch.stop)} - {*batch.rows}))
+                yield batch
+
+    def _originals(self, name: str, side: int) -> Originals:
+        images, store = self.dataset.splits[name].images, self._store
+        found = open_originals(
+            images, side, extraction=store.settings.extraction, pictures=store.pictures, device=store.device
+        )
+        if len(found.rows) < len(images):
+            self._unreadable(name, np.setdiff1d(np.arange(len(images)), found.rows).tolist())
+        return found
 
     @property
     def skipped(self) -> dict[str, int]:
@@ -111,4 +136,5 @@ class CaseMaterial:
             "backbone": self.seen.digest,
             "pooling": self.backbone.pooling,
             "preprocessing": self.backbone.preprocessing.to_json(),
+            "extraction": self._store.settings.extraction,
         }

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sslbench.datasets import FAMILIES, Family, dataset_spec, family_of, list_datasets, tidy_folder
 from sslbench.errors import SslbenchError, UnknownNameError
 from sslbench.names import is_glob, matches, select, unknown
-from sslbench.protocols import list_protocols, protocol_spec
+from sslbench.protocols import ProtocolSpec, list_protocols, protocol_spec
 from sslbench.registry import Registry
 from sslbench.studies import Suite, studies
 
@@ -90,7 +90,9 @@ def list_tasks(pattern: str = "*", suite_name: str | None = None) -> list[str]:
     """Ids of tasks that match the glob, sorted; of one suite if given, otherwise of every registered dataset."""
     tasks = [task.id for dataset in list_datasets() for task in dataset_tasks(dataset)]
     if suite_name is not None:
-        tasks = select("task", tasks, suite(suite_name).tasks)
+        named = suite(suite_name).tasks
+        single = {parse_task(name).id for name in named if not is_glob(name)}
+        tasks = [*single, *set(select("task", tasks, filter(is_glob, named))) - single]
     return sorted(task for task in tasks if matches(task, pattern))
 
 
@@ -141,14 +143,22 @@ def _folder_tasks(family: Family, protocol: str, rest: str, pattern: str) -> lis
     known = list_protocols(family.targets)
     if not known:
         raise UnknownNameError(f"{pattern!r} names no task: no protocol takes {family.targets.kind}")
-    names = [name for name in known if matches(name, protocol)]
+    names = [
+        name for name in known if matches(name, protocol) and not (protocol == "*" and protocol_spec(name).by_name)
+    ]
     if not names:
         raise unknown("protocol", protocol, known, f"It was asked for by {pattern!r}")
     tasks = [(name, variant) for name in names for variant in protocol_spec(name).variants]
     head, _, tail = rest.rpartition("/")
-    if any(variant and matches(variant, tail) for _, variant in tasks):
-        # The last part names variants (20shot, *shot, *); everything before it is the folder.
-        folder, tasks = tidy_folder(head), [(name, variant) for name, variant in tasks if matches(variant, tail)]
+    # The last part may name variants (20shot, *shot, *); everything before it is the folder then.
+    named = [(name, variant) for name, variant in tasks if variant and matches(variant, tail)]
+    if len(names) == 1 and not named and not is_glob(tail) and (variant := protocol_spec(names[0]).variant(tail)):
+        named = [(names[0], variant)]
+    if named:
+        folder, tasks = (
+            tidy_folder(head),
+            [(name, variant) for name, variant in tasks if matches(variant, tail)] or named,
+        )
     else:
         folder = tidy_folder(rest.removesuffix("*"))
     # An option that cannot be is told before anything runs.
@@ -156,14 +166,26 @@ def _folder_tasks(family: Family, protocol: str, rest: str, pattern: str) -> lis
     return [Task(name, folder, variant) for name, variant in tasks]
 
 
+def _unknown_variant(spec: ProtocolSpec, variant: str) -> UnknownNameError:
+    if listed := [*filter(None, spec.variants)]:
+        return unknown(f"variant of {spec.name}", variant, listed, spec.variant_help)
+    told = spec.variant_help or "it has none"
+    return UnknownNameError(f"unknown variant of {spec.name} {variant!r}; {told}")
+
+
 def parse_task(text: str) -> Task:
     """A Task from `protocol/dataset[/variant]`; UnknownNameError for an unknown part."""
     protocol, _, rest = text.partition("/")
     spec = protocol_spec(protocol)
     head, _, tail = rest.rpartition("/")
-    task = Task(protocol, head, tail) if head and tail in spec.variants else Task(protocol, rest)
+    variant = spec.variant(tail) if head and tail else None
+    if variant is None and head in list_datasets():
+        raise _unknown_variant(spec, tail)
+    task = Task(protocol, rest) if variant is None else Task(protocol, head, variant)
     known = [candidate.id for candidate in dataset_tasks(task.dataset)]
-    if task.id not in known:
+    # Where a variant is not listed, those that are tell whether the dataset has such tasks at all.
+    probed = [task.variant] if task.variant in spec.variants or variant is None else spec.variants
+    if not any(Task(protocol, task.dataset, listed).id in known for listed in probed):
         targets = dataset_spec(task.dataset).targets
         if not spec.fits(targets):
             taken = " or ".join(kind.kind for kind in spec.takes)

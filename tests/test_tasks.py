@@ -58,8 +58,8 @@ def test_parse_task(text: str, task: Task) -> None:
         ("digits", "unknown protocol 'digits'"),
         ("linear", "unknown dataset ''"),
         ("fewshot/world-objects", "unknown task 'fewshot/world-objects'; nearest: fewshot/world-objects/5shot"),
-        ("fewshot/world-objects/7shot", "unknown dataset 'world-objects/7shot'; nearest: world-objects"),
-        ("linear/digits/5shot", "unknown dataset 'digits/5shot'; nearest: digits"),
+        ("fewshot/world-objects/7shot", "unknown variant of fewshot '7shot'; nearest: 5shot, 50shot, 20shot"),
+        ("linear/digits/5shot", "unknown variant of linear '5shot'; it has none"),
     ],
 )
 def test_an_unknown_part_lists_the_nearest(text: str, message: str) -> None:

@@ -95,6 +95,11 @@ STORED = {"float32": torch.float32, "float16": torch.float16}
 DTYPES = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
+def default_batch(device: str) -> int:
+    """Pictures embedded at once where nobody says how many."""
+    return CPU_BATCH if device == "cpu" else DEVICE_BATCH
+
+
 # What `fast` extraction may do to a feature, part of its cache keys: rounding in another order.
 EXECUTION = "folded-1"
 
@@ -156,7 +161,7 @@ def extract_features(
     if stored not in STORED:
         raise DataError(f"unknown type to store features in: {stored!r}; expected {', '.join(STORED)}")
     autocast = DTYPES[dtype]
-    batch_size = batch_size or (CPU_BATCH if device == "cpu" else DEVICE_BATCH)
+    batch_size = batch_size or default_batch(device)
     backbone.to(device)
     if device == "cpu":
         keep_large_blocks()

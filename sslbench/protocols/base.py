@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
     from sslbench.backbones import Backbone, Preprocessing
     from sslbench.datasets.images import Loaded
+    from sslbench.features.batches import Batch
     from sslbench.features.device_store import Features
+    from sslbench.features.originals import Originals
     from sslbench.training.trials import Trials
 
 
@@ -40,13 +42,17 @@ class Part:
     """One split, as a protocol is given it.
 
     images, targets: all of them. features: gives the frozen, pooled features of the pictures that could be read, extracted or
-    from the cache. unreadable: told the rows whose picture `load` had to leave out.
+    from the cache. unreadable: told the rows whose picture `load` had to leave out. shown: gives batches of all pictures as the
+    network is to see them, resized and cropped but not normalised; originals: gives them at their own size, decoded once, those
+    with a shorter side of more than so many pixels reduced to it.
     """
 
     images: Images
     targets: Targets
     features: Callable[[], Features]
     unreadable: Callable[[Sequence[int]], None]
+    shown: Callable[[], Iterator[Batch]]
+    originals: Callable[[int], Originals]
 
     def load(self, rows: Sequence[int]) -> tuple[Loaded, list[int]]:
         """The pictures of some rows as `Images.load` gives them, without those that were skipped, and the rows of those given."""

@@ -59,7 +59,7 @@ class Recognition(Protocol[P]):
     def check(self, dataset: Dataset) -> None:
         """The metric takes such targets and has a value where it is asked, and they can be learned from."""
         several = dataset.target_type is LabelSets
-        metric = _known(None if dataset.metric is None else metric_spec(dataset.metric))
+        metric = known_metric(None if dataset.metric is None else metric_spec(dataset.metric))
         if metric.name not in metrics_for(several_labels=several):
             raise DataError(
                 f"{dataset.name} has {dataset.target_type.kind}, which the metric {metric.name} does not take; its metric may be "
@@ -79,7 +79,7 @@ class Recognition(Protocol[P]):
 
     def outcome(self, decision: npt.NDArray[Any], targets: npt.NDArray[Any], held_out: HeldOut) -> Outcome:
         """What decision values (N, K) on the test pictures that could be read, with these targets, give."""
-        metric = _known(held_out.metric)
+        metric = known_metric(held_out.metric)
         items = items_digest(held_out.test.images, targets)
         return outcome_of(decision, targets, metric, classes=len(held_out.classes), items=items)
 
@@ -93,14 +93,14 @@ class Probe(Recognition[Classifier]):
 
     def fit(self, development: Development, backbone: Backbone, trials: Trials) -> Classifier:
         """Learn from the features."""
-        train, val, metric = development.train.labelled(), development.val.labelled(), _known(development.metric)
+        train, val, metric = development.train.labelled(), development.val.labelled(), known_metric(development.metric)
         self.check_development(train.targets, val.targets, development.classes, metric)
         return self.learn(train, val, num_classes=len(development.classes), metric=metric)
 
     def score(self, predictor: Classifier, held_out: HeldOut) -> Outcome:
         """The test split is decided once."""
         test = held_out.test.labelled()
-        check_scored(_known(held_out.metric), "test", test.targets, held_out.classes)
+        check_scored(known_metric(held_out.metric), "test", test.targets, held_out.classes)
         return self.outcome(predictor.decide(test.x), test.targets, held_out)
 
 
@@ -131,6 +131,20 @@ def _scored(
     return metric(decision, targets), Paired("correct", correct(decision, targets), items, facts)
 
 
+def check_every_class(train: npt.NDArray[Any], classes: Sequence[str]) -> None:
+    """Raise DataError unless there is something of every class to train on, and where an image has several, something without."""
+    if train.ndim == 1:
+        counts = {"with": np.bincount(train, minlength=len(classes))}
+    else:
+        counts = {"with": (train == 1).sum(axis=0), "without": (train == 0).sum(axis=0)}
+    told = []
+    for side, count in counts.items():
+        if lacking := [repr(name) for name, images in zip(classes, count, strict=True) if images == 0]:
+            told.append(f"no image {side} the class{'es' * (len(lacking) > 1)} {', '.join(lacking)}")
+    if told:
+        raise DataError(f"the training split has {' and '.join(told)}; add images or leave the classes out")
+
+
 def check_scored(metric: MetricSpec, split: str, targets: npt.NDArray[Any], classes: Sequence[str]) -> None:
     """Raise DataError where the metric has no value on these targets."""
     undefined = metric.undefined(targets, len(classes))
@@ -146,7 +160,8 @@ def _named(labels: Sequence[int], classes: Sequence[str]) -> str:
     return f"the class{'es' * (len(labels) > 1)} {', '.join(repr(classes[label]) for label in labels)}"
 
 
-def _known(metric: MetricSpec | None) -> MetricSpec:
+def known_metric(metric: MetricSpec | None) -> MetricSpec:
+    """The dataset's metric. Raises DataError where it has none."""
     if metric is None:
         raise DataError(
             f"classes are scored by the dataset's metric, and it has none; give it one of {', '.join(METRICS)}"

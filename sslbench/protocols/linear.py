@@ -13,7 +13,7 @@ from sslbench.datasets import Labels, LabelSets
 from sslbench.errors import DataError
 from sslbench.metrics import MetricSpec
 from sslbench.protocols.base import Labelled
-from sslbench.protocols.classification import Classifier, Probe
+from sslbench.protocols.classification import Classifier, Probe, check_every_class
 from sslbench.protocols.registry import ProtocolSpec
 
 if TYPE_CHECKING:
@@ -40,16 +40,7 @@ class Linear(Probe):
 
     def check_targets(self, train: npt.NDArray[Any], val: npt.NDArray[Any], classes: Sequence[str]) -> None:
         """Something of every class to train on, and where an image has several, something without it."""
-        if train.ndim == 1:
-            counts = {"with": np.bincount(train, minlength=len(classes))}
-        else:
-            counts = {"with": (train == 1).sum(axis=0), "without": (train == 0).sum(axis=0)}
-        told = []
-        for side, count in counts.items():
-            if lacking := [repr(name) for name, images in zip(classes, count, strict=True) if images == 0]:
-                told.append(f"no image {side} the class{'es' * (len(lacking) > 1)} {', '.join(lacking)}")
-        if told:
-            raise DataError(f"the training split has {' and '.join(told)}; add images or leave the classes out")
+        check_every_class(train, classes)
 
     def learn(self, train: Labelled, val: Labelled, *, num_classes: int, metric: MetricSpec) -> Classifier:
         """Select the penalty on val, refit on train + val."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -28,7 +28,10 @@ class ProtocolSpec:
     factory: the class or function, or `module:callable`, called with the variant (empty when there is none) and, when there are
     `switches`, with `compat`, the choice of each. version: raised whenever a score could change; it is part of every task's
     version. summary: a few words, which pytest's list of markers shows too. takes: the types of targets it is for, `(Targets,)`
-    for all. variants: the ones a task can name (`20shot`). learns: the splits that `fit` sees. held_out: what it is scored on,
+    for all. variants: the ones a task can name (`20shot`), for which globs stand. other_variant: gives the one spelling of a
+    further variant, made of options that cannot all be listed, or None for what is none; an SslbenchError says what is wrong with
+    one of its options. variant_help: what these can be, for messages. by_name: whether the protocol `*` does not stand for it, since it
+    takes hours where others take seconds. learns: the splits that `fit` sees. held_out: what it is scored on,
     the split `test`, or all that the dataset pools for few-shot episodes. marker: the pytest marker of its cases, its name if not
     given. markers: more of them, such as `gpu` or `slow`. switches: those of the studies that the protocol itself obeys;
     UnknownNameError for others, when it is built. training_version: raised whenever trained weights could change, so that the
@@ -41,6 +44,9 @@ class ProtocolSpec:
     summary: str
     takes: Sequence[type[Targets]] = (Labels,)
     variants: Sequence[str] = ("",)
+    other_variant: Callable[[str], str | None] | None = None
+    variant_help: str = ""
+    by_name: bool = False
     learns: Sequence[str] = ("train", "val")
     held_out: Literal["test", "pool"] = "test"
     marker: str = ""
@@ -64,6 +70,12 @@ class ProtocolSpec:
                 raise SslbenchError(
                     f"protocol {self.name}: {marker!r} cannot be the marker of its cases; choose another"
                 )
+
+    def variant(self, text: str) -> str | None:
+        """The variant that a part of a task's id names, in its one spelling, or None where it names none."""
+        if text in self.variants:
+            return text
+        return self.other_variant(text) if self.other_variant is not None else None
 
     @property
     def own_marker(self) -> str:

@@ -19,6 +19,7 @@ STUDY = Study(
                 "linear/digits", "linear/world-colour", "linear/world-count", "linear/world-shape", "linear/world-texture",
                 "knn/digits", "knn/world-colour", "knn/world-count", "knn/world-shape", "knn/world-texture",
                 "fewshot/world-objects/*",
+                "finetune/digits/recipe=quick", "finetune/world-shape/recipe=quick",
             ),
             # At the pictures' own size, since at 96 pixels it takes twice as long. First, because it takes longest.
             backbones=(
@@ -26,8 +27,14 @@ STUDY = Study(
                 "colour-histogram",
             ),
             summary="offline, on data and backbones that come with the installation; minutes on two CPU cores",
-            # Its pictures are no other task's, so that leaving it out spares over a fifth of the extraction.
-            slow=("*/world-count",),
+            slow=(
+                # Its pictures are no other task's, so that leaving it out spares over a fifth of the extraction.
+                "*/world-count",
+                # A quick run trains one network on one set: zoo:simclr on the digits.
+                "*|finetune/world-*", "wheel:*|finetune/*", "random-init:*|finetune/*", "zoo:[!s]*|finetune/*",
+                "zoo:supervised|finetune/*", "zoo:swav|finetune/*", "zoo:simclr-nocolour|finetune/*",
+            ),
+            without=("pixels|finetune/*", "colour-histogram|finetune/*"),
         ),
     ),
 )  # fmt: skip

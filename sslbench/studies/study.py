@@ -28,7 +28,8 @@ class _Task(Protocol):
 class Suite:
     """A named list of task globs and the backbones that run when none is named.
 
-    slow: globs of `BACKBONE|TASK`, the cases that a quick run leaves out (`-m "not slow"`).
+    slow: globs of `BACKBONE|TASK`, the cases that a quick run leaves out (`-m "not slow"`). without: globs of those that the
+    suite does not have, such as the training of what has nothing to train.
     """
 
     name: str
@@ -36,6 +37,11 @@ class Suite:
     backbones: Sequence[str]
     summary: str
     slow: Sequence[str] = ()
+    without: Sequence[str] = ()
+
+    def has(self, backbone: str, task: _Task) -> bool:
+        """Whether a case of one of its backbones is among them."""
+        return not any(matches(f"{backbone}|{task.id}", glob) for glob in self.without)
 
     def markers(self, backbone: str, task: _Task) -> list[str]:
         """pytest markers of one case: the task's, and `slow` where this suite says so."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
-from sslbench.errors import DivergedError, TrainingError
+from sslbench.errors import DeviceError, DivergedError, TrainingError
 from sslbench.training.state import State
 
 if TYPE_CHECKING:
@@ -97,6 +97,17 @@ class Learner(Protocol):
         """A scalar; computed in bfloat16 where CUDA's autocast says so."""
 
 
+@runtime_checkable
+class Divisible(Protocol):
+    """A learner whose batch may be computed in parts, one after the other, where the device has no memory for all of it."""
+
+    def divide(self, batch: Any, parts: int) -> Sequence[tuple[float, Any]] | None:
+        """At most so many parts, each with its share of the whole: the sum of share times loss is the loss of the batch.
+
+        None where that cannot be, as with BatchNorm's statistics of a whole batch, or where a part would be less than an item.
+        """
+
+
 def train(
     learner: Learner,
     plan: Plan,
@@ -107,17 +118,23 @@ def train(
     bfloat16: bool = True,
     observe: Callable[[Line], Line] = lambda line: line,
     say: Callable[[str], None] = lambda text: None,
+    save_seconds: float = 0.0,
+    advance: Callable[[int, float | None], None] | None = None,
 ) -> list[Line]:
     """Train the steps that are missing and return the log; the model ends with the same bits, interrupted or not.
 
     schedule: from progress to the factor of each group's rate. begun_with: what else the result depends on, as plain data.
     folder: where the state is kept, None for nowhere; one process at a time. bfloat16: autocast of the loss on CUDA; a CPU
     computes in float32. observe: makes a line of the log of `step` (how many are done), `loss` (mean since the line before) and
-    `seconds`, and may use the model in evaluation mode. say: gets each line as text.
+    `seconds`, and may use the model in evaluation mode. say: gets each line as text. save_seconds: the state is written at a
+    checkpoint only when so long has passed since it was last, or at the end. advance: told of steps done and, with a line, of its
+    loss, where the caller has a bar of its own.
 
-    The same bits need the same device and number of threads, and on CUDA operations that are deterministic there: cuDNN is told
-    to be, the backward passes of some resamplings are not. torch's global generator is left as it was. Raises DivergedError when
-    the loss or a weight is not finite, and TrainingError for a state in `folder` that belongs to something else.
+    A training goes on with the number of threads that it was begun with. The same bits need the same device besides, and on CUDA
+    operations that are deterministic there: cuDNN is told to be, the backward passes of some resamplings are not. torch's global
+    generator is left as it was. Raises DivergedError when the loss or a weight is not finite, TrainingError for a state in
+    `folder` that belongs to something else, and DeviceError where the device has no memory for a batch that cannot be divided (see
+    `Divisible`).
     """
     import torch
     from tqdm import tqdm
@@ -130,8 +147,16 @@ def train(
         plan_facts = {"steps": plan.steps, "seed": plan.seed, "reseed_every": plan.reseed_every}
         state = State(folder, {**begun_with, **plan_facts, "optimiser": type(optimiser).__name__})
         done, log = state.restore(model, optimiser)
+    parts, saved = 1, time.monotonic()
     # disable=None: no bar where stderr is no terminal.
-    with _repeatable(), tqdm(total=plan.steps, initial=done, unit="step", leave=False, disable=None) as bar:
+    no_bar = None if advance is None else True
+    with (
+        _repeatable(),
+        _threads(state.threads if folder is not None and done else None),
+        tqdm(total=plan.steps, initial=done, unit="step", leave=False, disable=no_bar) as bar,
+    ):
+        if advance is not None:
+            advance(done, None)
         while done < plan.steps:
             start, losses = time.perf_counter(), []
             model.train()
@@ -142,29 +167,66 @@ def train(
                 step = Step(number, plan.progress(number), generator)
                 for group, rate in zip(optimiser.param_groups, rates, strict=True):
                     group["lr"] = rate * schedule(step.progress)
-                losses.append(_update(learner, step, bfloat16=bfloat16))
+                loss, parts = _update(learner, step, parts, plan.seed_at(number), bfloat16=bfloat16)
+                losses.append(loss)
                 bar.update()
-            loss = _mean(losses, done, model)
+                if advance is not None:
+                    advance(1, None)
+            mean = _mean(losses, done, model)
             done += len(losses)
-            line = observe({"step": done, "loss": loss, "seconds": time.perf_counter() - start})
+            line = observe({"step": done, "loss": mean, "seconds": time.perf_counter() - start})
             log.append(line)
-            if folder is not None:
+            if advance is not None:
+                advance(0, mean)
+            if folder is not None and (done == plan.steps or time.monotonic() - saved >= save_seconds):
                 state.write(done, log, model, optimiser)
+                saved = time.monotonic()
             with bar.external_write_mode():
                 say("  ".join(f"{name} {value:.5g}" for name, value in line.items()))
     return log
 
 
-def _update(learner: Learner, step: Step, *, bfloat16: bool) -> Tensor:
+def _update(learner: Learner, step: Step, parts: int, seed: int, *, bfloat16: bool) -> tuple[Tensor, int]:
+    """One step, its loss, and in how many parts its batch was computed: twice as many whenever the memory did not suffice."""
     import torch
 
     batch = learner.batch(step)
+    shares: Sequence[tuple[float, Any]] = [(1.0, batch)] if parts == 1 else _divided(learner, batch, parts)
+    while True:
+        learner.optimiser.zero_grad()
+        try:
+            loss = sum((_backward(learner, step, *part, bfloat16=bfloat16) for part in shares), torch.zeros(()))
+            break
+        except torch.cuda.OutOfMemoryError:
+            parts *= 2
+        # Outside of the handler, whose traceback would hold on to the memory.
+        learner.optimiser.zero_grad()
+        torch.cuda.empty_cache()
+        torch.manual_seed(seed)
+        shares = _divided(learner, batch, parts)
+    learner.optimiser.step()
+    return loss, parts
+
+
+def _backward(learner: Learner, step: Step, share: float, batch: Any, *, bfloat16: bool) -> Tensor:
+    import torch
+
     with torch.autocast("cuda", dtype=torch.bfloat16, enabled=bfloat16 and step.generator.device.type == "cuda"):
         loss = learner.loss(batch)
-    learner.optimiser.zero_grad()
+        if share != 1:
+            loss = loss * share
     loss.backward()  # type: ignore[no-untyped-call]
-    learner.optimiser.step()
     return loss.detach()
+
+
+def _divided(learner: Learner, batch: Any, parts: int) -> Sequence[tuple[float, Any]]:
+    shares = learner.divide(batch, parts) if isinstance(learner, Divisible) else None
+    if shares is None:
+        raise DeviceError(
+            "the device has not enough memory for a batch, which cannot be computed in parts: BatchNorm needs all of it at "
+            "once, or one item is too much already; take a smaller batch, smaller pictures or another device"
+        )
+    return shares
 
 
 def _mean(losses: list[Tensor], done: int, model: nn.Module) -> float:
@@ -176,10 +238,25 @@ def _mean(losses: list[Tensor], done: int, model: nn.Module) -> float:
         place = int(finite.logical_not().nonzero()[0])
         step = done + place + 1
         raise DivergedError(f"the loss of step {step} is {float(losses[place])}; lower the learning rate", step)
-    if not all(bool(weight.isfinite().all()) for weight in model.parameters() if weight.requires_grad):
+    weights = [weight.isfinite().all() for weight in model.parameters() if weight.requires_grad]
+    if not bool(torch.stack(weights).all()):
         step = done + len(losses)
         raise DivergedError(f"a weight is not finite after step {step}; lower the learning rate", step)
     return float(sum(losses, torch.zeros_like(losses[0]))) / len(losses)
+
+
+@contextmanager
+def _threads(number: int | None) -> Iterator[None]:
+    """With as many as the training was begun with, if it was: another number adds in another order."""
+    import torch
+
+    before = torch.get_num_threads()
+    if number is not None:
+        torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @contextmanager

@@ -16,19 +16,31 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
     from torch.optim import Optimizer
 
-FORMAT = "sslbench-training-1"
-_PARTS = {"format": str, "begun_with": dict, "step": int, "tensors": dict, "optimiser": dict, "log": list}
+FORMAT = "sslbench-training-2"
+_PARTS = {
+    "format": str,
+    "begun_with": dict,
+    "step": int,
+    "threads": int,
+    "tensors": dict,
+    "optimiser": dict,
+    "log": list,
+}
 _ADVICE = "remove it to start again"
 
 
 class State:
     """`state.pt` below `folder`, replaced at each checkpoint, and the log in `log.jsonl`, for people.
 
-    begun_with: everything that the result of the training depends on besides code and device, as plain data.
+    begun_with: everything that the result of the training depends on besides code and device, as plain data. threads: of torch,
+    when the training was begun; `restore` sets it.
     """
 
     def __init__(self, folder: Path, begun_with: Mapping[str, Any]) -> None:
+        import torch
+
         self.path, self.begun_with = folder / "state.pt", dict(begun_with)
+        self.threads = torch.get_num_threads()
 
     def restore(self, model: nn.Module, optimiser: Optimizer) -> tuple[int, list[dict[str, Any]]]:
         """Put model and optimiser where the file has them; returns the steps done and the log, (0, []) without a file.
@@ -49,6 +61,7 @@ class State:
         with torch.no_grad():
             for name, tensor in tensors.items():
                 tensor.copy_(found["tensors"][name])
+        self.threads = found["threads"]
         return found["step"], found["log"]
 
     def _read(self, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
@@ -92,6 +105,7 @@ class State:
             "format": FORMAT,
             "begun_with": self.begun_with,
             "step": step,
+            "threads": self.threads,
             "tensors": _tensors(model),
             "optimiser": optimiser.state_dict(),
             "log": log,

@@ -179,18 +179,36 @@ class Trials:
     folder: Path | None
     case: Mapping[str, Any]
 
-    def map(self, function: Function, grid: Iterable[Mapping[str, Any]], *, stage: str) -> list[TrialResult]:
+    def map(
+        self,
+        function: Function,
+        grid: Iterable[Mapping[str, Any]],
+        *,
+        stage: str,
+        watch: Callable[[Mapping[str, Any], TrialResult], None] = lambda hyperparameters, result: None,
+    ) -> list[TrialResult]:
         """The results in the grid's order; see `Trial.run`.
 
         stage: tells trainings of one case apart that have the same hyperparameters, such as the search on train from the last
-        training on train and val. Raises TypeError for hyperparameters that are no plain data.
+        training on train and val. watch: told of each result as it comes.
+        Raises TypeError for hyperparameters that are no plain data.
 
         An interrupted grid goes on where it stopped. Several processes may have the same grid at a time, and share it: what
         another one is at comes last, and is waited for.
         """
         trials = [Trial(function, hyperparameters, self.case, stage, self.folder) for hyperparameters in grid]
-        results = [trial.run_unless_busy() for trial in trials]
-        return [trial.run() if result is None else result for trial, result in zip(trials, results, strict=True)]
+        results: list[TrialResult | None] = []
+        for trial in trials:
+            results.append(trial.run_unless_busy())
+            if (found := results[-1]) is not None:
+                watch(trial.hyperparameters, found)
+        whole: list[TrialResult] = []
+        for trial, result in zip(trials, results, strict=True):
+            if result is None:
+                result = trial.run()
+                watch(trial.hyperparameters, result)
+            whole.append(result)
+        return whole
 
 
 def _digest(plain: Any) -> str:

@@ -17,10 +17,12 @@ STUDY = Study(
             name="paper",
             tasks=(
                 *(f"linear/{name}" for name in (*MANY_SHOT, "voc2007")),
+                *(f"finetune/{name}" for name in (*MANY_SHOT, "voc2007")),
                 *(f"fewshot/{name}/20shot" for name in (*MANY_SHOT, *CROSS_DOMAIN)),
             ),
             backbones=NETWORKS,
-            summary="the study's recognition half: 14 networks, 11 linear probes, 14 few-shot sets at 20 shots",
+            summary="the study's recognition: 14 networks on 11 sets, linear and fine-tuned, and on 14 few-shot sets at 20 shots",
+            slow=("*|finetune/*",),
         ),
         Suite(
             name="paper-shots",

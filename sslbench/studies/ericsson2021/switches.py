@@ -21,6 +21,25 @@ SWITCHES: Mapping[str, Switch] = {
         protocols=("linear",),
         scope="all",
     ),
+    "finetune-weight-decay": Switch(
+        ("over-rate", "plain"),
+        "fine-tuning's weight decay divided by the learning rate before SGD gets it, as in the official code, so that weights "
+        "shrink by the same part at every rate, or as it is",
+        protocols=("finetune",),
+        scope="all",
+    ),
+    "finetune-decayed": Switch(
+        ("all", "weights"),
+        "weight decay in fine-tuning on all parameters, as in the official code, or not on biases, norms and other vectors",
+        protocols=("finetune",),
+        scope="all",
+    ),
+    "finetune-last-batch": Switch(
+        ("keep", "drop"),
+        "in fine-tuning, the short batch at the end of a pass over the pictures trained on, as in the official code, or left out",
+        protocols=("finetune",),
+        scope="all",
+    ),
     "caltech101-list": Switch(
         ("2021", "unique"),
         "train.txt of 2021 with 3,060 rows, some of them twice, or its 2,416 unique rows (official file since 2023)",
