@@ -8,7 +8,6 @@ import subprocess
 import sys
 import threading
 import time
-import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -160,7 +159,7 @@ def test_a_damaged_picture_is_decoded_again_once(tmp_path: Path, pictures: Pictu
     index = original_file.open_originals_file(path).index
     content = bytearray(path.read_bytes())
     for row in (3, 9):
-        content[int(index[row]["offset"]) + 5] ^= 1
+        content[int(index[row]["offset"])] ^= 1
     path.write_bytes(content)
     originals = opened(source, pictures)
     decoded.clear()
@@ -280,7 +279,7 @@ def test_a_file_that_changes_under_a_training_is_an_error(tmp_path: Path) -> Non
     Path(source.paths[4]).write_bytes(b"gone")
     with pytest.raises(DataError, match=r"image 3 was \(24, 28\) pixels .* and it is \(8, 9\) now"):
         originals.take([2, 3])
-    with pytest.raises(DataError, match="image 4 .* it cannot be read any more"):
+    with pytest.raises(DataError, match=r"image 4 .* it cannot be read any more"):
         originals.take([4])
 
 
@@ -298,9 +297,7 @@ def test_the_least_recently_used_leave_first(tmp_path: Path) -> None:
     opened(sources[0], pictures)
     opened(sources[2], pictures)
     assert not other.exists()
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        kept = [path for path in pictures.root.glob("*.pictures")]
+    kept = list(pictures.root.glob("*.pictures"))
     assert len(kept) == 2 and not [path for path in kept if path.stat().st_mtime == 2000]
 
 
