@@ -58,7 +58,7 @@ class Preprocessing:
             del facts["bgr"]
         return facts
 
-    def _resized(self, width: int, height: int) -> tuple[int, int]:
+    def resized(self, width: int, height: int) -> tuple[int, int]:
         """(width, height) before the crop. The longer side is `int(resize * long / short)`, as in torchvision."""
         if self.resize is None:
             return self.input_size[1], self.input_size[0]
@@ -70,7 +70,7 @@ class Preprocessing:
 
     def too_long(self, width: int, height: int) -> str:
         """What is wrong with a picture that would take too much memory between the resize and the crop; empty for others."""
-        resized_width, resized_height = self._resized(width, height)
+        resized_width, resized_height = self.resized(width, height)
         if resized_width * resized_height <= MOST_PIXELS:
             return ""
         return (
@@ -88,7 +88,7 @@ class Preprocessing:
 
         height, width = self.input_size
         # PIL returns a copy when the size is that already.
-        image = image.resize(self._resized(*image.size), Resampling(_INTERPOLATIONS[self.interpolation]))
+        image = image.resize(self.resized(*image.size), Resampling(_INTERPOLATIONS[self.interpolation]))
         if image.size == (width, height):
             return image
         left, top = self._corner(*image.size)
@@ -108,7 +108,7 @@ class Preprocessing:
         from torchvision.transforms.v2 import InterpolationMode
         from torchvision.transforms.v2.functional import resize
 
-        width, height = self._resized(picture.shape[2], picture.shape[1])
+        width, height = self.resized(picture.shape[2], picture.shape[1])
         if picture.shape[1:] != (height, width):
             picture = resize(picture, [height, width], InterpolationMode(self.interpolation), antialias=True)
         left, top = self._corner(width, height)

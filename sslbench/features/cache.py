@@ -19,7 +19,7 @@ import numpy.typing as npt
 from filelock import FileLock, Timeout
 
 from sslbench.errors import CacheError, CacheWarning
-from sslbench.features import picture_file
+from sslbench.features import original_file, picture_file
 from sslbench.files import replacing
 
 FORMAT = "sslbench-features-1"
@@ -143,7 +143,7 @@ class FeatureCache:
 
     def picture_files(self) -> Iterator[Path]:
         """Every file of kept pictures, sorted by path."""
-        return iter(sorted(self.pictures.glob("*.npy")))
+        return iter(sorted(kept_files(self.pictures)))
 
     def leftovers(self) -> list[Path]:
         """Temporary files of writers that were interrupted, or are at work."""
@@ -172,9 +172,7 @@ class FeatureCache:
             if (stat := _stat(path)) is None:
                 continue
             try:
-                records = picture_file.open_records(path)
-                height, width, _ = records.dtype["pixels"].shape
-                label = f"{len(records)} pictures of {height}x{width}"
+                label = _what_is_kept(path)
             except (OSError, ValueError, EOFError):
                 label = ""
             yield CacheEntry(path, label, stat.st_size, stat.st_mtime, {})
@@ -211,7 +209,8 @@ class FeatureCache:
 
     def _problem(self, path: Path) -> str | None:
         if path.parent == self.pictures:
-            why = picture_file.problem(path)
+            kind = original_file if path.suffix == original_file.SUFFIX else picture_file
+            why = kind.problem(path)
             # Another process may have made room meanwhile.
             return f"damaged picture file {path}: {why}" if why is not None and path.exists() else None
         try:
@@ -219,6 +218,19 @@ class FeatureCache:
         except DamagedFileError as error:
             return str(error) if path.exists() else None
         return None
+
+
+def kept_files(root: Path) -> list[Path]:
+    """Files of kept pictures: those at an input size, and those at their own."""
+    return [path for suffix in (".npy", original_file.SUFFIX) for path in root.glob(f"*{suffix}")]
+
+
+def _what_is_kept(path: Path) -> str:
+    if path.suffix == original_file.SUFFIX:
+        return f"{len(original_file.open_originals_file(path).index)} pictures at their own size"
+    records = picture_file.open_records(path)
+    height, width, _ = records.dtype["pixels"].shape
+    return f"{len(records)} pictures of {height}x{width}"
 
 
 def _stat(path: Path) -> os.stat_result | None:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from filelock import FileLock, Timeout
 
 from sslbench.errors import CacheWarning
-from sslbench.features.cache import recipe_key
+from sslbench.features.cache import kept_files, recipe_key
 from sslbench.features.loading import Loader, Pixels
 from sslbench.features.picture_file import checksum, open_records, record_type
 from sslbench.files import replacing
@@ -30,6 +30,8 @@ class _AbandonedError(Exception):
 class Pictures:
     """Files below `root`, one for each set of images and geometry: `KEY.npy`, read through a memory map.
 
+    Pictures at their own size, for training, are kept beside them in `KEY.pictures` (`original_keeping`), under the same limit.
+
     limit: bytes of all files together; the least recently used leave first. What would not fit, or would take more than
     half of the free disk, is not kept. A file is whole or absent; each picture has a checksum.
     """
@@ -37,9 +39,9 @@ class Pictures:
     def __init__(self, root: Path, limit: int) -> None:
         self.root, self.limit = root, limit
 
-    def path(self, recipe: Mapping[str, Any]) -> Path:
+    def path(self, recipe: Mapping[str, Any], suffix: str = ".npy") -> Path:
         """Where the pictures of a recipe are or will be."""
-        return self.root / f"{recipe_key({**recipe, 'format': FORMAT})}.npy"
+        return self.root / f"{recipe_key({**recipe, 'format': FORMAT})}{suffix}"
 
     def open(self, recipe: Mapping[str, Any], count: int, size: tuple[int, int]) -> npt.NDArray[Any] | None:
         """The records (count,) of a recipe with pictures of size (H, W), or None when they are not there."""
@@ -69,7 +71,7 @@ class Pictures:
         A second process does not wait for the first: it decodes for itself.
         """
         path, needed = self.path(recipe), count * record_type(size).itemsize
-        if not self._make_room(needed):
+        if not self.make_room(needed):
             yield None
             return
         lock = FileLock(path.with_suffix(".lock"), timeout=0)
@@ -86,12 +88,13 @@ class Pictures:
         finally:
             lock.release()
 
-    def _make_room(self, needed: int) -> bool:
+    def make_room(self, needed: int) -> bool:
+        """Whether so many bytes may be written; removes the least recently used files where that makes it so."""
         if not 0 < needed <= self.limit:
             return False
         try:
             self.root.mkdir(parents=True, exist_ok=True)
-            files = sorted(((path.stat(), path) for path in self.root.glob("*.npy")), key=lambda pair: pair[0].st_mtime)
+            files = sorted(((path.stat(), path) for path in kept_files(self.root)), key=lambda pair: pair[0].st_mtime)
             total = sum(stat.st_size for stat, _ in files)
             for stat, path in files:
                 if total + needed <= self.limit:
