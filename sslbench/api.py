@@ -13,6 +13,7 @@ from sslbench.names import split_patterns
 from sslbench.results.tables import long_table
 from sslbench.runner import Case, Runner
 from sslbench.tasks import expand_tasks
+from sslbench.tasks import suite as named_suite
 
 if TYPE_CHECKING:
     import numpy as np
@@ -78,7 +79,8 @@ def evaluate(
     """Run a backbone through tasks and return one row a task (see `sslbench.results.tables.long_table`).
 
     backbone: a name, a Backbone, or an nn.Module (its attributes input_size, mean and std set the preprocessing).
-    tasks: ids or globs, a list or text with commas (`\\,` is a comma of a path); default all of the suite.
+    tasks: ids or globs, a list or text with commas (`\\,` is a comma of a path); default those of the suite that it has
+    for such a backbone.
     Features are cached; nothing is written to the results directory.
     """
     settings = settings or Settings()
@@ -87,5 +89,10 @@ def evaluate(
     runner.add_backbone(built)
     patterns = split_patterns(tasks) if isinstance(tasks, str) else tasks
     # All are prepared before the first runs, so that a missing dataset is told before anything is computed.
-    prepared = [runner.prepare(Case(built.name, task)) for task in expand_tasks(patterns, suite)]
+    wanted = [
+        task
+        for task in expand_tasks(patterns, suite)
+        if patterns is not None or named_suite(suite).has(built.name, task)
+    ]
+    prepared = [runner.prepare(Case(built.name, task)) for task in wanted]
     return long_table([case.execute() for case in prepared])

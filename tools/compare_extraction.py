@@ -60,7 +60,7 @@ def plain_loop(backbone: Backbone, source: ImageFiles, dtype: torch.dtype | None
     """What one would write: read with PIL, transform, forward, collect."""
     parts = []
     for start in range(0, len(source), CPU_BATCH):
-        images = backbone.preprocess(source.read(start, min(start + CPU_BATCH, len(source))))
+        images = backbone.preprocess(source.load(range(start, min(start + CPU_BATCH, len(source)))))
         with torch.autocast("cpu", dtype, enabled=dtype is not None):
             parts.append(backbone.embed(images).float().numpy())
     return np.concatenate(parts)

@@ -25,19 +25,19 @@ Named = TypeVar("Named")
 class Matrix:
     """The backbones and tasks that the options name, as far as they are known.
 
-    named: the backbones that an option names in full, which run whatever the suite leaves out.
+    named: whether options name both, so that the suite's own limits do not hold.
     """
 
     suite: Suite | None
     backbones: list[str]
     tasks: list[Task]
-    named: frozenset[str] = frozenset()
+    named: bool = False
 
     def cases(self, protocol: str) -> list[tuple[str, Task]]:
         """(backbone, task) pairs of the protocols that the glob names."""
         chosen = [task for task in self.tasks if matches(task.protocol, protocol)]
         pairs = [(backbone, task) for backbone in self.backbones for task in chosen]
-        return [pair for pair in pairs if pair[0] in self.named or self.suite is None or self.suite.has(*pair)]
+        return [pair for pair in pairs if self.named or self.suite is None or self.suite.has(*pair)]
 
 
 @dataclass
@@ -70,7 +70,12 @@ class Names:
             options.tasks or ["*"], lambda patterns: expand_tasks(patterns if options.tasks else None, options.suite)
         )
         backbones = self._known(options.backbones or found[0].backbones, expand_backbones)
-        return Matrix(found[0], list(dict.fromkeys(backbones)), sorted(set(tasks)), frozenset(options.backbones or ()))
+        return Matrix(
+            found[0],
+            list(dict.fromkeys(backbones)),
+            sorted(set(tasks)),
+            named=bool(options.backbones and options.tasks),
+        )
 
     def _known(self, patterns: Iterable[str], expand: Callable[[list[str]], list[Named]]) -> list[Named]:
         found: list[Named] = []

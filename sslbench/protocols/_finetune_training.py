@@ -187,28 +187,15 @@ class Setting:
         self, pictures: TrainingSet, hyperparameters: Mapping[str, Any], stage: str, folder: Path | None, bar: GridBar
     ) -> TunedNetwork:
         """A network trained with `rate`, `decay`, `steps` and `seed`. Raises DivergedError."""
-        way, steps = self.options.way, hyperparameters["steps"]
-        rate, decay = hyperparameters["rate"], hyperparameters["decay"]
-        bar.begin(f"{stage}, rate {rate:g}, decay {decay:g}")
-        device = self.backbone.device
-        seed = seed_of(self.case, stage, hyperparameters)
+        steps = hyperparameters["steps"]
+        bar.begin(f"{stage}, rate {hyperparameters['rate']:g}, decay {hyperparameters['decay']:g}")
+        device, way = self.backbone.device, self.options.way
         # Between two trainings alone: another number of threads adds in another order.
         look()
         if device.type == "cpu":
             keep_large_blocks()
-        network = self.network(seed)
-        if way.optimiser == "sgd":
-            passed = decay / rate if self.switches["finetune-weight-decay"] == "over-rate" else decay
-            groups = network.groups(way, rate, passed, decayed=self.switches["finetune-decayed"])
-            # Fused: one pass over the weights instead of seven.
-            optimiser: torch.optim.Optimizer = torch.optim.SGD(groups, rate, momentum=0.9, nesterov=True, fused=True)
-        else:
-            groups = network.groups(way, rate, decay, decayed="weights")
-            optimiser = torch.optim.AdamW(groups, rate, fused=True)
-        learner = Learner(
-            network, optimiser, pictures, self.backbone.preprocessing, batch=self.batch, seed=seed,
-            drop_last=self.switches["finetune-last-batch"] == "drop", bfloat16=self.options.precision == "bfloat16",
-        )  # fmt: skip
+        seed = seed_of(self.case, stage, hyperparameters)
+        learner = self.learner(pictures, hyperparameters, seed)
         train(
             learner,
             Plan(steps, min(CHECKPOINT_STEPS, steps), seed),
@@ -221,7 +208,24 @@ class Setting:
         )
         if device.type == "cpu":
             return_large_blocks()
-        return network
+        return learner.model
+
+    def learner(self, pictures: TrainingSet, hyperparameters: Mapping[str, Any], seed: int) -> Learner:
+        """A new network with its optimiser, at `rate` and `decay`, and the pictures."""
+        way, rate, decay = self.options.way, hyperparameters["rate"], hyperparameters["decay"]
+        network = self.network(seed)
+        # Fused: one pass over the weights instead of several.
+        if way.optimiser == "sgd":
+            passed = decay / rate if self.switches["finetune-weight-decay"] == "over-rate" else decay
+            groups = network.groups(way, rate, passed, decayed=self.switches["finetune-decayed"])
+            optimiser: torch.optim.Optimizer = torch.optim.SGD(groups, rate, momentum=0.9, nesterov=True, fused=True)
+        else:
+            groups = network.groups(way, rate, decay, decayed="weights")
+            optimiser = torch.optim.AdamW(groups, rate, fused=True)
+        return Learner(
+            network, optimiser, pictures, self.backbone.preprocessing, batch=self.batch, seed=seed,
+            drop_last=self.switches["finetune-last-batch"] == "drop", bfloat16=self.options.precision == "bfloat16",
+        )  # fmt: skip
 
     def decide(
         self, network: nn.Module, part: Part, rows: npt.NDArray[np.int64] | None = None

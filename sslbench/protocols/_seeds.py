@@ -17,9 +17,9 @@ def over_seeds(outcomes: Sequence[Outcome], metric: MetricSpec) -> Outcome:
     """The mean of every score over the seeds.
 
     The standard error of the main score is of the drawing of the test items, for these networks: from resamples of the items,
-    the same for all of them. `MAIN_seed_sd` beside it is the standard deviation over the seeds (divisor k - 1), with standard error
-    sd / sqrt(2 (k - 1)) as for normal scores; it tells how far another training would have come out, which no drawing of items
-    does. Other scores keep the mean of their standard errors, an upper limit.
+    the same for all of them. `MAIN_seed_sd` beside it is the standard deviation over the seeds (divisor k - 1), its standard
+    error sd / sqrt(2 (k - 1)) as for normal scores; it tells how far another training would have come out, which no drawing
+    of items does. Other scores keep the mean of their standard errors, an upper limit.
     """
     first, count = outcomes[0], len(outcomes)
     values = np.array([outcome.scores[first.main].value for outcome in outcomes])

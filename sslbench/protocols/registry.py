@@ -25,17 +25,17 @@ _PYTESTS_OWN = ("skip", "skipif", "xfail", "parametrize", "usefixtures", "filter
 class ProtocolSpec:
     """The declaration of a protocol.
 
-    factory: the class or function, or `module:callable`, called with the variant (empty when there is none) and, when there are
-    `switches`, with `compat`, the choice of each. version: raised whenever a score could change; it is part of every task's
-    version. summary: a few words, which pytest's list of markers shows too. takes: the types of targets it is for, `(Targets,)`
-    for all. variants: the ones a task can name (`20shot`), for which globs stand. other_variant: gives the one spelling of a
-    further variant, made of options that cannot all be listed, or None for what is none; an SslbenchError says what is wrong with
-    one of its options. variant_help: what these can be, for messages. by_name: whether the protocol `*` does not stand for it, since it
-    takes hours where others take seconds. learns: the splits that `fit` sees. held_out: what it is scored on,
-    the split `test`, or all that the dataset pools for few-shot episodes. marker: the pytest marker of its cases, its name if not
-    given. markers: more of them, such as `gpu` or `slow`. switches: those of the studies that the protocol itself obeys;
-    UnknownNameError for others, when it is built. training_version: raised whenever trained weights could change, so that the
-    trials of an earlier version are trained anew; a new `version` alone leaves them.
+    factory: the class or function, or `module:callable`, called with the variant (empty when there is none) and, when there
+    are `switches`, with `compat`, the choice of each. version: raised whenever a score could change; it is part of every
+    task's version. summary: a few words, which pytest's list of markers shows too. takes: the types of targets it is for,
+    `(Targets,)` for all. variants: the ones a task can name (`20shot`), for which globs stand. other_variant: gives the one
+    spelling of a further variant, made of options that cannot all be listed, or None for what is none; an SslbenchError says
+    what is wrong with one of them. variant_help: what these can be, for messages. by_name: whether the protocol `*` does not
+    stand for it, since it takes hours where others take seconds. learns: the splits that `fit` sees. held_out: what it is
+    scored on, the split `test`, or all that the dataset pools for few-shot episodes. marker: the pytest marker of its cases,
+    its name if not given. markers: more of them, such as `gpu` or `slow`. switches: those of the studies that the protocol
+    itself obeys; UnknownNameError for others, when it is built. training_version: raised whenever trained weights could
+    change, so that the trials of an earlier version are trained anew; a new `version` alone leaves them.
     """
 
     name: str

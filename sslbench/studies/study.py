@@ -28,8 +28,8 @@ class _Task(Protocol):
 class Suite:
     """A named list of task globs and the backbones that run when none is named.
 
-    slow: globs of `BACKBONE|TASK`, the cases that a quick run leaves out (`-m "not slow"`). without: globs of those that the
-    suite does not have, such as the training of what has nothing to train.
+    slow: globs of `BACKBONE|TASK`, the cases that a quick run leaves out (`-m "not slow"`), but for those of `quick`.
+    limited: globs of tasks that only some backbones have, with globs of these; who names tasks and backbones has any.
     """
 
     name: str
@@ -37,16 +37,20 @@ class Suite:
     backbones: Sequence[str]
     summary: str
     slow: Sequence[str] = ()
-    without: Sequence[str] = ()
+    quick: Sequence[str] = ()
+    limited: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def has(self, backbone: str, task: _Task) -> bool:
-        """Whether a case of one of its backbones is among them."""
-        return not any(matches(f"{backbone}|{task.id}", glob) for glob in self.without)
+        """Whether a backbone has a task, where not both were named."""
+        limits = [backbones for tasks, backbones in self.limited.items() if matches(task.id, tasks)]
+        return all(any(matches(backbone, glob) for glob in backbones) for backbones in limits)
 
     def markers(self, backbone: str, task: _Task) -> list[str]:
         """pytest markers of one case: the task's, and `slow` where this suite says so."""
-        slow = any(matches(f"{backbone}|{task.id}", glob) for glob in self.slow)
-        return sorted({*task.markers, *(["slow"] if slow else [])})
+        slow, quick = (
+            any(matches(f"{backbone}|{task.id}", glob) for glob in globs) for globs in (self.slow, self.quick)
+        )
+        return sorted({*task.markers, *(["slow"] if slow and not quick else [])})
 
 
 @dataclass(frozen=True)

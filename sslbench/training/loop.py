@@ -125,16 +125,16 @@ def train(
 
     schedule: from progress to the factor of each group's rate. begun_with: what else the result depends on, as plain data.
     folder: where the state is kept, None for nowhere; one process at a time. bfloat16: autocast of the loss on CUDA; a CPU
-    computes in float32. observe: makes a line of the log of `step` (how many are done), `loss` (mean since the line before) and
-    `seconds`, and may use the model in evaluation mode. say: gets each line as text. save_seconds: the state is written at a
-    checkpoint only when so long has passed since it was last, or at the end. advance: told of steps done and, with a line, of its
-    loss, where the caller has a bar of its own.
+    computes in float32. observe: makes a line of the log of `step` (how many are done), `loss` (mean since the line before)
+    and `seconds`, and may use the model in evaluation mode. say: gets each line as text. save_seconds: the state is written
+    at a checkpoint only when so long has passed since it was last, or at the end. advance: told of steps done and, with a
+    line, of its loss, where the caller has a bar of its own.
 
-    A training goes on with the number of threads that it was begun with. The same bits need the same device besides, and on CUDA
-    operations that are deterministic there: cuDNN is told to be, the backward passes of some resamplings are not. torch's global
-    generator is left as it was. Raises DivergedError when the loss or a weight is not finite, TrainingError for a state in
-    `folder` that belongs to something else, and DeviceError where the device has no memory for a batch that cannot be divided (see
-    `Divisible`).
+    A training goes on with the number of threads that it was begun with. The same bits need the same device besides, and on
+    CUDA operations that are deterministic there: cuDNN is told to be, the backward passes of some resamplings are not.
+    torch's global generator is left as it was. Raises DivergedError when the loss or a weight is not finite, TrainingError
+    for a state in `folder` that belongs to something else, and DeviceError where the device has no memory for a batch that
+    cannot be divided (see `Divisible`).
     """
     import torch
     from tqdm import tqdm

@@ -39,7 +39,8 @@ class State:
     def __init__(self, folder: Path, begun_with: Mapping[str, Any]) -> None:
         import torch
 
-        self.path, self.begun_with = folder / "state.pt", dict(begun_with)
+        # As it will be read: versions, for one, are texts of a type that a safe reader does not know.
+        self.path, self.begun_with = folder / "state.pt", json.loads(json.dumps(begun_with))
         self.threads = torch.get_num_threads()
 
     def restore(self, model: nn.Module, optimiser: Optimizer) -> tuple[int, list[dict[str, Any]]]:

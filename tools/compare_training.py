@@ -1,0 +1,182 @@
+"""Fine-tuning beside the loop that one would write: pictures a second, ratios, and what all but the bare step costs.
+
+    python tools/compare_training.py [--arch resnet18] [--size 64] [--source 96x72] [--steps 8] [--repeats 5]
+
+The plain loop is torch's DataLoader with two workers, torchvision's transforms on PIL pictures, and SGD in float32, in a process of
+its own, because the allocator's settings belong to a process; both are asked in turn, so that what else the machine does meets both.
+The bare step is forward, backward and update on one batch that is there already. Pictures and weights are random.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import multiprocessing
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import timm
+import torch
+from PIL import Image
+from torch.nn.functional import cross_entropy
+from torch.utils.data import DataLoader, Dataset
+from torchvision.transforms import v2
+
+from sslbench.backbones import load_backbone
+from sslbench.backbones.preprocessing import IMAGENET_MEAN, IMAGENET_STD
+from sslbench.compat import parse_compat
+from sslbench.datasets import ImageFiles, Labels
+from sslbench.environment import cpu_model
+from sslbench.features.allocator import keep_large_blocks
+from sslbench.features.originals import open_originals
+from sslbench.features.pictures import Pictures
+from sslbench.metrics import METRICS
+from sslbench.protocols._finetune_options import Options
+from sslbench.protocols._finetune_training import KEPT, Learner, Setting, TrainingSet
+from sslbench.training.loop import Plan, Step, train
+from sslbench.training.schedules import cosine
+
+BATCH, CLASSES = 64, 10
+
+
+def make_pictures(folder: Path, count: int, width: int, height: int) -> list[Path]:
+    """JPEG with the 1/f spectrum of photographs, quality 90."""
+    rng, paths = np.random.default_rng(0), []
+    frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None])
+    frequency[0, 0] = 1
+    for number in range(count):
+        channels = np.fft.irfft2(np.fft.rfft2(rng.standard_normal((3, height, width))) / frequency, s=(height, width))
+        picture = 120 + 55 * (channels - channels.mean()) / channels.std()
+        paths.append(folder / f"{number}.jpg")
+        Image.fromarray(np.clip(picture, 0, 255).astype(np.uint8).transpose(1, 2, 0)).save(paths[-1], quality=90)
+    return paths
+
+
+class Files(Dataset[tuple[torch.Tensor, int]]):
+    """Files with transforms, as everybody writes them."""
+
+    def __init__(self, paths: list[Path], size: int) -> None:
+        self.paths = paths
+        self.transform = v2.Compose(
+            [
+                v2.RandomResizedCrop(size, interpolation=v2.InterpolationMode.BICUBIC),
+                v2.RandomHorizontalFlip(),
+                v2.ToImage(),
+                v2.ToDtype(torch.float32, scale=True),
+                v2.Normalize(IMAGENET_MEAN, IMAGENET_STD),
+            ]
+        )
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, row: int) -> tuple[torch.Tensor, int]:
+        return self.transform(Image.open(self.paths[row]).convert("RGB")), row % CLASSES
+
+
+def plain_process(pipe: Connection, arch: str, size: int, paths: list[Path]) -> None:
+    """Answers each question, a number of steps, with pictures a second, the workers' start not counted."""
+    model = timm.create_model(arch, num_classes=CLASSES)
+    optimiser = torch.optim.SGD(model.parameters(), 0.01, momentum=0.9, nesterov=True, weight_decay=1e-4)
+    loader = DataLoader(Files(paths, size), BATCH, shuffle=True, num_workers=2, drop_last=True, persistent_workers=True)
+    model.train()
+
+    def batches() -> Iterator[Any]:
+        while True:
+            yield from loader
+
+    endless = batches()
+    while steps := pipe.recv():
+        start = time.perf_counter()
+        for _ in range(steps):
+            images, targets = next(endless)
+            loss = cross_entropy(model(images), targets)
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+        pipe.send(BATCH * steps / (time.perf_counter() - start))
+
+
+def learner_of(name: str, paths: list[Path], folder: Path) -> Learner:
+    """What a fine-tuning case trains with, its pictures kept."""
+    backbone = load_backbone(name)
+    side = int(KEPT * max(backbone.preprocessing.input_size))
+    kept = Pictures(folder / "kept", 1 << 33)
+    originals = open_originals(ImageFiles("generated", paths), side, extraction="fast", pictures=kept, device="cpu")
+    targets = Labels(np.arange(len(paths), dtype=np.int64) % CLASSES).values
+    pictures = TrainingSet([originals], [(0, place) for place in range(len(paths))], targets)
+    options = Options.parse("")
+    assert options is not None
+    setting = Setting(backbone, options, CLASSES, METRICS["top1"], BATCH, parse_compat({}), {})
+    return setting.learner(pictures, {"rate": 0.01, "decay": 1e-4, "seed": 0}, seed=0)
+
+
+def our_rates(learner: Learner, steps: int) -> dict[str, float]:
+    """Pictures a second of whole steps, and of bare ones on a batch that is there."""
+    start = time.perf_counter()
+    train(learner, Plan(steps, min(10, steps)), schedule=cosine, begun_with={}, bfloat16=False, advance=lambda *_: None)
+    whole = time.perf_counter() - start
+    batch = learner.batch(Step(0, 0.0, torch.Generator()))
+    start = time.perf_counter()
+    for _ in range(steps):
+        learner.optimiser.zero_grad()
+        learner.loss(batch).backward()  # type: ignore[no-untyped-call]
+        learner.optimiser.step()
+    bare = time.perf_counter() - start
+    return {"ours": BATCH * steps / whole, "bare step": BATCH * steps / bare}
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--arch", default="resnet18")
+    parser.add_argument("--size", type=int, default=64)
+    parser.add_argument("--source", default="96x72", help="width x height of the pictures")
+    parser.add_argument("--steps", type=int, default=8, help="of each round")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--only-ours", action="store_true", help="leave the plain loop out")
+    options = parser.parse_args()
+    found: dict[str, list[float]] = {}
+    width, height = map(int, options.source.split("x"))
+    with tempfile.TemporaryDirectory() as below, contextlib.ExitStack() as stack:
+        paths = make_pictures(Path(below), 4 * BATCH, width, height)
+        asked, answers = multiprocessing.Pipe()
+        if not options.only_ours:
+            process = multiprocessing.get_context("spawn").Process(
+                target=plain_process, args=(answers, options.arch, options.size, paths)
+            )
+            process.start()
+            stack.callback(process.join)
+            stack.callback(asked.send, 0)
+            asked.send(2)
+            asked.recv()
+        keep_large_blocks()
+        learner = learner_of(f"random-init:{options.arch}?size={options.size}", paths, Path(below))
+        our_rates(learner, 2)
+        for _ in range(options.repeats):
+            if not options.only_ours:
+                asked.send(options.steps)
+                found.setdefault("plain loop", []).append(asked.recv())
+            for what, value in our_rates(learner, options.steps).items():
+                found.setdefault(what, []).append(value)
+    print(
+        f"{options.arch} at {options.size}, batch {BATCH}, JPEG of {options.source}, {options.repeats} rounds of "
+        f"{options.steps} steps; {cpu_model()}, {torch.get_num_threads()} threads, torch {torch.__version__}\n"
+    )
+    print("| what | pictures/s, median (least to most) |\n| --- | ---: |")
+    for what, values in found.items():
+        print(f"| {what} | {statistics.median(values):.1f} ({min(values):.1f} to {max(values):.1f}) |")
+    pairs = [("ours", "plain loop")] if "plain loop" in found else []
+    for first, second in [*pairs, ("ours", "bare step")]:
+        ratios = [a / b for a, b in zip(found[first], found[second], strict=True)]
+        print(f"| {first} / {second} | {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}) |")
+
+
+if __name__ == "__main__":
+    main()
