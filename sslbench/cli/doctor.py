@@ -27,6 +27,7 @@ def add(commands: Commands) -> None:
 
 def _doctor(arguments: argparse.Namespace) -> int:
     from sslbench import threads
+    from sslbench.cli.trial_files import trial_bytes
     from sslbench.datasets import dataset_spec, list_datasets
     from sslbench.datasets.status import status_of
     from sslbench.environment import cpu_model, package_versions
@@ -44,7 +45,7 @@ def _doctor(arguments: argparse.Namespace) -> int:
     problem = ""
     try:
         cache = FeatureCache(default_cache_dir())
-        print(f"{'cache':14} {cache.root.parent} ({parts_text(cache.size())})")
+        print(f"{'cache':14} {cache.root.parent} ({parts_text(cache.size(), trial_bytes(cache.root.parent))})")
         cache.check_writable()
     except (CacheError, SettingsError) as error:
         problem = f"PROBLEM: {error}"

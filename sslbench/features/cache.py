@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
@@ -16,10 +15,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
 from sslbench.errors import CacheError, CacheWarning
 from sslbench.features import original_file, picture_file
+from sslbench.features.cache_locks import is_locked, lock_of, remove_lock
 from sslbench.files import replacing
 
 FORMAT = "sslbench-features-1"
@@ -189,17 +189,19 @@ class FeatureCache:
         def older(path: Path, seconds: float) -> bool:
             return (stat := _stat(path)) is not None and now - stat.st_mtime > seconds
 
-        doomed = [path for path in self.leftovers() if not _locked(_lock(path)) and (everything or older(path, 3600))]
+        doomed = [
+            path for path in self.leftovers() if not is_locked(lock_of(path)) and (everything or older(path, 3600))
+        ]
         for path in (*self.files(), *self.picture_files()):
             old = older_than_days is not None and older(path, older_than_days * 86400)
             if everything or old or self._problem(path) is not None:
                 doomed.append(path)
         for path in doomed:
             path.unlink(missing_ok=True)
-        kept = {_lock(path) for path in (*self.files(), *self.picture_files())}
+        kept = {lock_of(path) for path in (*self.files(), *self.picture_files())}
         for lock in sorted(self.root.glob("*/*.lock")):
             if lock not in kept:
-                _remove_lock(lock)
+                remove_lock(lock)
         return doomed
 
     def verify(self) -> list[str]:
@@ -243,27 +245,6 @@ def _stat(path: Path) -> os.stat_result | None:
 
 def _bytes(paths: Iterable[Path]) -> int:
     return sum(stat.st_size for path in paths if (stat := _stat(path)) is not None)
-
-
-def _lock(path: Path) -> Path:
-    """The lock of a file `KEY.EXTENSION`, or of what is being written to it under a temporary name."""
-    return path.with_name(f"{path.name.partition('.')[0]}.lock")
-
-
-def _locked(lock: Path) -> bool:
-    if not lock.exists():
-        return False
-    try:
-        with FileLock(lock, timeout=0):
-            return False
-    except (Timeout, OSError):
-        return True
-
-
-def _remove_lock(lock: Path) -> None:
-    # While it is held here, so that nobody takes it between the look and the removal; who waits for it makes a new one.
-    with contextlib.suppress(Timeout, OSError), FileLock(lock, timeout=0):
-        lock.unlink(missing_ok=True)
 
 
 def _header(path: Path) -> dict[str, str]:

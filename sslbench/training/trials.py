@@ -58,7 +58,7 @@ class Trial:
     @property
     def key(self) -> str:
         """The name of its files."""
-        return _digest(self._ingredients)[:32]
+        return _key(self._ingredients)
 
     @property
     def _ingredients(self) -> dict[str, Any]:
@@ -114,7 +114,7 @@ class Trial:
                 )
                 return result
             # From the file, which is mapped: the weights of a whole grid need not fit into memory.
-            result = self._read(folder)
+            result = read_result(folder / f"{self.key}.json")
         shutil.rmtree(folder / self.key, ignore_errors=True)
         for leftover in folder.glob(f"{self.key}.*.tmp"):
             leftover.unlink(missing_ok=True)
@@ -129,31 +129,14 @@ class Trial:
         return TrialResult(json.loads(json.dumps(result.values)), result.tensors, result.diverged_at)
 
     def _read_if_sound(self, folder: Path) -> TrialResult | None:
-        if not (folder / f"{self.key}.json").exists():
+        path = folder / f"{self.key}.json"
+        if not path.exists():
             return None
         try:
-            return self._read(folder)
+            return read_result(path)
         except CacheError as error:
             warnings.warn(f"{error}; training it again", CacheWarning, stacklevel=4)
             return None
-
-    def _read(self, folder: Path) -> TrialResult:
-        """CacheError for a damaged result, or one without its tensors."""
-        path, weights = folder / f"{self.key}.json", folder / f"{self.key}.safetensors"
-        try:
-            content = json.loads(path.read_bytes())
-            checksum = content.pop("checksum")
-            if content["format"] != FORMAT or checksum != _digest(content):
-                raise ValueError("its checksum does not match its content")
-            if content["tensors"] is None:
-                return TrialResult(content["values"], {}, content["diverged_at"])
-            if _file_digest(weights) != content["tensors"]:
-                raise ValueError(f"{weights.name} is not the file that it names")
-            from safetensors.torch import load_file
-
-            return TrialResult(content["values"], load_file(weights), content["diverged_at"])
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise CacheError(f"damaged result {path} of a trial: {error}") from error
 
     def _write(self, folder: Path, result: TrialResult) -> None:
         """The tensors first: a result that can be read is whole."""
@@ -209,6 +192,42 @@ class Trials:
                 watch(trial.hyperparameters, result)
             whole.append(result)
         return whole
+
+
+def read_description(path: Path) -> dict[str, Any]:
+    """What a trial's `KEY.json` says: `case`, `stage`, `hyperparameters`, `values`, `diverged_at` and the digest of its tensors.
+
+    Raises CacheError for a damaged one.
+    """
+    try:
+        content: dict[str, Any] = json.loads(path.read_bytes())
+        checksum = content.pop("checksum")
+        if content["format"] != FORMAT or checksum != _digest(content):
+            raise ValueError("its checksum does not match its content")
+        if _key(content) != path.stem:
+            raise ValueError("its name does not belong to its content")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CacheError(f"damaged result {path} of a trial: {error}") from error
+    return content
+
+
+def read_result(path: Path) -> TrialResult:
+    """A trial's result from its `KEY.json`. Raises CacheError for a damaged one, or one without its tensors."""
+    content, weights = read_description(path), path.with_suffix(".safetensors")
+    try:
+        if content["tensors"] is None:
+            return TrialResult(content["values"], {}, content["diverged_at"])
+        if _file_digest(weights) != content["tensors"]:
+            raise ValueError(f"{weights.name} is not the file that it names")
+        from safetensors.torch import load_file
+
+        return TrialResult(content["values"], load_file(weights), content["diverged_at"])
+    except (OSError, ValueError, KeyError) as error:
+        raise CacheError(f"damaged result {path} of a trial: {error}") from error
+
+
+def _key(content: Mapping[str, Any]) -> str:
+    return _digest({name: content[name] for name in ("case", "stage", "hyperparameters")})[:32]
 
 
 def _digest(plain: Any) -> str:
