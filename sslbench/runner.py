@@ -25,7 +25,7 @@ from sslbench.material import CaseMaterial
 from sslbench.metrics import Score, metric_spec
 from sslbench.protocols import protocol_spec
 from sslbench.protocols.base import Development, HeldOut, Predictor, Protocol
-from sslbench.protocols.outcome import Outcome, Paired
+from sslbench.protocols.outcome import Outcome
 from sslbench.results.record import Record, case_name, dump, pack_paired
 from sslbench.results.references import find_references, verdict
 from sslbench.results.runs import Run
@@ -233,7 +233,7 @@ class PreparedCase:
             task=described,
             scores={name: score.to_json() for name, score in outcome.scores.items()},
             main_score=outcome.main,
-            hyperparameters=ran.hyperparameters,
+            hyperparameters={**ran.hyperparameters, **outcome.fitted},
             references=references,
             verdict=verdict(main, references.get(outcome.main)),
             timings={
@@ -249,7 +249,7 @@ class PreparedCase:
             },
             environment=environment(runner.store.device),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
-            paired=_packed(outcome.paired),
+            paired=_packed(outcome),
             samples=samples,
         )
         if runner.run is not None:
@@ -290,8 +290,16 @@ def _stated(predictor: object, task: Task) -> dict[str, Any]:
     return stated
 
 
-def _packed(paired: Paired | None) -> dict[str, Any]:
-    return {} if paired is None else pack_paired(paired.kind, paired.values, paired.items, **paired.facts)
+def _packed(outcome: Outcome) -> dict[str, Any]:
+    paired = outcome.paired
+    if paired is None:
+        return {}
+    others = {
+        name: pack_paired("resamples", values, paired.items, images=outcome.scores[name].n)
+        for name, values in paired.others.items()
+    }
+    packed = pack_paired(paired.kind, paired.values, paired.items, **paired.facts)
+    return {**packed, "others": others} if others else packed
 
 
 def _compat(task: Task, settings: Settings) -> dict[str, str]:

@@ -224,6 +224,23 @@ def test_compare_two_runs_item_by_item(capsys, place):
     assert "Holm-adjusted over the 2 paired case(s)" in out
 
 
+def test_compare_another_score(capsys, place):
+    arguments = ("compare", "coarse", "fine", "--results", place / "results", "--score")
+    status, out, _ = call(capsys, *arguments, "ece")
+    new, base = (
+        {r.task["id"]: r for r in Run(place / "results" / name).records()}["knn/digits"] for name in ("coarse", "fine")
+    )
+    difference = new.scores["ece"]["value"] - base.scores["ece"]["value"]
+    assert status == 0
+    assert f"difference {difference:+.2f} points, 95 % interval [" in out
+    assert "lower is better" in out and "paired-resamples" in out and "ece_temperatures" not in out
+    assert "without ece on one side: net|fewshot/digits/5shot" in out
+    status, _, err = call(capsys, *arguments, "ecee")
+    assert status == 2
+    assert "no case has the score 'ecee' on both sides; they share accuracy, ace, brier, ece," in err
+    assert "; did you mean 'ece'?" in err
+
+
 def test_compare_a_run_with_itself(capsys, place):
     status, out, _ = call(capsys, "compare", "fine", place / "results/fine", "--results", place / "results")
     assert status == 0

@@ -19,7 +19,9 @@ from sslbench.backbones.python_source import wrap
 from sslbench.config import Settings
 from sslbench.datasets import Dataset, DatasetSpec, LabelSets, Split, registry
 from sslbench.errors import BackboneError, DataError
-from sslbench.metrics import METRICS
+from sslbench.metrics import METRICS, Score
+from sslbench.metrics.calibration_scores import calibration_scores
+from sslbench.protocols import classification
 from sslbench.protocols.knn import NearestNeighbours
 from sslbench.results import references
 from sslbench.results.record import unpack_paired
@@ -98,6 +100,9 @@ def settings(tmp_path: Path) -> Settings:
     return Settings(cache_dir=tmp_path / "cache", device="cpu")
 
 
+CALIBRATION = ("ece", "ace", "mce", "brier", "nll", "ece_scaled", "ece_scaled_val")
+
+
 def prepare(settings, task, run=None, built=None):
     runner = Runner(settings, run)
     built = built or backbone()
@@ -142,11 +147,48 @@ def test_scores_are_those_of_the_stored_decisions(spy, settings, tmp_path):
     samples = load_file(run.record_path(record.case).parent / record.samples["path"])
     right = samples["decision"].argmax(axis=1) == samples["targets"]
     assert record.main.value == pytest.approx(100 * right.mean())
-    assert set(record.scores) == {"top1", "mean_per_class"}
+    assert set(record.scores) == {"top1", "mean_per_class", *CALIBRATION}
     assert unpack_paired(record.paired).tolist() == right.tolist()
     assert 20 < record.main.value <= 100
     assert record.task["details"] == {"drawn": "here"}
     assert run.read(record.case) == record
+
+
+@pytest.mark.parametrize("protocol", ["knn", "linear"])
+def test_calibration_is_that_of_the_stored_decisions(protocol, spy, settings, tmp_path):
+    spy.targets = lambda name, count: (np.arange(count) + (np.arange(count) % 7 == 0)) % COLOURS
+    run = Run(tmp_path / "run")
+    record = prepare(settings, Task(protocol, "spy"), run).execute()
+    samples = load_file(run.record_path(record.case).parent / record.samples["path"])
+    found = calibration_scores(samples["decision"], samples["targets"])
+    # Stored in float32.
+    for name in ("ece", "mce", "brier", "nll", "ece_scaled"):
+        assert record.scores[name]["value"] == pytest.approx(found.scores[name].value, rel=1e-4, abs=1e-3)
+    np.testing.assert_allclose(samples["reliability"], found.reliability, atol=1e-5)
+    assert record.paired["others"].keys() == set(CALIBRATION)
+    for name, packed in record.paired["others"].items():
+        score, values = Score.from_json(record.scores[name]), unpack_paired(packed)
+        assert (packed["kind"], packed["n"], packed["images"]) == ("resamples", 200, score.n)
+        assert values.std(ddof=1) == pytest.approx(score.stderr, rel=1e-4, abs=1e-7)
+    temperatures = record.hyperparameters["ece_temperatures"]
+    assert temperatures["ece_scaled"] == pytest.approx(found.temperatures["ece_scaled"], rel=1e-3)
+    assert temperatures["ece_scaled_val"] > 0
+    assert run.read(record.case) == record
+
+
+def test_a_record_from_before_calibration_scores_is_run_again(spy, settings, tmp_path, monkeypatch):
+    run = Run(tmp_path / "run")
+    keys = {task: prepare(settings, task).key for task in (KNN, LINEAR, Task("fewshot", "spy", "5shot"))}
+    monkeypatch.setattr(classification, "CALIBRATION_VERSION", 2)
+    changed = {task: prepare(settings, task).key for task in keys}
+    assert {task for task in keys if keys[task] != changed[task]} == {KNN, LINEAR}
+    # A record of earlier versions is read and lacks them.
+    record = prepare(settings, KNN, run).execute()
+    older = {name: score for name, score in record.scores.items() if name in ("top1", "mean_per_class")}
+    paired = {name: value for name, value in record.paired.items() if name != "others"}
+    run.write(replace(record, scores=older, paired=paired, key="of before"))
+    assert set(run.read(record.case).scores) == {"top1", "mean_per_class"}
+    assert prepare(settings, KNN, run).resume() is None
 
 
 def test_a_record_is_resumed_with_or_without_outcomes_to_pair(spy, settings, tmp_path):
@@ -171,7 +213,7 @@ def test_a_ranking_metric_comes_with_resamples_and_the_accuracies(metric, spy, s
     samples = load_file(run.record_path(record.case).parent / record.samples["path"])
     score, resampled = METRICS[metric].resampled(samples["decision"], samples["targets"])
     assert record.main_score == metric
-    assert set(record.scores) == {metric, "top1", "mean_per_class"}
+    assert set(record.scores) == {metric, "top1", "mean_per_class", *CALIBRATION}
     assert record.main.value == pytest.approx(score.value)
     assert (record.paired["kind"], record.paired["images"]) == ("resamples", 60)
     np.testing.assert_allclose(unpack_paired(record.paired), resampled, rtol=1e-6)

@@ -12,6 +12,9 @@ def add(commands: Commands) -> None:
     compare = commands.add_parser("compare", help="compare two records, runs or baselines, and say why they differ")
     compare.add_argument("a")
     compare.add_argument("b")
+    compare.add_argument(
+        "--score", metavar="NAME", help="compare this score of the cases, such as ece (default: each task's main score)"
+    )
     results_option(compare)
     compare.set_defaults(command=_compare)
 
@@ -20,5 +23,6 @@ def _compare(arguments: argparse.Namespace) -> int:
     from sslbench.results.compare import compare
     from sslbench.results.runs import open_records
 
-    print(compare(open_records(arguments.a, arguments.results), open_records(arguments.b, arguments.results)))
+    new, base = (open_records(name, arguments.results) for name in (arguments.a, arguments.b))
+    print(compare(new, base, arguments.score))
     return 0

@@ -2,26 +2,44 @@
 
 from __future__ import annotations
 
+from sslbench.metrics.calibration import (
+    adaptive_calibration_error,
+    brier_score,
+    expected_calibration_error,
+    maximum_calibration_error,
+    negative_log_likelihood,
+    reliability_table,
+)
 from sslbench.metrics.classification import correct, mean_per_class, top1
 from sslbench.metrics.episodes import episode_mean
 from sslbench.metrics.multilabel import voc_map11, voc_map11_resampled
 from sslbench.metrics.ranking import auroc, auroc_resampled, average_precision, average_precision_resampled
 from sslbench.metrics.registry import METRICS, MetricSpec, metric_spec, metrics_for
 from sslbench.metrics.score import Score
+from sslbench.metrics.temperature import fit_temperature, fold_scaled_calibration_error, scaled_calibration_error
 
 __all__ = [
     "METRICS",
     "MetricSpec",
     "Score",
+    "adaptive_calibration_error",
     "auroc",
     "auroc_resampled",
     "average_precision",
     "average_precision_resampled",
+    "brier_score",
     "correct",
     "episode_mean",
+    "expected_calibration_error",
+    "fit_temperature",
+    "fold_scaled_calibration_error",
+    "maximum_calibration_error",
     "mean_per_class",
     "metric_spec",
     "metrics_for",
+    "negative_log_likelihood",
+    "reliability_table",
+    "scaled_calibration_error",
     "top1",
     "voc_map11",
     "voc_map11_resampled",

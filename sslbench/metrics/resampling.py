@@ -7,7 +7,7 @@ the same resamples are a paired bootstrap (`sslbench.results.statistics.paired_r
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,6 +45,19 @@ def resample_counts(n: int, resamples: int = RESAMPLES) -> NDArray[np.int64]:
     return counts
 
 
+@dataclass(frozen=True)
+class Pooled:
+    """A figure of sums over the test items.
+
+    statistics: (N, ...), what each item adds to the sums. figure: from the sums to the score in the unit of `scale`; nan where
+    it is undefined. scale: unit, direction and limits.
+    """
+
+    statistics: NDArray[Any]
+    figure: Callable[[NDArray[np.float64]], float]
+    scale: Scale
+
+
 def pooled_score(
     statistics: NDArray[Any],
     figure: Callable[[NDArray[np.float64]], float],
@@ -66,19 +79,41 @@ def pooled_score(
     Raises:
         ValueError: no item, statistics that are not finite, or a figure that is undefined on all items together.
     """
+    return pooled_scores({"": Pooled(statistics, figure, scale)}, resamples=resamples)[""]
+
+
+def pooled_scores(
+    parts: Mapping[str, Pooled], *, resamples: int = RESAMPLES
+) -> dict[str, tuple[Score, NDArray[np.float64]]]:
+    """`pooled_score` of several figures of the same N items, by name: the resamples are drawn once for all of them.
+
+    Raises:
+        ValueError: as `pooled_score`, or figures of different numbers of items.
+    """
+    flat = {name: _flat(part.statistics) for name, part in parts.items()}
+    if len(sizes := sorted({len(rows) for rows in flat.values()})) != 1:
+        raise ValueError(f"parts: expected statistics of the same items, got {sizes} of them")
+    n = sizes[0]
+    counts = resample_counts(n, resamples).T.astype(np.float64)
+    found = {}
+    for name, part in parts.items():
+        sums = (counts @ flat[name]).reshape(-1, *np.shape(part.statistics)[1:])
+        figures = np.array([part.figure(total) for total in sums])
+        if np.isnan(figures[0]):
+            raise ValueError("the score is undefined on these items: nothing in them can be counted")
+        found[name] = resampled_score(float(figures[0]), figures[1:], n, part.scale)
+    return found
+
+
+def _flat(statistics: NDArray[Any]) -> NDArray[np.float64]:
     statistics = np.asarray(statistics)
-    n = len(statistics)
     if not statistics.size:
         raise ValueError(f"statistics: expected (N, ...) with at least one item, got {statistics.shape}")
-    flat = statistics.reshape(n, -1).astype(np.float64)
+    flat = statistics.reshape(len(statistics), -1).astype(np.float64, copy=False)
     bad = np.flatnonzero(~np.isfinite(flat).all(axis=1))
     if bad.size:
         raise ValueError(f"statistics: expected finite numbers, got nan or inf in {bad.size} items, first in {bad[0]}")
-    sums = resample_counts(n, resamples).T.astype(np.float64) @ flat
-    figures = np.array([figure(total) for total in sums.reshape(-1, *statistics.shape[1:])])
-    if np.isnan(figures[0]):
-        raise ValueError("the score is undefined on these items: nothing in them can be counted")
-    return resampled_score(float(figures[0]), figures[1:], n, scale)
+    return flat
 
 
 def resampled_score(

@@ -36,11 +36,17 @@ def over_seeds(outcomes: Sequence[Outcome], metric: MetricSpec) -> Outcome:
             spread, spread / math.sqrt(2 * (count - 1)), unknown, count, main.unit, higher_is_better=False
         ),
     }
-    paired = first.paired and Paired("resamples", resampled, first.paired.items, {"images": items})
+    paired = None
+    if first.paired is not None:
+        others = {
+            name: np.mean([outcome.paired.others[name] for outcome in outcomes if outcome.paired], axis=0)
+            for name in first.paired.others
+        }
+        paired = Paired("resamples", resampled, first.paired.items, {"images": items}, others)
     decisions = {f"decision_seed{number}": outcome.samples["decision"] for number, outcome in enumerate(outcomes)}
-    return Outcome(
-        scores, first.main, first.guess, paired, {"targets": first.samples["targets"], **decisions}, first.draws
-    )
+    fitted = {name: [outcome.fitted[name] for outcome in outcomes] for name in first.fitted}
+    samples = {"targets": first.samples["targets"], **decisions}
+    return Outcome(scores, first.main, first.guess, paired, samples, first.draws, fitted)
 
 
 def _on_resamples(outcome: Outcome, metric: MetricSpec) -> npt.NDArray[np.float64]:

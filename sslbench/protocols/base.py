@@ -16,6 +16,7 @@ import numpy.typing as npt
 from sslbench.datasets import Dataset, Images, Labels, LabelSets, Targets
 from sslbench.errors import DataError
 from sslbench.metrics import MetricSpec
+from sslbench.metrics.calibration_scores import Decided
 from sslbench.protocols.outcome import Outcome
 
 if TYPE_CHECKING:
@@ -117,9 +118,14 @@ class Material(Interface):
 
 
 class Predictor:
-    """What learning leaves behind; it has never seen what is held out. hyperparameters: what was chosen, for the record."""
+    """What learning leaves behind; it has never seen what is held out.
+
+    hyperparameters: what was chosen, for the record. validation: decision values (N, K) on val of what was learned without it,
+    and its targets (N,), which a temperature can be fitted on; None where there are none.
+    """
 
     hyperparameters: Mapping[str, Any] = MappingProxyType({})
+    validation: Decided | None = None
 
 
 P = TypeVar("P", bound=Predictor)

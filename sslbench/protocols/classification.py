@@ -5,18 +5,21 @@ from __future__ import annotations
 import base64
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from sslbench.datasets import Dataset, LabelSets
+from sslbench.datasets import Dataset, Labels, LabelSets
 from sslbench.errors import DataError
 from sslbench.metrics import METRICS, MetricSpec, correct, metric_spec, metrics_for
+from sslbench.metrics.calibration_scores import Decided, calibration_scores
 from sslbench.protocols.base import (
     Development,
     HeldOut,
     Labelled,
+    Material,
     P,
     Predictor,
     Protocol,
@@ -31,6 +34,9 @@ if TYPE_CHECKING:
     from sslbench.backbones import Backbone
     from sslbench.training.trials import Trials
 
+# Of the scores that `outcome_of` adds to the dataset's own metrics. Part of the key and not of a protocol's version: a record
+# that lacks them is run again, and its main score stays comparable with those of committed baselines.
+CALIBRATION_VERSION = 1
 _WORDS = {"positive": "with", "negative": "without"}
 
 
@@ -69,6 +75,11 @@ class Recognition(Protocol[P]):
         self.check_development(train, val, dataset.classes, metric)
         check_scored(metric, "test", test, dataset.classes)
 
+    def ingredients(self, material: Material) -> dict[str, Any]:
+        """What can change its scores; where an item has one class, the calibration scores too."""
+        added = {"calibration": CALIBRATION_VERSION} if material.dataset.target_type is Labels else {}
+        return {**super().ingredients(material), **added}
+
     def check_development(
         self, train: npt.NDArray[Any], val: npt.NDArray[Any], classes: Sequence[str], metric: MetricSpec
     ) -> None:
@@ -77,11 +88,22 @@ class Recognition(Protocol[P]):
         if self.selects:
             check_scored(metric, "val", val, classes)
 
-    def outcome(self, decision: npt.NDArray[Any], targets: npt.NDArray[Any], held_out: HeldOut) -> Outcome:
-        """What decision values (N, K) on the test pictures that could be read, with these targets, give."""
+    def outcome(
+        self,
+        decision: npt.NDArray[Any],
+        targets: npt.NDArray[Any],
+        held_out: HeldOut,
+        *,
+        validation: Decided | None = None,
+    ) -> Outcome:
+        """What decision values (N, K) on the test pictures that could be read, with these targets, give.
+
+        validation: see `Predictor`.
+        """
         metric = known_metric(held_out.metric)
         items = items_digest(held_out.test.images, targets)
-        return outcome_of(decision, targets, metric, classes=len(held_out.classes), items=items)
+        classes = len(held_out.classes)
+        return outcome_of(decision, targets, metric, classes=classes, items=items, validation=validation)
 
 
 class Probe(Recognition[Classifier]):
@@ -101,13 +123,22 @@ class Probe(Recognition[Classifier]):
         """The test split is decided once."""
         test = held_out.test.labelled()
         check_scored(known_metric(held_out.metric), "test", test.targets, held_out.classes)
-        return self.outcome(predictor.decide(test.x), test.targets, held_out)
+        return self.outcome(predictor.decide(test.x), test.targets, held_out, validation=predictor.validation)
 
 
 def outcome_of(
-    decision: npt.NDArray[Any], targets: npt.NDArray[Any], metric: MetricSpec, *, classes: int, items: str
+    decision: npt.NDArray[Any],
+    targets: npt.NDArray[Any],
+    metric: MetricSpec,
+    *,
+    classes: int,
+    items: str,
+    validation: Decided | None = None,
 ) -> Outcome:
-    """The scores of decision values (N, K) on targets (N,) or (N, K); `items` identifies the N test items."""
+    """The scores of decision values (N, K) on targets (N,) or (N, K); `items` identifies the N test items.
+
+    Where an item has one class they include those of calibration, of the softmax of the decision values.
+    """
     score, paired = _scored(metric, decision, targets, items)
     scores = {metric.name: score}
     for name in metrics_for(several_labels=targets.ndim == 2):
@@ -115,7 +146,18 @@ def outcome_of(
         if METRICS[name].resampled is None and name not in scores:
             scores[name] = METRICS[name](decision, targets)
     samples = {"decision": decision.astype(np.float32), "targets": targets}
-    return Outcome(scores, metric.name, metric.blind(targets, classes), paired, samples)
+    guess = metric.blind(targets, classes)
+    if targets.ndim == 2:
+        return Outcome(scores, metric.name, guess, paired, samples)
+    found = calibration_scores(decision, targets, validation)
+    return Outcome(
+        {**scores, **found.scores},
+        metric.name,
+        guess,
+        replace(paired, others=found.resampled),
+        {**samples, "reliability": found.reliability},
+        fitted={"ece_temperatures": dict(found.temperatures)},
+    )
 
 
 def _scored(

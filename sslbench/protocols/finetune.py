@@ -126,7 +126,7 @@ class Finetune(Recognition[Tuned]):
                 raise TrainingError(
                     "what the chosen network decides on test pictures is not finite; choose smaller rates, by another recipe"
                 )
-            outcomes.append(self.outcome(decision, targets, held_out))
+            outcomes.append(self.outcome(decision, targets, held_out, validation=predictor.validation))
         return outcomes[0] if len(outcomes) == 1 else over_seeds(outcomes, known_metric(held_out.metric))
 
     def _setting(self, development: Development, backbone: Backbone, trials: Trials) -> Setting:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy.typing as npt
 
 from sslbench.errors import DataError
 from sslbench.metrics import MetricSpec
+from sslbench.metrics.calibration_scores import Decided
 from sslbench.protocols.base import Labelled
 from sslbench.protocols.classification import Classifier, Probe
 from sslbench.protocols.registry import ProtocolSpec
@@ -51,7 +53,7 @@ class NearestNeighbours(Probe):
         # Straight to where they stay: joined first, the rows of a large dataset would be in memory twice.
         normalize(train.x.float(), out=bank[: len(train.x)])
         normalize(val.x.float(), out=bank[len(train.x) :])
-        return _Bank(bank, np.concatenate([train.targets, val.targets]), num_classes)
+        return _Bank(bank, np.concatenate([train.targets, val.targets]), num_classes, len(train.x))
 
 
 def largest(values: Tensor, count: int) -> tuple[Tensor, Tensor]:
@@ -76,15 +78,25 @@ def largest(values: Tensor, count: int) -> tuple[Tensor, Tensor]:
 
 
 class _Bank(Classifier):
-    """x: rows of length one (N, D)."""
+    """x: rows of length one (N, D). train: how many of them, the first ones, are of train; the others are of val."""
 
-    def __init__(self, x: Tensor, targets: npt.NDArray[np.int64], num_classes: int) -> None:
+    def __init__(self, x: Tensor, targets: npt.NDArray[np.int64], num_classes: int, train: int) -> None:
         import torch
 
         self.x = x
         self.targets = torch.from_numpy(targets).to(x.device)
         self.num_classes = num_classes
+        self.train = train
         self.hyperparameters = {"k": NEIGHBOURS, "temperature": TEMPERATURE}
+
+    # A cached property can be written to, which mypy does not know.
+    @cached_property
+    def validation(self) -> Decided | None:  # type: ignore[override]
+        """Val as train alone decides it; None where that has fewer than k pictures."""
+        if self.train < NEIGHBOURS or self.train == len(self.x):
+            return None
+        bank = _Bank(self.x[: self.train], self.targets[: self.train].cpu().numpy(), self.num_classes, self.train)
+        return bank.decide(self.x[self.train :]), self.targets[self.train :].cpu().numpy()
 
     def decide(self, x: Tensor) -> npt.NDArray[np.float64]:
         """Log of each class's share of the votes; a class without a vote gets the log of a vanishing share."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -45,18 +46,23 @@ class Linear(Probe):
     def learn(self, train: Labelled, val: Labelled, *, num_classes: int, metric: MetricSpec) -> Classifier:
         """Select the penalty on val, refit on train + val."""
         solver = self._solver(num_classes, multi_label=train.targets.ndim == 2)
-        scores: list[float] = []
-        best, decided = 0, None
+        tolerant = self.compat["linear-selection"] == "one-stderr"
+        best = allowed = -math.inf
+        chosen, score, decided = 0, best, None
+        # Penalties come from the weakest on: a new best one is the strongest so far that is allowed.
         for index, decision in enumerate(solver.scan(train, val.x)):
-            scores.append(metric.select(decision, val.targets).value)
-            if decided is None or scores[index] > scores[best]:
-                best, decided = index, decision
-        if self.compat["linear-selection"] == "one-stderr" and decided is not None:
-            allowed = scores[best] - metric(decided, val.targets).stderr
-            best = max(index for index, score in enumerate(scores) if score >= allowed)
-        predictor = solver.refit(train, val, best)
-        chosen = {"C": float(1 / PENALTIES[best]), "val_score": scores[best], "solver": self.compat["linear-solver"]}
-        predictor.hyperparameters = {**chosen, **predictor.hyperparameters}
+            value = metric.select(decision, val.targets).value
+            if decided is None or value > best:
+                best = value
+                allowed = best - metric(decision, val.targets).stderr if tolerant else math.inf
+            elif not value >= allowed:
+                continue
+            chosen, score, decided = index, value, decision
+        predictor = solver.refit(train, val, chosen)
+        facts = {"C": float(1 / PENALTIES[chosen]), "val_score": score, "solver": self.compat["linear-solver"]}
+        predictor.hyperparameters = {**facts, **predictor.hyperparameters}
+        if decided is not None and train.targets.ndim == 1:
+            predictor.validation = decided, val.targets
         return predictor
 
     def _solver(self, num_classes: int, *, multi_label: bool) -> LinearSolver:

@@ -20,13 +20,15 @@ class Paired:
     `resamples`, the main score on seeded resamples of the test items that depend on their number alone, (R,), for all that is
     no mean of right and wrong (`sslbench.metrics.resampling`). items: digest of the test items or draws; two records are paired
     only when it is equal. facts: JSON that the test needs besides: `per_episode`,
-    answers of an episode, or `images`, items behind resamples. Raises ValueError where it is missing.
+    answers of an episode, or `images`, items behind resamples. others: by the name of a further score, its values on such
+    resamples (R,). Raises ValueError where a fact is missing.
     """
 
     kind: Literal["correct", "episodes", "resamples"]
     values: npt.NDArray[Any]
     items: str
     facts: Mapping[str, Any] = field(default_factory=dict)
+    others: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         needed = {"correct": None, "episodes": "per_episode", "resamples": "images"}
@@ -36,6 +38,8 @@ class Paired:
         number = self.facts.get(fact) if fact else 1
         if not isinstance(number, int) or number < 1:
             raise ValueError(f"{self.kind}: expected a positive whole {fact!r} among the facts, got {dict(self.facts)}")
+        if odd := [name for name, values in self.others.items() if values.ndim != 1]:
+            raise ValueError(f"others: expected values (R,) of {odd[0]!r}, got shape {self.others[odd[0]].shape}")
 
 
 @dataclass(frozen=True)
@@ -44,8 +48,9 @@ class Outcome:
 
     guess: the main score of who does not look at the pictures; None where nobody can say. samples: arrays that are stored
     beside the record, such as decisions on the test items. draws: digest of what was drawn at random for the test, which becomes
-    part of the task's version; empty without draws. Raises ValueError for scores that are none, and a main one that is not
-    among them.
+    part of the task's version; empty without draws. fitted: plain data, what scoring itself fitted, which stands among the
+    record's hyperparameters. Raises ValueError for scores that are none, a main one that is not among them, and further scores
+    of `paired` that are not.
     """
 
     scores: Mapping[str, Score]
@@ -54,6 +59,7 @@ class Outcome:
     paired: Paired | None
     samples: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
     draws: str = ""
+    fitted: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         from sslbench.metrics import Score
@@ -62,5 +68,9 @@ class Outcome:
             raise ValueError(f"scores: expected a Score for {odd[0]!r}, got {type(self.scores[odd[0]]).__name__}")
         if self.main not in self.scores:
             raise ValueError(f"main: expected one of the scores {', '.join(self.scores)}, got {self.main!r}")
+        if unknown := sorted((self.paired.others if self.paired else {}).keys() - (self.scores.keys() - {self.main})):
+            raise ValueError(
+                f"paired: expected others to be further scores beside {self.main!r}, got {', '.join(unknown)}"
+            )
         if not (self.guess is None or isinstance(self.guess, int | float)):
             raise ValueError(f"guess: expected a number or None, got {self.guess!r}")

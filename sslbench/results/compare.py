@@ -8,6 +8,7 @@ from typing import Any
 
 from sslbench.errors import RecordError
 from sslbench.metrics import Score
+from sslbench.names import did_you_mean
 from sslbench.results import marks
 from sslbench.results.pairing import compare_records
 from sslbench.results.record import Record
@@ -18,7 +19,11 @@ RECIPE = ("backbone", "task", "hyperparameters", "environment")
 """The fields of a record that can change its score."""
 
 # What follows from the data and is no ingredient; records of earlier versions lack it.
-_DERIVED = {"task.guess"}
+_DERIVED = {
+    "task.guess",
+    "hyperparameters.ece_temperatures.ece_scaled",
+    "hyperparameters.ece_temperatures.ece_scaled_val",
+}
 _ABSENT = "(absent)"
 
 
@@ -49,22 +54,32 @@ def differences(new: Record, base: Record) -> list[tuple[str, str, str]]:
 def interval(comparison: PairedComparison, unit: str) -> str:
     """The difference with its 95 % interval. unit: of the score."""
     low, high = comparison.ci95
-    return f"{comparison.difference:+.2f} {marks.difference_unit(unit)}, 95 % interval [{low:+.2f}, {high:+.2f}]"
+    digits = _decimals(unit)
+    difference = f"{comparison.difference:+.{digits}f} {marks.difference_unit(unit)}".rstrip()
+    return f"{difference}, 95 % interval [{low:+.{digits}f}, {high:+.{digits}f}]"
 
 
-def score_text(record: Record) -> str:
-    """The main score with its standard error and unit."""
-    return f"{marks.score_text(record.main, decimals=2, between='±')} {record.main.unit}"
+def score_text(record: Record, name: str | None = None) -> str:
+    """A score with its standard error and unit, by default the main one."""
+    score = Score.from_json(record.scores[name or record.main_score])
+    return f"{marks.score_text(score, decimals=_decimals(score.unit), between='±')} {score.unit}".rstrip()
 
 
-def compare(new: list[Record], base: list[Record]) -> str:
+def _decimals(unit: str) -> int:
+    # Nats and squared probabilities are small numbers.
+    return 4 if unit in ("", "nats") else 2
+
+
+def compare(new: list[Record], base: list[Record], score: str | None = None) -> str:
     """Compare the cases of two runs.
 
     Where each run has one backbone, the two are compared even under different names; otherwise a backbone is compared
     with that of the same name.
 
+    score: the name of the one that is compared, by default each case's main one; cases without it are told.
+
     Raises:
-        RecordError: the runs share no case.
+        RecordError: the runs share no case, or none that has the score on both sides.
     """
     new, base = ordered(new), ordered(base)
     pairs = _shared(new, base)
@@ -73,16 +88,27 @@ def compare(new: list[Record], base: list[Record]) -> str:
             f"expected runs that share a case, got new: {_cases(new)}; base: {_cases(base)}; give two runs of the same "
             "tasks, with equal backbone names or one backbone each"
         )
-    results = [_compared(ours, theirs) for ours, theirs in pairs]
+    lacking = [pair for pair in pairs if not all(score is None or score in record.scores for record in pair)]
+    if score is not None and len(lacking) == len(pairs):
+        known = sorted({name for pair in pairs for name in pair[0].scores.keys() & pair[1].scores.keys()})
+        raise RecordError(
+            f"no case has the score {score!r} on both sides; they share {', '.join(known) or 'none'}{did_you_mean(score, known)}"
+        )
+    pairs = [pair for pair in pairs if pair not in lacking]
+    results = [_compared(ours, theirs, score) for ours, theirs in pairs]
     tested = [result for result in results if isinstance(result, PairedComparison)]
     adjusted = iter(holm([result.p_two_sided for result in tested]) if tested else ())
     blocks = []
     for (ours, theirs), result in zip(pairs, results, strict=True):
-        told = result if isinstance(result, str) else _verdict(result, next(adjusted), ours.main)
-        blocks.append("\n".join([*_scores(ours, theirs), f"  {told}", *_recipe(ours, theirs)]))
+        name = score or ours.main_score
+        scale = Score.from_json(ours.scores[name])
+        told = result if isinstance(result, str) else _verdict(result, next(adjusted), scale)
+        blocks.append("\n".join([*_scores(ours, theirs, name), f"  {told}", *_recipe(ours, theirs)]))
     if tested:
         blocks.append(f"p is two-sided and Holm-adjusted over the {len(tested)} paired case(s).")
-    compared_new, compared_base = ({id(record) for record in side} for side in zip(*pairs, strict=True))
+    if lacking:
+        blocks.append(f"without {score} on one side: {_cases(ours for ours, _ in lacking)}")
+    compared_new, compared_base = ({id(record) for record in side} for side in zip(*pairs, *lacking, strict=True))
     for name, side, compared in (("new", new, compared_new), ("base", base, compared_base)):
         alone = [record for record in side if id(record) not in compared]
         if alone:
@@ -98,9 +124,9 @@ def _shared(new: list[Record], base: list[Record]) -> list[tuple[Record, Record]
     return [(record, theirs[key]) for record, key in zip(new, keys, strict=True) if key in theirs]
 
 
-def _compared(new: Record, base: Record) -> PairedComparison | str:
+def _compared(new: Record, base: Record, score: str | None) -> PairedComparison | str:
     try:
-        return compare_records(new, base)
+        return compare_records(new, base, score)
     except RecordError as error:
         return f"no test: {error}"
 
@@ -111,10 +137,12 @@ def _verdict(comparison: PairedComparison, p_adjusted: float, score: Score) -> s
     return f"difference {interval(comparison, score.unit)}{direction} ({how})"
 
 
-def _scores(new: Record, base: Record) -> list[str]:
+def _scores(new: Record, base: Record, name: str) -> list[str]:
+    # A base of another main score is told by what follows.
+    theirs = score_text(base, name if name in base.scores else None)
     return [
         f"{new.task['id']}: {new.backbone['name']} against {base.backbone['name']}",
-        f"  {new.main_score}: new {score_text(new)}, base {score_text(base)}",
+        f"  {name}: new {score_text(new, name)}, base {theirs}",
     ]
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sslbench.errors import RecordError
-from sslbench.metrics import METRICS
+from sslbench.metrics import METRICS, Score
 from sslbench.results.record import Record, unpack_paired
 from sslbench.results.statistics import (
     PairedComparison,
@@ -44,9 +44,7 @@ def check_same(new: Record, base: Record) -> None:
             "other (--sslbench-compat NAME=VALUE)"
         )
     _same(pair, "main score", new.main_score, base.main_score)
-    for field in ("unit", "higher_is_better"):
-        ours, theirs = (record.scores[record.main_score][field] for record in (new, base))
-        _same(pair, f"main score's {field}", ours, theirs)
+    _check_scale(pair, new.main_score, new, base)
     if new.paired and base.paired:
         for field, told in (
             ("kind", "kind of outcomes"),
@@ -111,16 +109,46 @@ def _within_classes(record: Record) -> bool:
     return record.main_score in METRICS and METRICS[record.main_score].within_classes
 
 
-def compare_records(new: Record, base: Record) -> PairedComparison:
-    """Compare the main scores on the same items; the difference is new - base in the score's unit.
+def compare_records(new: Record, base: Record, score: str | None = None) -> PairedComparison:
+    """Compare two scores on the same items; the difference is new - base in the score's unit.
 
-    Raises RecordError as `check_pair` does, and where the outcomes are too few or damaged.
+    score: its name, by default that of the main one. Raises RecordError as `check_pair` does, where the outcomes are too few or
+    damaged, and where a record does not have the score or what pairs it.
     """
-    check_pair(new, base)
+    name = new.main_score if score is None else score
+    if name == new.main_score:
+        check_pair(new, base)
+    else:
+        _check_other(new, base, name)
     try:
-        return _compared(_stored(new), _stored(base), new.main.value - base.main.value)
-    except (KeyError, ValueError) as error:
+        difference = Score.from_json(new.scores[name]).value - Score.from_json(base.scores[name]).value
+        return _compared(_stored(new, name), _stored(base, name), difference)
+    except (KeyError, ValueError, TypeError) as error:
         raise RecordError(f"{_pair(new, base)}: {error}") from error
+
+
+def _check_other(new: Record, base: Record, name: str) -> None:
+    """Raise RecordError where a further score cannot be compared item by item."""
+    check_same(new, base)
+    pair = _pair(new, base)
+    for record in (new, base):
+        if name not in record.scores:
+            raise RecordError(f"{pair}: {record.case!r} has no score {name!r}; it has {', '.join(record.scores)}")
+        if name not in record.paired.get("others", {}):
+            raise RecordError(
+                f"{pair}: {record.case!r} holds nothing of single items for {name!r}; run the case again, or compare one of "
+                f"{', '.join([record.main_score, *record.paired.get('others', {})])}"
+            )
+    _check_scale(pair, name, new, base)
+    for field in ("items", "n", "images"):
+        ours, theirs = (record.paired["others"][name].get(field) for record in (new, base))
+        _same(pair, f"{field} of {name}", ours, theirs)
+
+
+def _check_scale(pair: str, name: str, new: Record, base: Record) -> None:
+    told = "main score" if name == new.main_score else f"score {name}"
+    for field in ("unit", "higher_is_better"):
+        _same(pair, f"{told}'s {field}", new.scores[name][field], base.scores[name][field])
 
 
 def compare_spread(new: Record, base: Record) -> tuple[float, tuple[float, float]]:
@@ -174,11 +202,13 @@ class _Stored(NamedTuple):
     higher_is_better: bool
 
 
-def _stored(record: Record) -> _Stored:
-    paired = record.paired
+def _stored(record: Record, score: str | None = None) -> _Stored:
+    name = record.main_score if score is None else score
+    main = name == record.main_score
+    paired = record.paired if main else record.paired["others"][name]
     size = {"episodes": "per_episode", "resamples": "images"}.get(paired["kind"])
-    targets = paired.get("targets") if _within_classes(record) else None
-    higher = bool(record.scores[record.main_score]["higher_is_better"])
+    targets = paired.get("targets") if main and _within_classes(record) else None
+    higher = bool(record.scores[name]["higher_is_better"])
     return _Stored(paired["kind"], paired["n"], paired["data"], paired[size] if size else 1, targets, higher)
 
 

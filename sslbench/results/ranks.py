@@ -42,18 +42,21 @@ class Rank:
     guess: float | None = None
 
 
-def rank_ranges(column: Sequence[Record], level: float = LEVEL) -> dict[str, tuple[int, int]]:
+def rank_ranges(
+    column: Sequence[Record], level: float = LEVEL, *, score: str | None = None
+) -> dict[str, tuple[int, int]]:
     """The best and the worst rank that each backbone may have on one task, by name.
 
     All pairs are compared on the same test items, two-sided, with Holm's adjustment over the pairs, so that the chance
     of any wrong separation in the column is at most `level`. A backbone's best rank is one more than the number of those
-    significantly better than it, its worst the number of those not significantly worse.
+    significantly better than it, its worst the number of those not significantly worse. score: by default the main one.
     Raises RecordError when the records cannot be paired.
     """
     gains, ps = [], []
     for first, second in combinations(column, 2):
-        pair = compare_records(first, second)
-        gains.append(pair.difference if first.main.higher_is_better else -pair.difference)
+        pair = compare_records(first, second, score)
+        rising = first.scores[score or first.main_score]["higher_is_better"]
+        gains.append(pair.difference if rising else -pair.difference)
         ps.append(pair.p_two_sided)
     return dict(zip((r.backbone["name"] for r in column), _ranges(len(column), gains, ps, level), strict=True))
 

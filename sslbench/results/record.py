@@ -31,7 +31,8 @@ class Record:
     backbone: name, digest, preprocessing, pooling, params, details. task: id, version, protocol, dataset, fingerprint,
     variant, compat, guess (the level of guessing in the main score's unit; None, or absent in older records, where it is
     not known), details. scores: name -> Score as JSON. references: by score (see `sslbench.results.references`); the verdict
-    is of the main one. paired: what a paired test takes (see `pack_paired`).
+    is of the main one. paired: what a paired test takes (see `pack_paired`), and by name under `others` what that of a further
+    score takes; older records have none.
     samples: path (relative to the record) and digest of the per-sample predictions, or None in a baseline.
     timings in seconds (extract, fit, score) and images per second; peak_memory in bytes (rss: of the process so far;
     device: of this case).
@@ -88,6 +89,9 @@ class Record:
             raise RecordError(
                 f"{where}: scores, task, backbone, paired and references must be JSON objects; run the case again"
             )
+        others = data["paired"].get("others", {})
+        if not isinstance(others, dict) or not all(isinstance(packed, dict) for packed in others.values()):
+            raise RecordError(f"{where}: paired.others must hold JSON objects by score; run the case again")
         needed = {"id", "version", "protocol", "dataset", "variant", "fingerprint"}
         if needed - data["task"].keys() or "name" not in data["backbone"]:
             raise RecordError(f"{where}: task must hold {sorted(needed)} and backbone a name; run the case again")

@@ -87,15 +87,21 @@ class Finetune(Recognition[Tuned]):
         best = max(range(2), key=lambda number: found[number].values)
         (last,) = trials.map(trained(["train", "val"]), [grid[best]], stage="last")
         net = Net(backbone, classes)
+        net.load_state_dict(found[best].tensors)
+        with torch.no_grad():
+            validation = net.eval()(parts["val"][0]).double().numpy(), parts["val"][1].numpy()
         net.load_state_dict(last.tensors)
-        return Tuned(net, backbone, {**grid[best], "val": found[best].values, "diverged": 1})
+        tuned = Tuned(net, backbone, {**grid[best], "val": found[best].values, "diverged": 1})
+        tuned.validation = validation
+        return tuned
 
     def score(self, predictor, held_out):
         test, rows = held_out.test, list(range(len(held_out.test.images)))
         pictures, kept = test.load(rows)
         with torch.no_grad():
             decision = predictor.net(predictor.backbone.preprocess(pictures)).double().numpy()
-        return self.outcome(decision, label_values(test.targets)[kept], held_out)
+        targets = label_values(test.targets)[kept]
+        return self.outcome(decision, targets, held_out, validation=predictor.validation)
 
 
 def _prepared(part, backbone):
@@ -217,7 +223,21 @@ def test_fine_tuning_and_segmentation_are_one_file_each(added):
     tuned, segmented, frozen = (
         records[f"zoo:simclr|{task}"] for task in ("finetune/digits", "segment/world-masks/40", "knn/digits")
     )
-    assert set(tuned["scores"]) == {"top1", "mean_per_class"} and tuned["paired"]["kind"] == "correct"
+    assert set(tuned["scores"]) == {
+        "top1",
+        "mean_per_class",
+        "ece",
+        "ace",
+        "mce",
+        "brier",
+        "nll",
+        "ece_scaled",
+        "ece_scaled_val",
+    }
+    assert tuned["paired"]["kind"] == "correct" and tuned["paired"]["others"].keys() == set(tuned["scores"]) - {
+        "top1",
+        "mean_per_class",
+    }
     assert tuned["hyperparameters"]["diverged"] == 1
     assert (segmented["main_score"], segmented["task"]["guess"]) == ("mean_iou", None)
     assert segmented["scores"]["mean_iou"]["value"] > 4

@@ -41,6 +41,22 @@ def test_equals_a_brute_force_vote() -> None:
     assert predictor.hyperparameters == {"k": 20, "temperature": 0.07}
 
 
+def test_validation_is_decided_by_train_alone() -> None:
+    train, val = labelled(70, 4, 1), labelled(30, 4, 2)
+    predictor = NearestNeighbours().learn(train, val, num_classes=4, metric=METRICS["top1"])
+    assert predictor.validation is not None
+    decision, targets = predictor.validation
+    bank = train.x.double().numpy()
+    expected = np.stack([votes(bank, train.targets, query, 4) for query in val.x.double().numpy()])
+    np.testing.assert_allclose(np.exp(decision), expected, atol=1e-5)
+    assert targets.tolist() == val.targets.tolist()
+
+
+def test_too_few_training_pictures_decide_no_validation() -> None:
+    predictor = NearestNeighbours().learn(labelled(19, 4, 1), labelled(30, 4, 2), num_classes=4, metric=METRICS["top1"])
+    assert predictor.validation is None
+
+
 def test_scale_of_the_features_does_not_matter() -> None:
     train, val, test = labelled(50, 3, 1), labelled(10, 3, 2), labelled(20, 3, 3)
     plain = NearestNeighbours().learn(train, val, num_classes=3, metric=METRICS["top1"])

@@ -91,6 +91,26 @@ def test_the_refit_uses_validation_images(solver: str, atol: float, monkeypatch:
     assert np.abs(predictor.decide(test.x) - train_only.decision_function(test.x.double().numpy())).max() > 0.05
 
 
+@pytest.mark.parametrize("selection", ["best", "one-stderr"])
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_validation_is_decided_by_the_chosen_probe_on_train_alone(solver: str, selection: str) -> None:
+    train, val = clusters(4, 20, 20), clusters(4, 8, 18)
+    metric = METRICS["top1"]
+    predictor = probe(solver, **{"linear-selection": selection}).learn(train, val, num_classes=4, metric=metric)
+    scanned = list(probe(solver)._solver(4, multi_label=False).scan(train, val.x))
+    (index,) = np.flatnonzero(np.isclose(1 / linear.PENALTIES, predictor.hyperparameters["C"]))
+    assert predictor.validation is not None
+    decision, targets = predictor.validation
+    np.testing.assert_allclose(decision, scanned[index], atol=1e-6)
+    assert targets.tolist() == val.targets.tolist()
+    assert metric(decision, targets).value == predictor.hyperparameters["val_score"]
+
+
+def test_several_labels_have_no_validation_to_calibrate_on() -> None:
+    train, val = several(30, 1), several(20, 2)
+    assert Linear().learn(train, val, num_classes=3, metric=METRICS["voc_map11"]).validation is None
+
+
 def test_two_classes_equal_binary_regression_at_twice_c() -> None:
     train, val, test = (clusters(2, size, size, spread=2.0) for size in (25, 12, 9))
     predictor = probe("sklearn").learn(train, val, num_classes=2, metric=METRICS["top1"])

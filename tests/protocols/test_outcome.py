@@ -22,6 +22,14 @@ def test_an_outcome_that_no_record_can_hold_is_refused(scores: object, main: str
         Outcome(scores, main, guess, None)  # type: ignore[arg-type]
 
 
+def test_further_scores_that_are_paired_are_among_the_scores() -> None:
+    paired = Paired("correct", np.ones(10, bool), "items", others={"ece": np.zeros(200), "top1": np.zeros(200)})
+    with pytest.raises(ValueError, match="paired: expected others to be further scores beside 'top1', got ece, top1"):
+        Outcome({"top1": SCORE}, "top1", None, paired)
+    with pytest.raises(ValueError, match=r"others: expected values \(R,\) of 'ece', got shape \(2, 3\)"):
+        Paired("correct", np.ones(10, bool), "items", others={"ece": np.zeros((2, 3))})
+
+
 @pytest.mark.parametrize(
     ("kind", "facts", "told"),
     [
