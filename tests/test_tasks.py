@@ -90,7 +90,7 @@ def test_the_tasks_of_a_dataset_follow_its_declaration(registries: Registries) -
 def test_without_patterns_the_suite_runs() -> None:
     expected = list_tasks(suite_name=SUITE)
     assert [task.id for task in expand_tasks(None, SUITE)] == expected
-    assert len(expected) == 13
+    assert len(expected) == 15
     assert set(expected) <= set(list_tasks())
     assert expand_tasks([], SUITE) == []
 

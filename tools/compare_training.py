@@ -4,7 +4,8 @@
 
 The plain loop is torch's DataLoader with two workers, torchvision's transforms on PIL pictures, and SGD in float32, in a
 process of its own, because the allocator's settings belong to a process; both are asked in turn, so that what else the
-machine does meets both. The bare step is forward, backward and update on one batch that is there already. Pictures and weights are random.
+machine does meets both. The bare step is forward, backward and update on one batch that is there already. Pictures and
+weights are random.
 """
 
 from __future__ import annotations

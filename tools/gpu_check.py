@@ -26,6 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import torch
 from gpu_checks.bench import Bench, Found
 from gpu_checks.extraction import resnet50, vit_b16
+from gpu_checks.finetuning import finetuning
 from gpu_checks.linear import cifar10, food101, pets
 from gpu_checks.machine import machine
 from gpu_checks.neighbours import few_shot, nearest_neighbours
@@ -48,6 +49,7 @@ CHECKS: Mapping[str, Check] = {
     "linear-cifar10": cifar10,
     "scores": scores,
     "training": training,
+    "finetuning": finetuning,
     "resnet50": resnet50,
     "vit-b16": vit_b16,
     "linear-food101": food101,

@@ -12,15 +12,23 @@ import torch
 from torch import nn
 
 from sslbench.backbones import Backbone
-from sslbench.backbones.options import Options
+from sslbench.backbones.options import Options as NameOptions
 from sslbench.backbones.python_source import wrap
 from sslbench.config import Settings
 from sslbench.datasets import Dataset, DatasetSpec, ImageArray, Labels, LabelSets, Split
 from sslbench.datasets.registry import register_dataset
+from sslbench.features.originals import open_originals
+from sslbench.features.pictures import Pictures
+from sslbench.metrics import METRICS
+from sslbench.protocols._finetune_options import Options
+from sslbench.protocols._finetune_training import Setting
+from sslbench.protocols.base import Part
 from sslbench.results.record import Record
 from sslbench.results.runs import Run
 from sslbench.runner import Case, Runner
 from sslbench.tasks import Task
+from sslbench.training.progress import GridBar
+from sslbench.training.trials import TrialResult
 
 SIZE = 16
 LONG = "recipe=quick+steps=15+batch=16"
@@ -45,7 +53,7 @@ class Small(nn.Module):
 
 
 def backbone(network: nn.Module | None = None, name: str = "small") -> Backbone:
-    return wrap(name, network or Small(), Options(name, {}), recipe="test")
+    return wrap(name, network or Small(), NameOptions(name, {}), recipe="test")
 
 
 def pictures(
@@ -104,6 +112,34 @@ def run(
     runner = Runner(Settings(cache_dir=folder, compat=compat or {}, device="cpu", **settings), results)
     runner.add_backbone(own)
     return runner.prepare(Case(own.name, Task("finetune", dataset, variant))).execute()
+
+
+DEFAULTS = {"finetune-weight-decay": "over-rate", "finetune-decayed": "all", "finetune-last-batch": "keep"}
+
+
+def silent() -> GridBar:
+    return GridBar(lambda steps: None, lambda text: None, 1)
+
+
+def part(count: int, *, classes: int = 4, several: bool = False, size: int = SIZE) -> Part:
+    images, targets = pictures("part", count, classes, 5, several=several, size=size)
+    return Part(
+        images, targets, features=None, unreadable=lambda rows: None, shown=None,
+        originals=lambda side: open_originals(
+            images, side, extraction="exact", pictures=Pictures(Path("unused"), 0), device="cpu"
+        ),
+    )  # type: ignore[arg-type]  # fmt: skip
+
+
+def setting(options: str = "", *, network: nn.Module | None = None, batch: int = 16, **switches: str) -> Setting:
+    parsed = Options.parse(options)
+    assert parsed is not None
+    return Setting(backbone(network), parsed, 4, METRICS["top1"], batch, {**DEFAULTS, **switches}, {"case": "test"})
+
+
+def trial(value: float | None, at: int | None = None) -> TrialResult:
+    values = None if value is None else {"val_score": value}
+    return TrialResult(values, {"val_decision": torch.zeros(1)}, at)
 
 
 if __name__ == "__main__":

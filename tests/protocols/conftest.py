@@ -1,0 +1,24 @@
+"""A registered set for fine-tuning, and one thread for it: beside other programs tiny steps on several wait for each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from tests.conftest import Registries
+from tests.protocols.tuning import Sets
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def tuned(registries: Registries) -> Sets:
+    return Sets()
