@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 import torch
 from torch import Generator, Tensor
@@ -117,7 +118,7 @@ def resized_crops(
     there = torch.cat([boxes, flips[:, None]], dim=1).to(device, non_blocking=True)
     rows = _Weights(there[:, 2], size[0], interpolation, int(boxes[:, 2].max()))
     columns = _Weights(there[:, 3], size[1], interpolation, int(boxes[:, 3].max()), mirrored=there[:, 4] > 0)
-    affine = None if mean is None or std is None else _affine(mean, std, size[1], device)
+    affine = None if mean is None or std is None else _affine(tuple(mean), tuple(std), size[1], device)
     out = torch.empty((len(pictures), 3, *size), device=device, memory_format=torch.channels_last)
     corners, mirrored = boxes.tolist(), flips.tolist()
     for start, stop in _chunks(corners, _CPU_BYTES if device.type == "cpu" else _DEVICE_BYTES):
@@ -204,7 +205,9 @@ class _Weights:
             yield slice(start, stop), slice(max(low, 0), min(high, length))
 
 
-def _affine(mean: Sequence[float], std: Sequence[float], width: int, device: torch.device) -> tuple[Tensor, Tensor]:
+# Kept, so that a training sends it to the device once.
+@lru_cache(maxsize=16)
+def _affine(mean: tuple[float, ...], std: tuple[float, ...], width: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """What a line (3 W) from 0 to 255 is multiplied by, and what is added then."""
     spread = torch.tensor(std, dtype=torch.float64)
     shift = -torch.tensor(mean, dtype=torch.float64) / spread
