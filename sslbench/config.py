@@ -148,7 +148,7 @@ class Settings:
     stored: `float32` or `float16`, the type that features are kept in on disk and in memory.
     extraction: `fast` folds BatchNorm and decodes JPEG within two grey levels of PIL; `exact` runs the network as it is on
     PIL's pixels (docs/extraction.md).
-    decoded_gib: GiB of decoded pictures that the cache may hold for further backbones; 0 keeps none.
+    decoded_gib: GiB of decoded pictures that the cache may hold for further backbones and trainings; 0 keeps none.
     bad_images: `fail` on an unreadable image, or `skip` it and count it in the record.
     check_data: `strict` refuses a dataset whose counts are not the published ones; `loose` runs on what is there, and
     the record says so and has no published reference. compat: choices for the switches (`compat.switches`), where not the

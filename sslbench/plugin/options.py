@@ -64,7 +64,10 @@ _OPTIONS = (
         "folded networks and JPEG within two grey levels of PIL, or networks as they are and PIL's own pixels",
     ),
     _Option(
-        "--sslbench-decoded", "GiB of decoded pictures kept for further backbones; 0 for none", "GIB", default="16"
+        "--sslbench-decoded",
+        "GiB of decoded pictures kept for further backbones and trainings; 0 for none",
+        "GIB",
+        default="16",
     ),
     _choice("--sslbench-bad-images", "bad_images", "fail on an unreadable image, or skip and count it"),
     _choice(

@@ -1,4 +1,4 @@
 """Training: a loop that goes on after an interrupt with the same result, schedules, augmentation on the device, trials.
 
-No module but `augment` loads torch before something is trained.
+No module but `augment` and `crops` loads torch before something is trained.
 """

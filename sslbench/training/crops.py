@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 import torch
 from torch import Generator, Tensor
@@ -117,7 +118,7 @@ def resized_crops(
     there = torch.cat([boxes, flips[:, None]], dim=1).to(device, non_blocking=True)
     rows = _Weights(there[:, 2], size[0], interpolation, int(boxes[:, 2].max()))
     columns = _Weights(there[:, 3], size[1], interpolation, int(boxes[:, 3].max()), mirrored=there[:, 4] > 0)
-    affine = None if mean is None or std is None else _affine(mean, std, size[1], device)
+    affine = None if mean is None or std is None else _affine(tuple(mean), tuple(std), size[1], device)
     out = torch.empty((len(pictures), 3, *size), device=device, memory_format=torch.channels_last)
     corners, mirrored = boxes.tolist(), flips.tolist()
     for start, stop in _chunks(corners, _CPU_BYTES if device.type == "cpu" else _DEVICE_BYTES):
@@ -136,8 +137,8 @@ def resized_crops(
 def _several(block: Tensor, rows: _Weights, columns: _Weights, start: int) -> Tensor:
     """Lines of each colour in turn, (B, H, 3 W) from 0 to 255, of crops (B, h, 3, w) that begin with number `start`."""
     count, tall, _, wide = block.shape
-    across = torch.bmm(block.view(count, tall * 3, wide), columns.dense(start, start + count, wide).mT).clamp_(0, 255)
-    down = torch.bmm(rows.dense(start, start + count, tall), across.view(count, tall, 3 * columns.size))
+    across = torch.bmm(block.view(count, tall * 3, wide), columns.dense(start, start + count, wide)).clamp_(0, 255)
+    down = torch.bmm(rows.dense(start, start + count, tall).mT, across.view(count, tall, 3 * columns.size))
     return down.clamp_(0, 255)
 
 
@@ -147,12 +148,12 @@ def _one_by_bands(block: Tensor, rows: _Weights, columns: _Weights, number: int,
     lines, weights = block.view(tall * 3, wide), columns.dense(number, number + 1, wide)[0]
     across = lines.new_empty((tall * 3, columns.size))
     for into, taken in columns.bands(wide, mirrored=mirrored):
-        torch.mm(lines[:, taken], weights[into, taken].T, out=across[:, into])
+        torch.mm(lines[:, taken], weights[taken, into], out=across[:, into])
     across = across.clamp_(0, 255).view(tall, 3 * columns.size)
     weights = rows.dense(number, number + 1, tall)[0]
     down = lines.new_empty((1, rows.size, 3 * columns.size))
     for into, taken in rows.bands(tall):
-        torch.mm(weights[into, taken], across[taken], out=down[0, into])
+        torch.mm(weights[taken, into].T, across[taken], out=down[0, into])
     return down.clamp_(0, 255)
 
 
@@ -175,22 +176,23 @@ class _Weights:
         first = (centre - self._support * reach + 0.5).floor()
         # As many as the widest filter of the batch has; those beyond a narrower one weigh nothing.
         self._taps = math.ceil(2 * self._support * max(longest / size, 1)) + 1
-        taps = torch.arange(self._taps, device=lengths.device)
+        # (B, taps, size), since operations on lines of a few taps take several times as long.
+        taps = torch.arange(self._taps, device=lengths.device)[:, None]
         # What is left after the difference is small enough for float32.
-        distance = (first + 0.5 - centre).float()[:, :, None] + taps
-        weight = _FILTERS[interpolation](distance.div_(reach.float()[:, :, None]).abs_())
+        distance = (first + 0.5 - centre).float()[:, None] + taps
+        weight = _FILTERS[interpolation](distance.div_(reach.float()[:, None]).abs_())
         # Of source pixels outside of the crop nothing counts.
-        low, high = -first[:, :, None].float(), (lengths[:, None] - first)[:, :, None].float()
+        low, high = -first.float()[:, None], (lengths[:, None] - first).float()[:, None]
         weight.mul_(taps >= low).mul_(taps < high)
-        self._weight = weight.div_(weight.sum(dim=2, keepdim=True))
+        self._weight = weight.div_(weight.sum(dim=1, keepdim=True))
         # A margin on both sides takes the taps beyond the borders: no two of them have the same place.
-        self._index = (first.long() + self._taps)[:, :, None] + taps
+        self._index = (first.long() + self._taps)[:, None] + taps
 
     def dense(self, start: int, stop: int, length: int) -> Tensor:
-        """float32 (stop - start, size, length) of the crops start to stop."""
-        index = self._index[start:stop]
-        dense = torch.zeros((*index.shape[:2], length + 2 * self._taps), device=index.device)
-        return dense.scatter_(2, index, self._weight[start:stop])[:, :, self._taps : self._taps + length]
+        """float32 (stop - start, length, size) of the crops start to stop."""
+        dense = torch.zeros((stop - start, length + 2 * self._taps, self.size), device=self._index.device)
+        dense.scatter_(1, self._index[start:stop], self._weight[start:stop])
+        return dense[:, self._taps : self._taps + length]
 
     def bands(self, length: int, *, mirrored: bool = False) -> Iterator[tuple[slice, slice]]:
         """Neighbours in the result of a crop of so many pixels, and all source pixels that count for one of them."""
@@ -203,7 +205,9 @@ class _Weights:
             yield slice(start, stop), slice(max(low, 0), min(high, length))
 
 
-def _affine(mean: Sequence[float], std: Sequence[float], width: int, device: torch.device) -> tuple[Tensor, Tensor]:
+# Kept, so that a training sends it to the device once.
+@lru_cache(maxsize=16)
+def _affine(mean: tuple[float, ...], std: tuple[float, ...], width: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """What a line (3 W) from 0 to 255 is multiplied by, and what is added then."""
     spread = torch.tensor(std, dtype=torch.float64)
     shift = -torch.tensor(mean, dtype=torch.float64) / spread

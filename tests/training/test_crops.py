@@ -152,6 +152,20 @@ def by_torchvisions_draw(size: tuple[int, int], scale: Sequence[float] = (0.08, 
     return RandomResizedCrop.get_params(picture, list(scale), [3 / 4, 4 / 3])
 
 
+@pytest.mark.parametrize("side", [20, 700])
+def test_a_picture_may_be_a_view(side: int) -> None:
+    whole = noise(side + 9, 2 * side, 0)
+    for view in (
+        whole[:, 4:-5, ::2],
+        whole[:, 4:-5, side:],
+        whole[:, 4:-5, :side].flip(0),
+        whole[:1, 9:, :side].expand(3, -1, -1),
+    ):
+        boxes, flips = draw_boxes(torch.tensor([[side, side]]), seeded()), torch.tensor([False])
+        crops = resized_crops([view], boxes, flips, (16, 16))
+        assert torch.equal(crops, resized_crops([view.contiguous()], boxes, flips, (16, 16)))
+
+
 # Height and width: a square, both directions, one where the ten attempts fail now and then, and one where a box seldom fits.
 SIZES = [(64, 64), (375, 500), (500, 333), (60, 200), (300, 40)]
 
