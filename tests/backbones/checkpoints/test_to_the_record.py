@@ -30,7 +30,7 @@ def settings(full_state: dict[str, Tensor], scratch: Path) -> list[str]:
 def test_swav_on_flowers(settings: list[str], scratch: Path) -> None:
     command = [
         sys.executable, "-m", "pytest", "benchmarks", "--sslbench-suite", "paper", "-k", "swav and flowers",
-        "--sslbench-offline", *settings,
+        "-m", "not slow", "--sslbench-offline", *settings,
     ]  # fmt: skip
     refused = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert "flowers: the files in" in refused.stdout
@@ -53,3 +53,19 @@ def test_swav_on_flowers(settings: list[str], scratch: Path) -> None:
     # Nor is a score on other images shown beside it.
     score = linear["scores"]["mean_per_class"]["value"]
     assert f"| swav |{' – |' * 6} {score:.1f} | – |" in (results / "study.md").read_text()
+
+
+def test_swav_fine_tuned_on_flowers(settings: list[str], scratch: Path) -> None:
+    command = [
+        sys.executable, "-m", "pytest", "benchmarks", "--sslbench-backbones=swav", "--sslbench-check-data=loose",
+        "--sslbench-tasks=finetune/flowers/recipe=quick+steps=1+batch=4", "--sslbench-offline", *settings,
+    ]  # fmt: skip
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert "1 passed" in done.stdout, done.stdout + done.stderr
+    (path,) = (scratch / "results").rglob("records/*.json")
+    record = json.loads(path.read_text())
+    assert record["main_score"] == "mean_per_class" and record["scores"]["mean_per_class"]["n"] == 35
+    told = record["hyperparameters"]
+    assert told["pictures"] == {"train": 100, "val": 40} and told["trained"] == "161 of 161 tensors"
+    assert len(told["trials"]) == 4
+    assert set(record["task"]["compat"]) == {"finetune-weight-decay", "finetune-decayed", "finetune-last-batch"}
