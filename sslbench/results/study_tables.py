@@ -51,14 +51,14 @@ def study_tables(records: Iterable[Record]) -> str:
 
 def _section(published: Table, measured: Mapping[str, Mapping[str, Record]]) -> str:
     columns = published.columns
-    records = {name: measured.get(column.task, {}) for name, column in columns.items()}
+    records = {name: _by_backbone(column, measured) for name, column in columns.items()}
     ran = {backbone for column in records.values() for backbone in column}
     if not ran:
         return ""
     networks = published.networks()
     backbones = [name for name in networks if name in ran] + sorted(ran - set(networks))
     cells = {
-        backbone: {name: _cell(published, backbone, name, records[name].get(backbone)) for name in columns}
+        backbone: {name: _cell(published, backbone, name, records[name].get(backbone, ())) for name in columns}
         for backbone in backbones
     }
     heads = list(columns)
@@ -66,8 +66,8 @@ def _section(published: Table, measured: Mapping[str, Mapping[str, Record]]) -> 
         heads.append(AVERAGE)
         for backbone in backbones:
             cells[backbone][AVERAGE] = _average(list(cells[backbone].values()))
-    other = [name for name in columns if any(_other_scale(published, name, r) for r in records[name].values())]
-    apart = [name for name in columns if name in other or not comparable(list(records[name].values()))]
+    other = [name for name in columns if any(_other_scale(published, name, r) for r in chain(*records[name].values()))]
+    apart = [name for name in columns if name in other or not _ranked(records[name].values())]
     ranked = [name for name in heads if name not in apart and not (apart and name == AVERAGE)]
     places = {
         name: _places({b: cells[b][name].measured for b in backbones}, rising=_rising(columns, name)) for name in ranked
@@ -77,42 +77,64 @@ def _section(published: Table, measured: Mapping[str, Mapping[str, Record]]) -> 
         for backbone in backbones
     ]
     legend = ["Measured (published, difference); **best** and <u>second best</u> of the measured"]
-    units = sorted({column.unit for column in columns.values()} - {"%"})
-    for unit in units:
+    for unit in sorted({column.unit for column in columns.values()}):
         falling = [name for name in columns if columns[name].unit == unit and not _rising(columns, name)]
         rising = [name for name in columns if columns[name].unit == unit and _rising(columns, name)]
-        legend += [f"in {unit}: {', '.join(rising)}"] * bool(rising)
+        legend += [f"in {unit}: {', '.join(rising)}"] * (bool(rising) and unit != "%")
         legend += [f"in {unit}, where lower is better: {', '.join(falling)}"] * bool(falling)
     if other:
         legend.append(f"measured in another unit or direction than published: {', '.join(other)}")
     # The level of guessing is told of main scores alone.
-    levels = {name: guess(records[name].values()) if not column.score else None for name, column in columns.items()}
+    levels = {
+        name: guess(chain(*records[name].values())) if not column.score else None for name, column in columns.items()
+    }
     if any(level is not None for level in levels.values()):
         guessed = ("–" if level is None else f"{level:.1f}" for level in levels.values())
         rows.append([f"*{GUESSING}*", *guessed, *(["–"] if published.average else [])])
         legend.append(GUESSING_LEGEND)
-    if any(map(unsolved, chain.from_iterable(column.values() for column in records.values()))):
+    if any(map(unsolved, chain.from_iterable(chain(*column.values()) for column in records.values()))):
         legend.append(UNSOLVED_LEGEND)
     if apart:
         legend.append(
             f"not ranked, as the records are of different versions, data or compat choices: {', '.join(apart)}"
         )
+    if any(column.mean_of for column in columns.values()):
+        legend.append(f"nothing is judged by these figures: {published.no_verdict}")
     return f"## {published.title}\n\n{table(['backbone', *heads], rows)}\n\n{'; '.join(legend)}."
+
+
+def _by_backbone(column: Column, measured: Mapping[str, Mapping[str, Record]]) -> dict[str, tuple[Record, ...]]:
+    """The records of a column by backbone, one for each of its tasks; a mean of some of its tasks would not be comparable."""
+    of_tasks = [measured.get(task, {}) for task in column.tasks]
+    found = {backbone: tuple(task[backbone] for task in of_tasks if backbone in task) for backbone in of_tasks[0]}
+    whole = {backbone: records for backbone, records in found.items() if len(records) == len(of_tasks)}
+    if not column.mean_of:
+        return whole
+    return {b: records for b, records in whole.items() if all(column.score in record.scores for record in records)}
+
+
+def _ranked(column: Iterable[Sequence[Record]]) -> bool:
+    """Whether the backbones' records are comparable, on each of the tasks."""
+    return all(comparable(of_one_task) for of_one_task in zip(*column, strict=True))
 
 
 def _rising(columns: Mapping[str, Column], name: str) -> bool:
     return name == AVERAGE or columns[name].higher_is_better
 
 
-def _cell(published: Table, backbone: str, name: str, record: Record | None) -> _Cell:
-    complete = record is None or record.task.get("details", {}).get("complete", True)
+def _cell(published: Table, backbone: str, name: str, records: Sequence[Record]) -> _Cell:
+    """records: one for each task of the column, or none."""
+    complete = all(record.task.get("details", {}).get("complete", True) for record in records)
     known = published.figure(backbone, name) if complete else None
     value = None if known is None else known.value
-    if record is None:
+    if not records:
         return _Cell(None, value)
-    score = record.scores.get(published.columns[name].score or record.main_score, {})
+    scores = [record.scores.get(published.columns[name].score or record.main_score, {}) for record in records]
+    values = [score.get("value") for score in scores]
+    measured = None if None in values else sum(filter(None, values)) / len(values)
     # In another unit or direction than what is published, it stands alone.
-    return _Cell(score.get("value"), None if _other_scale(published, name, record) else value, unsolved(record))
+    other = any(_other_scale(published, name, record) for record in records)
+    return _Cell(measured, None if other else value, any(map(unsolved, records)))
 
 
 def _other_scale(published: Table, name: str, record: Record) -> bool:

@@ -100,7 +100,8 @@ class Column:
     """What the figures of one column of a published table are of.
 
     task: its id. score: the name that the task's records give it; empty for their main score. unit, higher_is_better: of the
-    score here. factor: what a figure is multiplied by to be in that unit.
+    score here. factor: what a figure is multiplied by to be in that unit. mean_of: ids of the tasks over which a figure is the
+    mean of that score; `task` is empty then, and no single record has the figure for a reference.
     """
 
     task: str
@@ -108,6 +109,12 @@ class Column:
     unit: str = "%"
     higher_is_better: bool = True
     factor: float = 1.0
+    mean_of: tuple[str, ...] = ()
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The ids of all tasks that a figure is of."""
+        return self.mean_of or (self.task,)
 
 
 @dataclass(frozen=True)

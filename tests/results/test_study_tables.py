@@ -91,5 +91,56 @@ def test_records_of_other_compat_choices_are_not_ranked(make_record):
     assert text.endswith("not ranked, as the records are of different versions, data or compat choices: pets.\n")
 
 
+CALIBRATION = "## expected calibration error, mean of ten many-shot sets"
+MEAN_OF = next(table for table in STUDY.tables if table.stem == "feature_analysis").columns["ece_linear"].tasks
+
+
+def errors(measure, backbone, values, protocol="linear", **scores):
+    """Records of all ten sets with these values of `ece` and others of `ece_scaled`."""
+    records = []
+    for task, value in zip(MEAN_OF, values, strict=True):
+        record = measure(backbone, task.partition("/")[2], 80.0, protocol)
+        falling = {**record.scores["top1"], "higher_is_better": False}
+        own = {name: {**falling, "value": value * factor} for name, factor in {"ece": 1, **scores}.items()}
+        records.append(replace(record, scores={**record.scores, **own}))
+    return records
+
+
+def calibration(records):
+    return study_tables(records).partition(CALIBRATION)[2]
+
+
+def test_mean_calibration_errors_stand_beside_the_published_means(measure):
+    # Means 9.5 and 4.5, against 8.25 and 10.23; scaled ones are a tenth, against 2.16 and 1.93.
+    records = [
+        *errors(measure, "swav", range(5, 15), ece_scaled=0.1),
+        *errors(measure, "byol", range(10), ece_scaled=0.1),
+        *errors(measure, "byol", [3.0] * 10, "finetune"),
+    ]
+    text = calibration(records)
+    assert cells(text, "swav") == ["<u>9.5</u> (8.2, +1.2)", "<u>0.9</u> (2.2, -1.2)", "–", "–"]
+    assert cells(text, "byol") == ["**4.5** (10.2, -5.7)", "**0.5** (1.9, -1.5)", "3.0 (5.8, -2.8)", "–"]
+    assert "in %, where lower is better: ece_linear, ece_linear_scaled, ece_finetune, ece_finetune_scaled;" in text
+    assert "nothing is judged by these figures: a mean over data sets belongs to no case" in text
+    assert "guessing" not in text
+
+
+def test_a_mean_is_shown_only_where_all_ten_are_there(measure):
+    records = errors(measure, "swav", range(10))
+    assert CALIBRATION not in study_tables(records[1:])
+    # A record of before has no such score.
+    assert CALIBRATION not in study_tables([*records[1:], measure("swav", MEAN_OF[0].partition("/")[2], 80.0)])
+    text = calibration([*records, *errors(measure, "byol", range(10))[:9]])
+    assert [line.split(" | ")[0] for line in text.splitlines() if line.startswith("| ")][2:] == ["| swav"]
+
+
+def test_means_over_other_data_are_not_ranked_and_have_nothing_published_beside(measure):
+    records = [*errors(measure, "swav", range(10)), *errors(measure, "byol", range(10))]
+    records[3] = replace(records[3], task={**records[3].task, "fingerprint": "other", "details": {"complete": False}})
+    text = calibration(records)
+    assert cells(text, "swav")[0] == "4.5" and cells(text, "byol")[0] == "4.5 (10.2, -5.7)"
+    assert "versions, data or compat choices: ece_linear;" in text
+
+
 def test_nothing_of_the_study_gives_nothing(measure):
     assert study_tables([measure("swav", "digits", 90.0), measure("swav", "pets", 90.0, "knn")]) == ""

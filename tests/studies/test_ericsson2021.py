@@ -130,7 +130,9 @@ def test_no_figure(network: str, task: str) -> None:
 def test_the_columns_are_those_of_the_files_in_their_order() -> None:
     for table in TABLES:
         heads = [name for name in next(iter(read_table(table.path).values())) if name not in (AVERAGE, IMAGENET)]
-        assert list(table.columns) == heads, table.stem
+        # Of the analysis of features only calibration is a score of tasks here.
+        expected = heads[:4] if table.stem == "feature_analysis" else heads
+        assert list(table.columns) == expected, table.stem
         assert table.average == (AVERAGE in next(iter(read_table(table.path).values()))) or table.stem.startswith("few")
 
 
@@ -141,7 +143,8 @@ def test_every_cell_is_a_number_with_its_scale() -> None:
                 cell = table.figure(network, name)
                 assert cell is not None and 0 < cell.value < 100
                 assert (cell.stderr is None) != column.task.startswith("fewshot/")
-                assert (column.unit, column.higher_is_better) in (("%", True), ("degrees", False))
+                falls = column.unit == "degrees" or bool(column.mean_of)
+                assert (column.unit in ("%", "degrees"), column.higher_is_better) == (True, not falls)
 
 
 def test_overlap_is_printed_as_a_fraction_and_angles_fall() -> None:
@@ -154,6 +157,20 @@ def test_overlap_is_printed_as_a_fraction_and_angles_fall() -> None:
     detection = next(table for table in TABLES if table.stem == "detection_voc")
     assert {column.task for column in detection.columns.values()} == {"detection/voc/frozen", "detection/voc/finetune"}
     assert [column.score for column in detection.columns.values()] == ["AP", "AP50", "AP75"] * 2
+
+
+def test_calibration_is_a_mean_of_ten_sets_and_no_reference_of_a_case() -> None:
+    (table,) = (table for table in TABLES if table.stem == "feature_analysis")
+    assert {name: column.score for name, column in table.columns.items()} == {
+        "ece_linear": "ece", "ece_linear_scaled": "ece_scaled", "ece_finetune": "ece", "ece_finetune_scaled": "ece_scaled",
+    }  # fmt: skip
+    many_shot = [name for name in TABLES[0].columns if name != "voc2007"]
+    for name, column in table.columns.items():
+        protocol = name.split("_")[1]
+        assert column.tasks == tuple(f"{protocol}/{dataset}" for dataset in many_shot)
+        assert len(column.tasks) == 10
+    for score in ("ece", "ece_scaled"):
+        assert published("swav", "linear/pets", score) is None
 
 
 def test_what_nobody_has_run_judges_nothing_and_says_why() -> None:

@@ -47,6 +47,11 @@ def _few_shot(shots: int, many_shot: Iterable[str] = MANY_SHOT) -> tuple[Table, 
     )
 
 
+def _mean_error(protocol: str, score: str) -> Column:
+    tasks = tuple(f"{protocol}/{name}" for name in MANY_SHOT)
+    return Column("", score, higher_is_better=False, mean_of=tasks)
+
+
 def _falling(score: str) -> Column:
     return Column("normals/nyuv2", score, "degrees", higher_is_better=False)
 
@@ -84,6 +89,19 @@ TABLES: tuple[Table, ...] = (
         },
         None,
         _NOT_YET,
+    ),
+    Table(
+        _csv("feature_analysis"),
+        "expected calibration error, mean of ten many-shot sets",
+        {
+            "ece_linear": _mean_error("linear", "ece"),
+            "ece_linear_scaled": _mean_error("linear", "ece_scaled"),
+            "ece_finetune": _mean_error("finetune", "ece"),
+            "ece_finetune_scaled": _mean_error("finetune", "ece_scaled"),
+        },
+        None,
+        "a mean over data sets belongs to no case, and nobody can say how far an honest run may be off: the error depends on the "
+        "chosen C and on where the study's solver stopped",
     ),
 )
 """The tables that a task of this package has or will have a figure in, in the order of the paper's sections."""
