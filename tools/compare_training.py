@@ -119,7 +119,7 @@ def learner_of(name: str, paths: list[Path], folder: Path) -> Learner:
 
 
 def our_rates(learner: Learner, steps: int) -> dict[str, float]:
-    """Pictures a second of whole steps, and of bare ones on a batch that is there."""
+    """Pictures a second of whole steps, of bare ones on a batch that is there, and of batches alone."""
     start = time.perf_counter()
     train(learner, Plan(steps, min(10, steps)), schedule=cosine, begun_with={}, bfloat16=False, advance=lambda *_: None)
     whole = time.perf_counter() - start
@@ -130,7 +130,12 @@ def our_rates(learner: Learner, steps: int) -> dict[str, float]:
         learner.loss(batch).backward()  # type: ignore[no-untyped-call]
         learner.optimiser.step()
     bare = time.perf_counter() - start
-    return {"ours": BATCH * steps / whole, "bare step": BATCH * steps / bare}
+    start = time.perf_counter()
+    for number in range(steps):
+        learner.batch(Step(number, 0.0, torch.Generator()))
+    drawn = time.perf_counter() - start
+    seconds = {"ours": whole, "bare step": bare, "drawing and cropping alone": drawn}
+    return {what: BATCH * steps / spent for what, spent in seconds.items()}
 
 
 def main() -> None:
@@ -174,9 +179,9 @@ def main() -> None:
     for what, values in found.items():
         print(f"| {what} | {statistics.median(values):.1f} ({min(values):.1f} to {max(values):.1f}) |")
     pairs = [("ours", "plain loop")] if "plain loop" in found else []
-    for first, second in [*pairs, ("ours", "bare step")]:
+    for first, second in [*pairs, ("ours", "bare step"), ("bare step", "drawing and cropping alone")]:
         ratios = [a / b for a, b in zip(found[first], found[second], strict=True)]
-        print(f"| {first} / {second} | {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}) |")
+        print(f"| {first} / {second} | {statistics.median(ratios):.3f} ({min(ratios):.3f} to {max(ratios):.3f}) |")
 
 
 if __name__ == "__main__":
