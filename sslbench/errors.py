@@ -56,6 +56,10 @@ class TrainingError(SslbenchError):
     """A training that cannot begin as asked, or cannot go on from what is there."""
 
 
+class DamagedStateError(TrainingError):
+    """A file that is not the state of a training, or not one that this version can read."""
+
+
 class DivergedError(TrainingError):
     """A training whose loss or weights are not finite any more. step: the first such one, counted from 1."""
 

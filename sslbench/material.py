@@ -15,6 +15,7 @@ from sslbench.datasets import Dataset
 from sslbench.features.batches import Batch, read_batches
 from sslbench.features.device_store import Features, FeatureStore
 from sslbench.features.extract import default_batch, feature_recipe
+from sslbench.features.loading import input_name
 from sslbench.features.originals import Originals, open_originals
 from sslbench.features.stacked import Pool
 from sslbench.protocols.base import Labelled, Part
@@ -136,5 +137,8 @@ class CaseMaterial:
             "backbone": self.seen.digest,
             "pooling": self.backbone.pooling,
             "preprocessing": self.backbone.preprocessing.to_json(),
-            "extraction": self._store.settings.extraction,
+            "input": {
+                name: input_name(split.images, self.backbone.preprocessing, self._store.settings.extraction)
+                for name, split in sorted(self.dataset.splits.items())
+            },
         }

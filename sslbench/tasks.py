@@ -92,8 +92,16 @@ def list_tasks(pattern: str = "*", suite_name: str | None = None) -> list[str]:
     if suite_name is not None:
         named = suite(suite_name).tasks
         single = {parse_task(name).id for name in named if not is_glob(name)}
-        tasks = [*single, *set(select("task", tasks, filter(is_glob, named))) - single]
+        found = set[str]()
+        for glob in filter(is_glob, named):
+            found.update(task for task in select("task", tasks, [glob]) if _stands_for(glob.partition("/")[0], task))
+        tasks = sorted(single | found)
     return sorted(task for task in tasks if matches(task, pattern))
+
+
+def _stands_for(protocol: str, task: str) -> bool:
+    """Whether a glob for a protocol, that it matches, stands for that of a task: `*` not for one that is to be named."""
+    return protocol != "*" or not protocol_spec(task.partition("/")[0]).by_name
 
 
 def expand_tasks(patterns: Iterable[str] | None, suite_name: str) -> list[Task]:
@@ -143,9 +151,7 @@ def _folder_tasks(family: Family, protocol: str, rest: str, pattern: str) -> lis
     known = list_protocols(family.targets)
     if not known:
         raise UnknownNameError(f"{pattern!r} names no task: no protocol takes {family.targets.kind}")
-    names = [
-        name for name in known if matches(name, protocol) and not (protocol == "*" and protocol_spec(name).by_name)
-    ]
+    names = [name for name in known if matches(name, protocol) and _stands_for(protocol, name)]
     if not names:
         raise unknown("protocol", protocol, known, f"It was asked for by {pattern!r}")
     tasks = [(name, variant) for name in names for variant in protocol_spec(name).variants]

@@ -91,7 +91,8 @@ def test_without_patterns_the_suite_runs() -> None:
     expected = list_tasks(suite_name=SUITE)
     assert [task.id for task in expand_tasks(None, SUITE)] == expected
     assert len(expected) == 15
-    assert set(expected) <= set(list_tasks())
+    # A variant that is made of options is in no list of all tasks.
+    assert set(expected) - set(list_tasks()) == {f"finetune/{name}/recipe=quick" for name in ("digits", "world-shape")}
     assert expand_tasks([], SUITE) == []
 
 
@@ -231,3 +232,38 @@ def test_a_suite_marks_its_slow_cases(monkeypatch: pytest.MonkeyPatch) -> None:
         tasks_module, "dataset_spec", lambda name: DatasetSpec(name, "", 0, "", "", "", markers=("gpu",))
     )
     assert made.markers("pixels", Task("linear", "digits")) == ["gpu", "linear", "slow"]
+
+
+def test_a_variant_made_of_options_has_one_spelling() -> None:
+    assert (
+        ids("finetune/digits/10pct+last-1") == ids("finetune/digits/last-1+10pct") == ["finetune/digits/last-1+10pct"]
+    )
+    assert ids("finetune/folder:/p/x/steps=9+recipe=quick") == ["finetune/folder:/p/x/recipe=quick+steps=9"]
+    assert ids("finetune/folder:/p/x") == ids("finetune/folder:/p/x*") == ["finetune/folder:/p/x"]
+    assert ids("finetune/folder:/p/run=9") == ["finetune/folder:/p/run=9"]
+    for text, message in {
+        "finetune/digits/lst-1": r"unknown variant of finetune 'lst-1'; it is made of these, joined by \+: last-N",
+        "finetune/digits/last-0": "unknown variant of finetune 'last-0'",
+        "finetune/digits/steps=0": "steps=0: expected a whole number from 1 to 100000",
+        "finetune/digits/seeds=1": "seeds=1: expected a whole number from 2 to 100",
+        "finetune/digits/recipe=quik": "recipe=quik: expected quick or vit, or nothing; did you mean 'quick'",
+        "finetune/digits/last-1+last-2": "the variant 'last-1.last-2' has last twice",
+        "finetune/digits/last-1+stepz=5": "'stepz=5' of the variant .* is no option of fine-tuning",
+        "finetune/world-boxes/recipe=quick": "finetune takes one class an image or .*, but world-boxes has boxes",
+    }.items():
+        with pytest.raises(UnknownNameError, match=message):
+            ids(text)
+
+
+def test_a_star_does_not_stand_for_a_protocol_that_is_to_be_named(registries: Registries) -> None:
+    assert not [task for task in ids("*/folder:/p/x*") if task.startswith("finetune")]
+    register_suite(Suite("everything", ("*/digits", "finetune/digits/last-1"), ("pixels",), ""))
+    assert list_tasks(suite_name="everything") == ["finetune/digits/last-1", "knn/digits", "linear/digits"]
+
+
+def test_a_suite_limits_a_task_to_some_backbones_and_excepts_cases_from_being_slow() -> None:
+    made = Suite("mine", (), (), "", slow=("*|finetune/*",), quick=("a|*",), limited={"finetune/*": ("a", "zoo:*")})
+    tuned, near = parse_task("finetune/digits"), parse_task("knn/digits")
+    assert [made.has(name, tuned) for name in ("a", "b", "zoo:simclr")] == [True, False, True]
+    assert made.has("b", near)
+    assert [made.markers(name, tuned) for name in ("a", "b")] == [["finetune"], ["finetune", "slow"]]

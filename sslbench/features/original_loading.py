@@ -57,7 +57,8 @@ class OriginalLoader:
         return self._planar(loaded) if self._usable(row, *loaded.size) else None
 
     def _usable(self, row: int, width: int, height: int) -> bool:
-        return usable(self._images, row, (width, height), self._geometry)
+        # One that is not resized takes no memory beyond its own.
+        return min(width, height) <= self._side or usable(self._images, row, (width, height), self._geometry)
 
     def _reduced(self, picture: Tensor) -> Tensor:
         height, width = picture.shape[1:]

@@ -75,7 +75,7 @@ class Originals:
         return pictures
 
     def prefetch(self, places: Sequence[int]) -> None:
-        """Begin to decode what will be taken next, and hold it until then; nothing to do where pictures are in memory or kept."""
+        """Begin to decode what is taken next, and forget what was to be; nothing to do where pictures are in memory or kept."""
         if self._places is None:
             self._source.prefetch(self._rows_of(places))
 
@@ -208,6 +208,9 @@ class _DecodedAgain:
     def prefetch(self, rows: Sequence[int]) -> None:
         if self._pool is None:
             self._pool = pool(self._loader)
+        # What was to be next and is not any more would be held for ever: a training ends, or diverges.
+        for row in self._coming.keys() - set(rows):
+            self._coming.pop(row).cancel()
         for row in rows:
             if row not in self._coming:
                 self._coming[row] = self._pool.submit(_load_again, self._loader, self._index, row)

@@ -33,7 +33,7 @@ class TunedNetwork(nn.Module):
             kept = {name for group in last_groups(self.body, last, backbone.name) for name in group}
             for name, parameter in self.body.named_parameters():
                 parameter.requires_grad_(parameter.requires_grad and name in kept)
-        self._frozen = [part for part in self.body.modules() if _all_frozen(part)]
+        self._frozen = _frozen(self.body)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.head = nn.Linear(_width(backbone), classes)
@@ -171,9 +171,20 @@ def _by_layer(network: TunedNetwork, factor: float, rate: float, decay: float) -
     ]
 
 
-def _all_frozen(part: nn.Module) -> bool:
-    parameters = list(part.parameters())
-    return bool(parameters) and not any(parameter.requires_grad for parameter in parameters)
+def _frozen(body: nn.Module) -> list[nn.Module]:
+    """The modules without a trained parameter; of those without any, such as dropout, the ones before the first trained one.
+
+    None where all of the network is trained.
+    """
+    if all(parameter.requires_grad for parameter in body.parameters()):
+        return []
+    frozen, begun = [], False
+    for part in body.modules():
+        own = list(part.parameters())
+        if not any(parameter.requires_grad for parameter in own) and (own or not begun):
+            frozen.append(part)
+        begun |= any(parameter.requires_grad for parameter in part.parameters(recurse=False))
+    return frozen
 
 
 def _width(backbone: Backbone) -> int:

@@ -65,8 +65,8 @@ HELP = (
 )
 _LAST, _PERCENT = re.compile(r"last-([1-9]\d*)"), re.compile(r"([1-9]\d?)pct")
 _CHOICES = {"recipe": tuple(RECIPES)[1:], "search": ("halving",), "precision": ("bfloat16",)}
-_NUMBERS = {"steps": 1, "batch": 2, "seeds": 2}
-_MOST_SEEDS = 100
+# Steps by what the loop's seeds take.
+_NUMBERS = {"steps": (1, 100_000), "batch": (2, 1_000_000), "seeds": (2, 100)}
 
 
 @dataclass(frozen=True)
@@ -146,8 +146,8 @@ def _option(part: str) -> tuple[str, Any] | None:
             raise UnknownNameError(f"{name}={value}: expected {' or '.join(_CHOICES[name])}, or nothing{hint}")
         return name, value
     if name in _NUMBERS:
-        least = _NUMBERS[name]
-        if not value.isdecimal() or int(value) < least or (name == "seeds" and int(value) > _MOST_SEEDS):
-            raise UnknownNameError(f"{name}={value}: expected a whole number of at least {least}")
+        least, most = _NUMBERS[name]
+        if not value.isdecimal() or not least <= int(value) <= most:
+            raise UnknownNameError(f"{name}={value}: expected a whole number from {least} to {most}")
         return name, int(value)
     return None

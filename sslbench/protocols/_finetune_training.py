@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -28,6 +27,7 @@ from sslbench.training.crops import draw_boxes, resized_crops
 from sslbench.training.loop import Plan, Step, train
 from sslbench.training.progress import GridBar
 from sslbench.training.schedules import cosine, warmup_cosine
+from sslbench.training.seeds import seed_of
 from sslbench.training.trials import TrialResult
 
 if TYPE_CHECKING:
@@ -38,13 +38,12 @@ if TYPE_CHECKING:
 KEPT = 16 / 7
 # The loss is looked at this often, which waits for a GPU; the state is kept when so long has passed since the last time.
 CHECKPOINT_STEPS, CHECKPOINT_SECONDS = 10, 30.0
-_SHOWN = {"bicubic": "bicubic", "bilinear": "bilinear"}
+_FILTERS = ("bicubic", "bilinear")
 
 
-def seed_of(*ingredients: Any) -> int:
-    """A seed that depends on plain data alone; 40 bits, of which a CPU's generator takes 32."""
-    text = json.dumps(ingredients, sort_keys=True)
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:5])
+def kept_side(preprocessing: Preprocessing) -> int:
+    """The longest that the shorter side of a kept picture is."""
+    return math.ceil(KEPT * max(preprocessing.input_size))
 
 
 @dataclass(frozen=True)
@@ -127,9 +126,10 @@ class Learner:
         boxes = draw_boxes(sizes, self._draws)
         flips = torch.rand(len(items), generator=self._draws) < 0.5
         shown = self._preprocessing
+        filtered = shown.interpolation if shown.interpolation in _FILTERS else "bicubic"
         images = resized_crops(
             pictures, boxes, flips, shown.input_size,
-            interpolation=_SHOWN.get(shown.interpolation, "bicubic"), mean=shown.mean, std=shown.std, bgr=shown.bgr,
+            interpolation=filtered, mean=shown.mean, std=shown.std, bgr=shown.bgr,
         )  # fmt: skip
         return images, self._targets[torch.tensor(items, device=self._device)]
 
@@ -143,7 +143,8 @@ class Learner:
             return F.cross_entropy(logits, targets)
         judged = (targets >= 0).float()
         losses = F.binary_cross_entropy_with_logits(logits, (targets == 1).float(), reduction="none")
-        return (losses * judged).sum() / judged.sum()
+        # Nothing may be judged: in a short last batch, or in a part of one.
+        return (losses * judged).sum() / judged.sum().clamp(min=1)
 
     def divide(self, batch: tuple[Tensor, Tensor], parts: int) -> list[tuple[float, tuple[Tensor, Tensor]]] | None:
         """Parts of the batch, for `sslbench.training.loop.Divisible`."""
@@ -168,7 +169,7 @@ class Learner:
 class Setting:
     """What all trainings of a case share.
 
-    val: the part with the rows to select on. batch, steps: of a training. switches: the compat choices.
+    batch: of a training. switches: the compat choices. case: what its seeds follow from, beside hyperparameters.
     """
 
     backbone: Backbone
@@ -196,18 +197,25 @@ class Setting:
             keep_large_blocks()
         seed = seed_of(self.case, stage, hyperparameters)
         learner = self.learner(pictures, hyperparameters, seed)
-        train(
-            learner,
-            Plan(steps, min(CHECKPOINT_STEPS, steps), seed),
-            schedule=partial(warmup_cosine, warmup=way.warmup) if way.warmup else cosine,
-            begun_with={**hyperparameters, "stage": stage, "device": _device_name(device), "torch": torch.__version__},
-            folder=folder,
-            bfloat16=False,
-            save_seconds=CHECKPOINT_SECONDS,
-            advance=bar.advance,
-        )
-        if device.type == "cpu":
-            return_large_blocks()
+        try:
+            train(
+                learner,
+                Plan(steps, min(CHECKPOINT_STEPS, steps), seed),
+                schedule=partial(warmup_cosine, warmup=way.warmup) if way.warmup else cosine,
+                begun_with={
+                    **hyperparameters,
+                    "stage": stage,
+                    "device": _device_name(device),
+                    "torch": torch.__version__,
+                },
+                folder=folder,
+                bfloat16=False,
+                save_seconds=CHECKPOINT_SECONDS,
+                advance=bar.advance,
+            )
+        finally:
+            if device.type == "cpu":
+                return_large_blocks()
         return learner.model
 
     def learner(self, pictures: TrainingSet, hyperparameters: Mapping[str, Any], seed: int) -> Learner:
@@ -262,7 +270,9 @@ def search_trial(
     decision, targets = setting.decide(network, val, rows)
     _finite(decision, hyperparameters)
     score = setting.metric.select(decision, targets).value
-    return TrialResult({"val_score": score}, {"val_decision": torch.from_numpy(decision.astype(np.float32))})
+    # The targets too: a picture that is too long for the network's size may be left out here alone.
+    tensors = {"val_decision": torch.from_numpy(decision.astype(np.float32)), "val_targets": torch.from_numpy(targets)}
+    return TrialResult({"val_score": score}, tensors)
 
 
 def last_trial(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -15,11 +16,12 @@ from sslbench.datasets import Labels, LabelSets
 from sslbench.errors import DataError, TrainingError, UnknownNameError
 from sslbench.protocols import _finetune_options as options
 from sslbench.protocols._finetune_options import Options
-from sslbench.protocols._seeds import over_seeds
+from sslbench.protocols._over_seeds import over_seeds
 from sslbench.protocols.base import Development, HeldOut, Predictor, label_values
 from sslbench.protocols.classification import Recognition, check_every_class, check_scored, known_metric
 from sslbench.protocols.outcome import Outcome
 from sslbench.protocols.registry import ProtocolSpec
+from sslbench.training.seeds import seed_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -73,7 +75,7 @@ class Finetune(Recognition[Tuned]):
 
     def fit(self, development: Development, backbone: Backbone, trials: Trials) -> Tuned:
         """Search the grid on train and val, then train with the best on both."""
-        from sslbench.protocols._finetune_training import KEPT, last_trial, search_trial, training_set
+        from sslbench.protocols._finetune_training import kept_side, last_trial, search_trial, training_set
         from sslbench.training.progress import grid_bar
 
         way, classes = self.options.way, development.classes
@@ -81,11 +83,15 @@ class Finetune(Recognition[Tuned]):
         network = setting.network(seed=0)
         network.train()
         rows = {name: self._rows(part.targets, name) for name, part in development.parts.items()}
+        # Of what is used, before a picture is decoded; once more of what could be read.
+        used = {name: label_values(part.targets)[rows[name]] for name, part in development.parts.items()}
+        self.check_development(used["train"], used["val"], classes, setting.metric)
         self._check_batch(len(rows["train"]), setting.batch, whole=network.whole_batch)
-        side = math.ceil(KEPT * max(backbone.preprocessing.input_size))
+        side = kept_side(backbone.preprocessing)
         train, val = (training_set(development.parts[name], rows[name], side) for name in ("train", "val"))
         self.check_development(train.targets, val.targets, classes, setting.metric)
         batch = self._check_batch(len(train), setting.batch, whole=network.whole_batch)
+        setting = replace(setting, batch=batch)
         self._try(network, backbone, train, val, batch)
         trained = [name for name, parameter in network.named_parameters() if parameter.requires_grad]
         facts = {"trained": f"{len(trained)} of {len(list(network.parameters()))} tensors"}
@@ -107,12 +113,12 @@ class Finetune(Recognition[Tuned]):
                 watch=bar.watch(steps, "val_score"),
             )  # fmt: skip
         _all_trained(found, chosen)
-        decision = result.tensors["val_decision"].double().numpy()
+        validation = result.tensors["val_decision"].double().numpy(), result.tensors["val_targets"].numpy()
         hyperparameters = {
             "rate": chosen["rate"], "decay": chosen["decay"], "steps": steps, "batch": batch, "recipe": way.name,
             "val_score": result.values["val_score"], "trials": table, "pictures": {"train": len(train), "val": len(val)}, **facts,
         }  # fmt: skip
-        return Tuned(setting, [each.tensors for each in found], hyperparameters, (decision, val.targets))
+        return Tuned(setting, [each.tensors for each in found], hyperparameters, validation)
 
     def score(self, predictor: Tuned, held_out: HeldOut) -> Outcome:
         """The test split is decided once by each seed's network."""
@@ -167,8 +173,6 @@ def labelled_part(values: npt.NDArray[Any], percent: int, split: str) -> npt.NDA
 
     values: (N,) labels, or (N, K). Drawn by NumPy's default generator from a seed that depends on the split's name alone.
     """
-    from sslbench.protocols._finetune_training import seed_of
-
     generator = np.random.default_rng(seed_of("labelled part", split))
     groups = [np.arange(len(values))] if values.ndim == 2 else [np.flatnonzero(values == c) for c in np.unique(values)]
     parts = [generator.permutation(rows)[: max(1, round(len(rows) * percent / 100))] for rows in groups]

@@ -20,6 +20,7 @@ RECIPE = ("backbone", "task", "hyperparameters", "environment")
 
 # What follows from the data and is no ingredient; records of earlier versions lack it.
 _DERIVED = {
+    "hyperparameters.trials",
     "task.guess",
     "hyperparameters.ece_temperatures.ece_scaled",
     "hyperparameters.ece_temperatures.ece_scaled_val",

@@ -147,7 +147,7 @@ def train(
         plan_facts = {"steps": plan.steps, "seed": plan.seed, "reseed_every": plan.reseed_every}
         state = State(folder, {**begun_with, **plan_facts, "optimiser": type(optimiser).__name__})
         done, log = state.restore(model, optimiser)
-    parts, saved = 1, time.monotonic()
+    parts, saved = state.parts if folder is not None else 1, time.monotonic()
     # disable=None: no bar where stderr is no terminal.
     no_bar = None if advance is None else True
     with (
@@ -179,6 +179,7 @@ def train(
             if advance is not None:
                 advance(0, mean)
             if folder is not None and (done == plan.steps or time.monotonic() - saved >= save_seconds):
+                state.parts = parts
                 state.write(done, log, model, optimiser)
                 saved = time.monotonic()
             with bar.external_write_mode():

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sslbench.backbones.checkpoint import read_torch
-from sslbench.errors import BackboneError, CacheWarning, TrainingError
+from sslbench.errors import BackboneError, CacheWarning, DamagedStateError, TrainingError
 from sslbench.files import write_atomic
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ _PARTS = {
     "begun_with": dict,
     "step": int,
     "threads": int,
+    "parts": int,
     "tensors": dict,
     "optimiser": dict,
     "log": list,
@@ -33,7 +36,7 @@ class State:
     """`state.pt` below `folder`, replaced at each checkpoint, and the log in `log.jsonl`, for people.
 
     begun_with: everything that the result of the training depends on besides code and device, as plain data. threads: of torch,
-    when the training was begun; `restore` sets it.
+    when the training was begun. parts: in how many a batch is computed. `restore` sets both.
     """
 
     def __init__(self, folder: Path, begun_with: Mapping[str, Any]) -> None:
@@ -41,13 +44,13 @@ class State:
 
         # As it will be read: versions, for one, are texts of a type that a safe reader does not know.
         self.path, self.begun_with = folder / "state.pt", json.loads(json.dumps(begun_with))
-        self.threads = torch.get_num_threads()
+        self.threads, self.parts = torch.get_num_threads(), 1
 
     def restore(self, model: nn.Module, optimiser: Optimizer) -> tuple[int, list[dict[str, Any]]]:
         """Put model and optimiser where the file has them; returns the steps done and the log, (0, []) without a file.
 
-        Raises TrainingError for a file that is no such state, and one that says what differs for another training's.
-        Nothing is changed then.
+        Raises DamagedStateError for a file that is no such state, and a TrainingError that says what differs for another
+        training's. Nothing is changed then.
         """
         import torch
 
@@ -62,7 +65,7 @@ class State:
         with torch.no_grad():
             for name, tensor in tensors.items():
                 tensor.copy_(found["tensors"][name])
-        self.threads = found["threads"]
+        self.threads, self.parts = found["threads"], found["parts"]
         return found["step"], found["log"]
 
     def _read(self, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
@@ -70,7 +73,7 @@ class State:
         try:
             state = read_torch(self.path)
         except BackboneError as error:
-            raise TrainingError(
+            raise DamagedStateError(
                 f"{self.path} is not the state of a training ({error.__cause__ or error}); {_ADVICE}"
             ) from error
         if (
@@ -79,7 +82,7 @@ class State:
             or not all(isinstance(state[part], kind) for part, kind in _PARTS.items())
             or state["format"] != FORMAT
         ):
-            raise TrainingError(f"{self.path} is not the state of a training by this version; {_ADVICE}")
+            raise DamagedStateError(f"{self.path} is not the state of a training by this version; {_ADVICE}")
         found, wanted = state["begun_with"], self.begun_with
         differing = [
             f"{key} {found.get(key)!r}, not {wanted.get(key)!r}"
@@ -107,6 +110,7 @@ class State:
             "begun_with": self.begun_with,
             "step": step,
             "threads": self.threads,
+            "parts": self.parts,
             "tensors": _tensors(model),
             "optimiser": optimiser.state_dict(),
             "log": log,
@@ -116,10 +120,15 @@ class State:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             torch.save(parts, temporary)
+            # On the disk before it has the name: after a power cut there would be an empty file with it.
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
             temporary.replace(self.path)
             lines = "".join(json.dumps(line) + "\n" for line in log)
             write_atomic(self.path.with_name("log.jsonl"), lines.encode())
         except (OSError, RuntimeError) as error:  # torch's writer tells of a full disk by the latter
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
             warnings.warn(
                 f"could not store the state of the training in {self.path.parent}: {error}. It goes on, and would begin "
                 "again at its last state after an interrupt; free space",

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
-from sslbench.errors import CacheError, CacheWarning, DivergedError
+from sslbench.errors import CacheError, CacheWarning, DamagedStateError, DivergedError
 from sslbench.files import replacing, write_atomic
 
 if TYPE_CHECKING:
@@ -122,11 +122,21 @@ class Trial:
 
     def _train(self, folder: Path | None) -> TrialResult:
         try:
-            result = self.function(self.hyperparameters, folder)
+            result = self._begun(folder)
         except DivergedError as error:
             return TrialResult(None, diverged_at=error.step)
         # As it will be read: a result must not depend on whether it was kept.
         return TrialResult(json.loads(json.dumps(result.values)), result.tensors, result.diverged_at)
+
+    def _begun(self, folder: Path | None) -> TrialResult:
+        try:
+            return self.function(self.hyperparameters, folder)
+        except DamagedStateError as error:
+            if folder is None:
+                raise
+            warnings.warn(f"{error}; training it from its beginning", CacheWarning, stacklevel=6)
+            shutil.rmtree(folder, ignore_errors=True)
+            return self.function(self.hyperparameters, folder)
 
     def _read_if_sound(self, folder: Path) -> TrialResult | None:
         path = folder / f"{self.key}.json"

@@ -196,6 +196,13 @@ def test_the_backbone_and_its_other_cases_see_nothing_of_it(tuned: Sets, tmp_pat
 
 
 def test_the_studys_grid() -> None:
-    assert (STUDY.steps, STUDY.batch, STUDY.optimiser) == (5000, 64, "sgd")
-    assert len(STUDY.rates) * len(STUDY.decays) == 20
-    assert list(STUDY.rates) == sorted(STUDY.rates, reverse=True)
+    assert (STUDY.steps, STUDY.batch, STUDY.optimiser, STUDY.warmup, STUDY.layer_decay) == (5000, 64, "sgd", 0, None)
+    assert STUDY.rates == (0.1, 0.01, 0.001, 1e-4) and STUDY.decays == (0, 1e-6, 1e-5, 1e-4, 1e-3)
+
+
+def test_nothing_judged_is_no_loss() -> None:
+    several = training_set(part(4, several=True), np.arange(4), 64)
+    shared = setting(batch=4)
+    learner = shared.learner(several, {"rate": 0.1, "decay": 0.0}, seed=0)
+    images, targets = learner.batch(Step(0, 0.0, torch.Generator()))
+    assert float(learner.loss((images, torch.full_like(targets, -1)))) == 0

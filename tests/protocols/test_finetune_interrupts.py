@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import nn
 
-from sslbench.errors import DeviceError, TrainingError
+from sslbench.errors import CacheWarning, DeviceError, TrainingError
 from sslbench.protocols import _finetune_training
 from sslbench.protocols._finetune_training import Learner, training_set
 from sslbench.training.loop import Step
@@ -80,6 +80,28 @@ def test_an_interrupted_training_goes_on_with_the_same_bits(tmp_path: Path, monk
     monkeypatch.setattr(_finetune_training, "_device_name", lambda device: "NVIDIA H100")
     with pytest.raises(TrainingError, match="was begun with device 'cpu', not 'NVIDIA H100'"):
         setting().trained(train_set, given, "search", tmp_path, silent())
+
+
+def test_a_damaged_state_is_told_and_its_training_begun_again(
+    tuned: Sets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_finetune_training, "CHECKPOINT_SECONDS", 0.0)
+    whole = run(tmp_path / "whole", tuning.LONG)
+    batch = Learner.batch
+
+    def stop(self: Learner, step: Step) -> object:
+        if step.number == 12:
+            raise KeyboardInterrupt
+        return batch(self, step)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Learner, "batch", stop)
+        run(tmp_path / "cut", tuning.LONG)
+    (state,) = (tmp_path / "cut/trials").glob("*/state.pt")
+    state.write_bytes(state.read_bytes()[:1000])
+    with pytest.warns(CacheWarning, match="is not the state of a training .*training it from its beginning"):
+        again = run(tmp_path / "cut", tuning.LONG)
+    assert (again.scores, again.hyperparameters) == (whole.scores, whole.hyperparameters)
 
 
 def weights_of(folder: Path) -> dict[str, bytes]:

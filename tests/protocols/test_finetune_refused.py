@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from sslbench.errors import BackboneError, DataError
+from sslbench.protocols._finetune_training import Learner
 from tests.protocols.tuning import SIZE, Sets, Small, backbone, run
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -21,14 +22,26 @@ def test_what_cannot_be_trained_on_is_told_before_a_picture_is_taken(tuned: Sets
         run(tmp_path)
 
 
-def test_fewer_pictures_than_a_batch_are_refused_with_batchnorm_alone(tuned: Sets, tmp_path: Path) -> None:
+def test_fewer_pictures_than_a_batch_are_refused_with_batchnorm(
+    tuned: Sets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tuned.sizes["train"] = 20
     with pytest.raises(
         DataError, match=r"20 training pictures are fewer than one batch of 32, and BatchNorm .*batch=10"
     ):
         run(tmp_path, "recipe=quick+steps=2")
     plain = backbone(Small(norm=False), "plain")
+    batches: list[int] = []
+    original = Learner.loss
+
+    def noted(self: Learner, batch: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+        batches.append(len(batch[1]))
+        return original(self, batch)
+
+    monkeypatch.setattr(Learner, "loss", noted)
+    # The search and the last training have the same.
     assert run(tmp_path, "recipe=quick+steps=2", network=plain).hyperparameters["batch"] == 20
+    assert set(batches) == {20}
 
 
 class Odd(nn.Module):

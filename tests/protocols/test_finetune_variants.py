@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,12 +10,15 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import nn
 
 from sslbench.errors import BackboneError
-from sslbench.protocols import _finetune_options, finetune
+from sslbench.protocols import _finetune_options, _finetune_training, finetune
 from sslbench.protocols._finetune_network import TunedNetwork
+from sslbench.protocols._finetune_training import training_set
+from sslbench.training.loop import Step
 from tests.conftest import Registries
-from tests.protocols.tuning import Sets, backbone, run, setting
+from tests.protocols.tuning import SIZE, Sets, backbone, part, run, setting, silent
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -91,6 +95,48 @@ def test_a_vit_is_trained_by_its_recipe(tuned: Sets, tmp_path: Path, monkeypatch
     assert (told["recipe"], told["steps"], told["batch"]) == ("vit", 4, 8)
 
 
+def test_the_rate_rises_in_the_recipe_for_vits_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    shapes = []
+
+    def noted(learner: object, plan: object, *, schedule: Callable[[float], float], **rest: object) -> None:
+        shapes.append([schedule(progress) for progress in (0.0, 0.05, 0.1, 1.0)])
+
+    monkeypatch.setattr(_finetune_training, "train", noted)
+    from sslbench.backbones import load_backbone
+
+    pictures = training_set(part(8), np.arange(8), 64)
+    for options in ("recipe=vit", ""):
+        shared = replace(setting(options), backbone=load_backbone("random-init:zoo:mae"))
+        shared.trained(pictures, {"rate": 0.1, "decay": 0.0, "steps": 5, "seed": 0}, "search", None, silent())
+    assert shapes[0] == pytest.approx([0, 0.5, 1, 0]) and shapes[1][0] == 1 and shapes[1][2] < 1
+
+
+class Flat(nn.Module):
+    """A norm and a dropout without parameters, before and behind what is trained."""
+
+    input_size = SIZE
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 6, 3, stride=2)
+        self.early_norm, self.early_drop = nn.BatchNorm2d(6, affine=False), nn.Dropout(0.5)
+        self.last = nn.Conv2d(6, 6, 3, stride=2)
+        self.late_drop = nn.Dropout(0.5)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        inner = self.early_drop(self.early_norm(self.first(images)))
+        return self.late_drop(self.last(inner)).mean(dim=(2, 3))  # type: ignore[no-any-return]
+
+
+def test_what_lies_before_the_last_layers_is_frozen_also_without_parameters() -> None:
+    network = setting("last-1", network=Flat()).network(0).train()
+    body = network.body
+    assert [part.training for part in (body.first, body.early_norm, body.early_drop)] == [False] * 3
+    assert body.last.training and body.late_drop.training and not network.whole_batch
+    whole = setting("", network=Flat()).network(0).train()
+    assert all(part.training for part in whole.modules()) and whole.whole_batch
+
+
 def test_a_part_of_the_labels_is_stratified_and_the_same_each_time(tuned: Sets, tmp_path: Path) -> None:
     values = np.repeat(np.arange(5), [100, 50, 10, 3, 1])
     rows = finetune.labelled_part(values, 10, "train")
@@ -118,8 +164,17 @@ def test_several_seeds_are_averaged_and_their_spread_is_told(tuned: Sets, tmp_pa
     assert spread["value"] == pytest.approx(np.std(each, ddof=1)) and spread["n"] == 3
     assert spread["stderr"] == pytest.approx(spread["value"] / 2)
     assert record.paired["kind"] == "resamples"
+    # Three trainings, not one three times.
+    assert not torch.equal(samples["decision_seed0"], samples["decision_seed1"])
+    assert not torch.equal(samples["decision_seed1"], samples["decision_seed2"])
     one = run(tmp_path, "recipe=quick+steps=6+batch=16")
-    assert one.scores["top1"]["value"] == pytest.approx(each[0], abs=100) and one.paired["kind"] == "correct"
+    assert one.paired["kind"] == "correct"
+    assert record.paired["others"].keys() == one.paired["others"].keys() == {
+        "ece", "ace", "mce", "brier", "nll", "ece_scaled", "ece_scaled_val",
+    }  # fmt: skip
+    temperatures = record.hyperparameters["ece_temperatures"]
+    assert temperatures.keys() == one.hyperparameters["ece_temperatures"].keys()
+    assert [len(values) for values in temperatures.values()] == [3, 3]
 
 
 def test_halving_and_bfloat16_run_and_several_labels_are_scored(registries: Registries, tmp_path: Path) -> None:
@@ -127,6 +182,13 @@ def test_halving_and_bfloat16_run_and_several_labels_are_scored(registries: Regi
     record = run(tmp_path, "recipe=quick+search=halving+steps=16+batch=16", dataset="sets")
     assert record.main_score == "voc_map11"
     assert [row["steps"] for row in record.hyperparameters["trials"]] == [1, 1, 1, 1, 4, 16]
-    plain = run(tmp_path, "recipe=quick+steps=4+batch=16", dataset="sets")
-    half = run(tmp_path, "recipe=quick+steps=4+batch=16+precision=bfloat16", dataset="sets")
-    assert half.scores["voc_map11"]["value"] == pytest.approx(plain.scores["voc_map11"]["value"], abs=25)
+    run(tmp_path, "recipe=quick+steps=4+batch=16+precision=bfloat16", dataset="sets")
+    pictures = training_set(part(8), np.arange(8), 64)
+    logits = []
+    for options in ("", "precision=bfloat16"):
+        learner = setting(options, batch=8).learner(pictures, {"rate": 0.1, "decay": 0.0}, seed=0)
+        learner.model.eval()
+        batch = learner.batch(Step(0, 0.0, torch.Generator()))
+        logits.append(float(learner.loss(batch)))
+    # The same but for a precision of eight bits.
+    assert logits[0] != logits[1] and logits[0] == pytest.approx(logits[1], rel=2e-2)

@@ -44,7 +44,10 @@ def over_seeds(outcomes: Sequence[Outcome], metric: MetricSpec) -> Outcome:
         }
         paired = Paired("resamples", resampled, first.paired.items, {"images": items}, others)
     decisions = {f"decision_seed{number}": outcome.samples["decision"] for number, outcome in enumerate(outcomes)}
-    fitted = {name: [outcome.fitted[name] for outcome in outcomes] for name in first.fitted}
+    fitted = {
+        what: {name: [outcome.fitted[what][name] for outcome in outcomes] for name in first.fitted[what]}
+        for what in first.fitted
+    }
     samples = {"targets": first.samples["targets"], **decisions}
     return Outcome(scores, first.main, first.guess, paired, samples, first.draws, fitted)
 
