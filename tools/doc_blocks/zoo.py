@@ -39,6 +39,7 @@ def blocks(records: Sequence[Record], errors: Errors) -> dict[str, str]:
         "zoo-ranking": ranking_markdown(ranks).partition("## ranking\n")[2],
         **{f"zoo-{name}": protocol_table(name, columns, order) for name in protocols},
         "zoo-untrained": against_untrained(records),
+        "zoo-finetune-untrained": against_untrained([r for r in records if r.task["protocol"] == "finetune"]),
         "zoo-gains": colour_gains(columns),
         "zoo-colour": colour(columns),
         "zoo-in-domain": in_domain(records),
@@ -148,7 +149,7 @@ def in_domain(records: Sequence[Record]) -> str:
     """Does in-domain accuracy predict transfer? Over the zoo's backbones, by protocol and in all."""
     accuracy = {name: read_card(name).facts["in_domain"]["linear_top1"]["value"] for name in zoo_names()}
     rows = []
-    for kind in ("fewshot/", "knn/", "linear/", "colour", ""):
+    for kind in ("fewshot/", "finetune/", "knn/", "linear/", "colour", ""):
         means = {name: np.mean([r.main.value for r in _of(records, name) if kind in r.task["id"]]) for name in accuracy}
         pairs = np.array([[accuracy[name], means[name]] for name in accuracy])
         r, rho = pearsonr(*pairs.T), spearmanr(*pairs.T)
