@@ -45,12 +45,8 @@ class Tuned(Predictor):
         self, setting: Setting, weights: Sequence[Mapping[str, Tensor]], hyperparameters: Mapping[str, Any],
         validation: tuple[npt.NDArray[np.float64], npt.NDArray[Any]],
     ) -> None:  # fmt: skip
-        self.setting, self.weights, self.hyperparameters, self.validation = (
-            setting,
-            weights,
-            hyperparameters,
-            validation,
-        )
+        self.setting, self.weights = setting, weights
+        self.hyperparameters, self.validation = hyperparameters, validation
 
 
 class Finetune(Recognition[Tuned]):
@@ -82,12 +78,14 @@ class Finetune(Recognition[Tuned]):
         setting = self._setting(development, backbone, trials)
         network = setting.network(seed=0)
         network.train()
+        # For its errors, before a picture is decoded; so are the next ones.
+        network.groups(way, way.rates[0], way.decays[0], decayed="all")
         rows = {name: self._rows(part.targets, name) for name, part in development.parts.items()}
-        # Of what is used, before a picture is decoded; once more of what could be read.
         used = {name: label_values(part.targets)[rows[name]] for name, part in development.parts.items()}
         self.check_development(used["train"], used["val"], classes, setting.metric)
         self._check_batch(len(rows["train"]), setting.batch, whole=network.whole_batch)
         side = kept_side(backbone.preprocessing)
+        # From here on of those that could be read.
         train, val = (training_set(development.parts[name], rows[name], side) for name in ("train", "val"))
         self.check_development(train.targets, val.targets, classes, setting.metric)
         batch = self._check_batch(len(train), setting.batch, whole=network.whole_batch)
