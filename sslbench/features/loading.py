@@ -68,7 +68,7 @@ class BatchLoader:
         if not isinstance(images, np.ndarray):
             images = [
                 image
-                if image is not None and usable(self._images, start + place, image.size, self._preprocessing)
+                if image is not None and _usable(self._images, start + place, image.size, self._preprocessing)
                 else None
                 for place, image in enumerate(images)
             ]
@@ -101,18 +101,18 @@ class FileLoader:
             picture = decode_colour_jpeg(Path(self._images.paths[row]))
             if picture is not None:
                 height, width = picture.shape[1:]
-                if not usable(self._images, row, (width, height), self._preprocessing):
+                if not _usable(self._images, row, (width, height), self._preprocessing):
                     return False
                 out[:] = self._preprocessing.tensor_geometry(picture).permute(1, 2, 0).numpy()
                 return True
         (image,) = self._images.load([row])
-        if image is None or not usable(self._images, row, image.size, self._preprocessing):
+        if image is None or not _usable(self._images, row, image.size, self._preprocessing):
             return False
         out[:] = np.asarray(self._preprocessing.geometry(image))
         return True
 
 
-def usable(images: Images, row: int, size: tuple[int, int], preprocessing: Preprocessing) -> bool:
+def _usable(images: Images, row: int, size: tuple[int, int], preprocessing: Preprocessing) -> bool:
     """Whether a picture of (width, height) can be resized in bounded memory.
 
     Raises DataError that names it where not, unless unreadable ones are skipped.

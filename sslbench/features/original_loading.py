@@ -18,7 +18,7 @@ from sslbench.backbones.preprocessing import Preprocessing
 from sslbench.datasets import ImageFiles, Images
 from sslbench.datasets.jpeg import decode_colour_jpeg
 from sslbench.features.batches import MOST_WORKERS
-from sslbench.features.loading import FAST_INPUT, input_name, usable
+from sslbench.features.loading import FAST_INPUT, input_name
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -45,8 +45,7 @@ class OriginalLoader:
         if self.input == FAST_INPUT and isinstance(self._images, ImageFiles):
             picture = decode_colour_jpeg(Path(self._images.paths[row]))
             if picture is not None:
-                height, width = picture.shape[1:]
-                return self._reduced(picture) if self._usable(row, width, height) else None
+                return self._reduced(picture)
         loaded: Any = self._images.load(range(row, row + 1))[0]
         if loaded is None:
             return None
@@ -54,11 +53,7 @@ class OriginalLoader:
             from PIL.Image import fromarray
 
             loaded = fromarray(loaded)
-        return self._planar(loaded) if self._usable(row, *loaded.size) else None
-
-    def _usable(self, row: int, width: int, height: int) -> bool:
-        # One that is not resized takes no memory beyond its own.
-        return min(width, height) <= self._side or usable(self._images, row, (width, height), self._geometry)
+        return self._planar(loaded)
 
     def _reduced(self, picture: Tensor) -> Tensor:
         height, width = picture.shape[1:]

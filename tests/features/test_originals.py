@@ -199,15 +199,12 @@ def test_an_unreadable_file_is_an_error_unless_it_is_skipped(tmp_path: Path, pic
 
 
 @pytest.mark.parametrize("extraction", ["fast", "exact"])
-def test_a_shape_that_no_resize_can_hold_is_refused_or_skipped(
-    extraction: str, tmp_path: Path, pictures: Pictures
-) -> None:
+def test_the_thinnest_picture_is_kept_as_it_is(extraction: str, tmp_path: Path, pictures: Pictures) -> None:
+    """A network's own resize could not hold it; a reduction is never larger than the picture."""
     paths = [tmp_path / "a.jpg", tmp_path / "b.jpg"]
-    Image.new("RGB", (20_000, 10)).save(paths[0])
-    Image.new("RGB", (40, 30)).save(paths[1])
-    with pytest.raises(DataError, match=r"cannot use the image .*a\.jpg: its 20000 x 10 pixels"):
-        opened(ImageFiles("strict", paths), pictures, 224, extraction)
-    assert opened(ImageFiles("lenient", paths, "skip"), pictures, 224, extraction).rows.tolist() == [1]
+    Image.new("RGB", (2_000, 1)).save(paths[0])
+    Image.new("RGB", (1_000, 250)).save(paths[1])
+    assert opened(ImageFiles("thin", paths), pictures, 224, extraction).sizes.tolist() == [[1, 2_000], [224, 896]]
 
 
 def test_what_is_done_before_a_picture_becomes_rgb_is_done(tmp_path: Path, pictures: Pictures) -> None:

@@ -54,7 +54,8 @@ def test_facts(name: str) -> None:
     assert spec.metric == metric
     assert metric in METRICS
     fewshot = "all" in images
-    wanted = {"fewshot"} if fewshot else {"linear"} if name == "voc2007" else {"linear", "knn", "fewshot"}
+    trained = {"linear", "finetune"}
+    wanted = {"fewshot"} if fewshot else trained if name == "voc2007" else {*trained, "knn", "fewshot"}
     assert {task.protocol for task in dataset_tasks(name)} == wanted
     assert spec.markers == ("download",)
     for text in (spec.summary, spec.licence, spec.origin, spec.citation, spec.folder):
