@@ -10,18 +10,15 @@ import argparse
 import sys
 from pathlib import Path
 
-from doc_blocks import calibration, printed, zoo
+from doc_blocks import printed, zoo
 from doc_blocks.pages import PageError, by_hand, filled, names
 
 from sslbench.errors import RecordError
 from sslbench.files import write_atomic
-from sslbench.results.record import Record
 from sslbench.results.references import read_records
-from sslbench.results.runs import Run
 
 ROOT = Path(__file__).parents[1]
 BASELINE = Path("results/baselines/embedded.json")
-CALIBRATION = Path("results/baselines/calibration.json")
 
 
 def pages(root: Path) -> list[Path]:
@@ -30,14 +27,9 @@ def pages(root: Path) -> list[Path]:
 
 
 def made(root: Path) -> dict[str, str]:
-    """Every block by name, from the committed files. Raises RecordError when these do not belong together."""
-    records, errors = read_records(root / BASELINE), calibration.read(root / CALIBRATION)
-    if told := calibration.disagreements(errors, records):
-        raise RecordError(
-            f"{CALIBRATION} does not belong to {BASELINE}: {'; '.join(told)}. Run `python -m pytest benchmarks`, then "
-            "`python tools/doc_tables.py`"
-        )
-    return {**printed.blocks(records), **zoo.blocks(records, errors)}
+    """Every block by name, from the committed baseline. Raises RecordError where this lacks what a block shows."""
+    records = read_records(root / BASELINE)
+    return {**printed.blocks(records), **zoo.blocks(records)}
 
 
 def rendered(root: Path, blocks: dict[str, str]) -> dict[Path, str]:
@@ -61,33 +53,16 @@ def problems(root: Path) -> list[str]:
     return told
 
 
-def refresh_calibration(root: Path, run: Run | None) -> None:
-    """Measure the calibration errors again where they are not those of the baseline, or where a run is given."""
-    records: list[Record] = read_records(root / BASELINE)
-    if run is None and not calibration.disagreements(calibration.read(root / CALIBRATION), records):
-        return
-    errors = calibration.measure(run or Run(root / "results" / "embedded"), records)
-    if told := calibration.disagreements(errors, records):
-        raise RecordError(f"the samples are not those of {BASELINE}: {'; '.join(told)}")
-    calibration.write(errors, root / CALIBRATION)
-
-
 def main() -> int:
     """Write what differs, or tell of it."""
     parser = argparse.ArgumentParser(description="Write the tables of README.md and docs/ from the committed baseline.")
     parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 when a page differs")
-    parser.add_argument(
-        "--run",
-        type=Path,
-        help="run directory to measure calibration from (default: results/embedded, when the baseline has changed)",
-    )
     options = parser.parse_args()
     try:
         if options.check:
             told = problems(ROOT)
             print("\n".join(told or ["every table is that of the baseline"]))
             return int(bool(told))
-        refresh_calibration(ROOT, None if options.run is None else Run(options.run))
         for page, text in rendered(ROOT, made(ROOT)).items():
             if text != (ROOT / page).read_text(encoding="utf-8"):
                 write_atomic(ROOT / page, text.encode())

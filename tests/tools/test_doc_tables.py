@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from doc_blocks import calibration
+from doc_blocks.calibration import calibration
 from doc_blocks.pages import PageError, by_hand, filled, names
-from doc_tables import BASELINE, CALIBRATION, made, pages, problems, refresh_calibration, rendered
+from doc_tables import BASELINE, made, pages, problems, rendered
 
 from sslbench.errors import RecordError
-from sslbench.results.record import Record
+from sslbench.results.ranks import rank_ranges, span
 from sslbench.results.references import read_records
-from sslbench.results.runs import Run, write_baseline
 
 ROOT = Path(__file__).parents[2]
 
@@ -27,7 +27,7 @@ def test_the_pages_are_those_of_the_committed_baseline() -> None:
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
     """The pages and what they are made from."""
-    for path in (*pages(ROOT), BASELINE, CALIBRATION):
+    for path in (*pages(ROOT), BASELINE):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / path, tmp_path / path)
     return tmp_path
@@ -95,41 +95,42 @@ def test_a_table_of_scores_by_hand_is_noticed(copy: Path) -> None:
     assert list(by_hand("| `zoo:simclr` | SimCLR, 0.37 M parameters |", ["zoo:simclr"])) == []
 
 
-def test_calibration_of_another_baseline_is_refused(copy: Path) -> None:
-    change(copy, "zoo:swav|linear/world-shape", 20.0)
-    change(copy, "zoo:mae|linear/digits", 0.0, version="99")
-    with pytest.raises(RecordError, match=r"calibration.json does not belong to .*") as info:
-        made(copy)
-    for told in ("zoo:swav|linear/world-shape: its calibration error is of a score of", "zoo:mae|linear/digits: its"):
-        assert told in str(info.value)
-    with pytest.raises(RecordError, match="holds no samples of"):
-        refresh_calibration(copy, None)
-    (copy / CALIBRATION).unlink()
-    with pytest.raises(RecordError, match="no calibration error"):
-        made(copy)
+def test_calibration_is_that_of_the_records_with_the_ranks_that_pairs_allow(copy: Path) -> None:
+    records = [record for record in read_records(copy / BASELINE) if record.task["protocol"] in ("linear", "knn")]
+    parts = made(copy)["zoo-calibration"].split("\n\n")
+    assert parts[0::2] == ["`linear`:", "`knn`:"]
+    for protocol, text in zip(("linear", "knn"), parts[1::2], strict=True):
+        heads, _, *rows = ([cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines())
+        means = [float(row[-2]) for row in rows]
+        assert means == sorted(means)
+        for number, head in enumerate(heads[1:-2], 1):
+            column = [record for record in records if record.task["id"] == f"{protocol}/{head}"]
+            ranges = rank_ranges(column, score="ece")
+            for record in column:
+                name, error = record.backbone["name"], record.scores["ece"]
+                (row,) = (row for row in rows if row[0] == f"`{name}`")
+                low, high = error["ci95"]
+                assert row[number] == f"{error['value']:.1f} [{low:.1f}, {high:.1f}] ({span(*ranges[name])})"
+        for row in rows:
+            own = [r for r in records if r.task["protocol"] == protocol and f"`{r.backbone['name']}`" == row[0]]
+            for place, score in ((-2, "ece"), (-1, "ece_scaled")):
+                assert float(row[place]) == pytest.approx(np.mean([r.scores[score]["value"] for r in own]), abs=0.051)
 
 
-def test_calibration_is_measured_from_the_samples_of_a_run(tmp_path: Path) -> None:
-    rng = np.random.default_rng(0)
-    decision = rng.normal(size=(500, 4)) * 3
-    targets = rng.integers(0, 4, 500)
-    run = Run(tmp_path / "results/embedded")
-    template = next(r for r in read_records(ROOT / BASELINE) if r.task["protocol"] == "linear")
-    samples = run.write_samples(template.case, {"decision": decision.astype(np.float32), "targets": targets})
-    record = Record.from_json({**template.to_json(), "samples": samples})
-    run.write(record)
-    write_baseline([record], tmp_path / BASELINE)
-    refresh_calibration(tmp_path, None)
-    (found,) = calibration.read(tmp_path / CALIBRATION).values()
-    # The definition, by a loop over the bins: sum of (items in the bin / items) x |accuracy - confidence|.
-    p = np.exp(decision) / np.exp(decision).sum(axis=1, keepdims=True)
-    confidence, right, expected = p.max(axis=1), p.argmax(axis=1) == targets, 0.0
-    for low in np.arange(15) / 15:
-        inside = (confidence > low) & (confidence <= low + 1 / 15)
-        if inside.any():
-            expected += inside.mean() * abs(right[inside].mean() - confidence[inside].mean())
-    assert found["error"] == pytest.approx(100 * expected, abs=0.01)
-    assert found["score"] == record.main.value
+def test_fine_tuned_networks_get_a_table_once_they_were_run() -> None:
+    records = [record for record in read_records(ROOT / BASELINE) if record.task["id"] == "linear/digits"]
+    tuned = [replace(r, task={**r.task, "id": "finetune/digits", "protocol": "finetune"}) for r in records]
+    linear, finetune = calibration([*tuned, *records]).split("\n\n`finetune`:\n\n")
+    assert linear == f"`linear`:\n\n{finetune}"
+
+
+def test_a_baseline_without_calibration_scores_is_refused(copy: Path) -> None:
+    records = json.loads((copy / BASELINE).read_bytes())
+    for record in records:
+        record["scores"].pop("ece", None)
+    (copy / BASELINE).write_text(json.dumps(records))
+    with pytest.raises(RecordError, match="no record has the score 'ece'; make the baseline again"):
+        made(copy)
 
 
 def test_markers_that_do_not_match_are_named() -> None:

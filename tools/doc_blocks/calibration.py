@@ -1,84 +1,70 @@
-"""Calibration errors of the embedded suite's linear probes: they need decisions, which a baseline does not hold.
-
-So they are a committed file of their own, which says of what case and score each error is, and must agree with the baseline.
-"""
+"""The calibration tables of docs/zoo.md, from the committed baseline."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
+import math
+from collections.abc import Sequence
 
 from sslbench.errors import RecordError
-from sslbench.files import write_atomic
-from sslbench.results.record import Record, dump
-from sslbench.results.references import FLOOR, STANDARD_ERRORS
-from sslbench.results.runs import Run
+from sslbench.metrics import Score
+from sslbench.results.markdown import table
+from sslbench.results.ranks import rank_ranges, span
+from sslbench.results.record import Record, by_task
+from sslbench.results.tables import natural
 
-BINS = 15
-_INGREDIENTS = ("version", "fingerprint", "compat")
-
-Errors = Mapping[str, Mapping[str, Any]]
+PROTOCOLS = ("linear", "knn", "finetune")
+ERROR, SCALED = "ece", "ece_scaled"
 
 
-def measure(run: Run, records: Sequence[Record]) -> dict[str, dict[str, Any]]:
-    """Expected calibration error (%, without temperature scaling) of each linear case, by case.
+def calibration(records: Sequence[Record]) -> str:
+    """A table a protocol, those that were run: expected calibration error in % with 95 % interval and rank range.
 
-    run: holds the samples of these records. Raises RecordError when it lacks some.
+    Backbones are in the order of the mean over the tasks, the smallest first; the mean at the temperatures of the study's folds
+    is beside it. Raises RecordError where no record has the error.
     """
-    from safetensors.torch import load_file
-    from torchmetrics.functional.classification import multiclass_calibration_error
-
-    ran = {record.case: record for record in run.records()}
-    found = {}
-    for record in _linear(records):
-        measured = ran.get(record.case)
-        if measured is None or not run.samples_sound(measured):
-            raise RecordError(
-                f"{run.directory} holds no samples of {record.case}; run `python -m pytest benchmarks` first"
-            )
-        samples = load_file(run.directory / "records" / measured.samples["path"])
-        # Below 1: torchmetrics puts a confidence of exactly 1 into a bin of its own.
-        probabilities = samples["decision"].double().softmax(dim=1).clamp(max=1 - 1e-7)
-        error = multiclass_calibration_error(probabilities, samples["targets"], probabilities.shape[1], n_bins=BINS)
-        found[record.case] = {
-            **{name: measured.task[name] for name in _INGREDIENTS},
-            "score": measured.main.value,
-            "error": round(100 * float(error), 2),
-        }
-    return found
+    found = [record for record in records if ERROR in record.scores]
+    if not found:
+        raise RecordError(f"no record has the score {ERROR!r}; make the baseline again with --sslbench-save-baseline")
+    columns = by_task(found)
+    parts = []
+    for protocol in PROTOCOLS:
+        tasks = sorted((task for task in columns if task.startswith(f"{protocol}/")), key=natural)
+        if tasks:
+            parts.append(f"`{protocol}`:\n\n{_table(protocol, {task: columns[task] for task in tasks})}")
+    return "\n\n".join(parts)
 
 
-def disagreements(errors: Errors, records: Sequence[Record]) -> list[str]:
-    """What the errors are of that the baseline is not: a line each, none where they agree.
-
-    Scores may differ by what the project allows between machines, and the digests of untrained networks as well.
-    """
-    told = []
-    for record in _linear(records):
-        known = errors.get(record.case)
-        if known is None:
-            told.append(f"{record.case}: no calibration error")
-        elif any(known[name] != record.task[name] for name in _INGREDIENTS):
-            told.append(
-                f"{record.case}: its calibration error is of another version, other data or another compat choice"
-            )
-        elif abs(known["score"] - record.main.value) > max(FLOOR, STANDARD_ERRORS * record.main.stderr):
-            told.append(f"{record.case}: its calibration error is of a score of {known['score']:.2f}")
-    return told
+def _table(protocol: str, columns: dict[str, list[Record]]) -> str:
+    cells = {task: _cells(column) for task, column in columns.items()}
+    means = {score: _means(columns, score) for score in (ERROR, SCALED)}
+    names = {record.backbone["name"] for column in columns.values() for record in column}
+    order = sorted(names, key=lambda name: (means[ERROR].get(name, math.inf), name))
+    rows = [
+        [
+            f"`{name}`",
+            *(cells[task].get(name, "–") for task in columns),
+            *(f"{mean[name]:.1f}" if name in mean else "–" for mean in means.values()),
+        ]
+        for name in order
+    ]
+    return table(["backbone", *(task.removeprefix(f"{protocol}/") for task in columns), "mean", "mean, scaled"], rows)
 
 
-def read(path: Path) -> dict[str, dict[str, Any]]:
-    """The committed errors; nothing when there are none yet."""
-    errors: dict[str, dict[str, Any]] = json.loads(path.read_bytes()) if path.exists() else {}
-    return errors
+def _cells(column: Sequence[Record]) -> dict[str, str]:
+    ranges = rank_ranges(column, score=ERROR)
+    cells = {}
+    for record in column:
+        name, error = record.backbone["name"], Score.from_json(record.scores[ERROR])
+        low, high = error.ci95
+        cells[name] = f"{error.value:.1f} [{low:.1f}, {high:.1f}] ({span(*ranges[name])})"
+    return cells
 
 
-def write(errors: Errors, path: Path) -> None:
-    """Commit them."""
-    write_atomic(path, dump(errors))
-
-
-def _linear(records: Sequence[Record]) -> list[Record]:
-    return [record for record in records if record.task["protocol"] == "linear"]
+def _means(columns: dict[str, list[Record]], score: str) -> dict[str, float]:
+    """By backbone, of those that have the score on every task."""
+    values: dict[str, list[float]] = {}
+    for column in columns.values():
+        for record in column:
+            if score in record.scores:
+                values.setdefault(record.backbone["name"], []).append(Score.from_json(record.scores[score]).value)
+    return {name: math.fsum(row) / len(row) for name, row in values.items() if len(row) == len(columns)}

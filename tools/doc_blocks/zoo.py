@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from scipy.stats import pearsonr, spearmanr
 
-from doc_blocks.calibration import Errors
+from doc_blocks.calibration import calibration
 from sslbench.backbones.zoo import read_card, zoo_names
 from sslbench.results.markdown import table
 from sslbench.results.marks import GUESSING, UNSOLVED_MARK, VERDICT_LEGEND, guess, legends, unsolved
@@ -27,7 +26,7 @@ COLOUR_TASKS = tuple(
 )
 
 
-def blocks(records: Sequence[Record], errors: Errors) -> dict[str, str]:
+def blocks(records: Sequence[Record]) -> dict[str, str]:
     """By name."""
     columns = by_task(records)
     ranks = ranking(records)
@@ -43,7 +42,7 @@ def blocks(records: Sequence[Record], errors: Errors) -> dict[str, str]:
         "zoo-gains": colour_gains(columns),
         "zoo-colour": colour(columns),
         "zoo-in-domain": in_domain(records),
-        "zoo-calibration": calibration(errors),
+        "zoo-calibration": calibration(records),
     }
 
 
@@ -163,18 +162,3 @@ def in_domain(records: Sequence[Record]) -> str:
             ]
         )
     return table(["mean over", "Pearson r (p)", "95 % interval of r", "Spearman rho (p)"], rows)
-
-
-def calibration(errors: Errors) -> str:
-    """Expected calibration errors in %, the smallest mean first."""
-    found: dict[str, dict[str, float]] = {}
-    for case, known in errors.items():
-        backbone, _, task = case.partition("|")
-        found.setdefault(backbone, {})[task] = known["error"]
-    tasks = sorted({task for row in found.values() for task in row}, key=natural)
-    means = {name: math.fsum(row.values()) / len(row) for name, row in found.items()}
-    rows = [
-        [f"`{name}`", *(f"{found[name][task]:.1f}" for task in tasks), f"{means[name]:.1f}"]
-        for name in sorted(found, key=lambda name: (means[name], name))
-    ]
-    return table(["backbone", *(task.removeprefix("linear/") for task in tasks), "mean"], rows)
