@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from sslbench.errors import BackboneError
+from sslbench.errors import BackboneError, tell
 
 if TYPE_CHECKING:
     from sslbench.backbones import Backbone
@@ -72,10 +72,11 @@ class TunedNetwork(nn.Module):
         return _by_layer(self, recipe.layer_decay, rate, decay)
 
 
-def check_training(network: TunedNetwork, backbone: Backbone, batches: Sequence[int]) -> None:
-    """Try a step on batches of some sizes, which leaves statistics and gradients changed.
+def check_training(network: TunedNetwork, backbone: Backbone, batches: Sequence[int]) -> str:
+    """Try a step on batches of some sizes, which leaves statistics and gradients changed; how much of the network is trained.
 
-    Raises BackboneError where the network does not run in training mode, or no gradient reaches it.
+    Tells of tensors that are to be trained and get no gradient. Raises BackboneError where the network does not run in training
+    mode, or no gradient reaches it.
     """
     network.train()
     for batch in batches:
@@ -98,8 +99,18 @@ def check_training(network: TunedNetwork, backbone: Backbone, batches: Sequence[
     if all(parameter.grad is None for parameter in body):
         raise BackboneError(
             f"{backbone.name}: no gradient reaches the network, so that only the classifier would be trained; its forward pass "
-            "detaches what it computes, or runs without gradients"
+            "detaches what it computes, runs without gradients, or checkpoints with use_reentrant=True"
         )
+    named = list(network.named_parameters())
+    missed = [name for name, parameter in named if parameter.requires_grad and parameter.grad is None]
+    if missed:
+        shown = ", ".join(name.removeprefix("body.") for name in missed[:3]) + (", ..." if len(missed) > 3 else "")
+        tell(
+            f"{backbone.name}: no gradient reaches {len(missed)} of the {len(named)} tensors that fine-tuning trains ({shown}); "
+            "they stay as they are"
+        )
+    trained = sum(parameter.requires_grad and parameter.grad is not None for _, parameter in named)
+    return f"{trained} of {len(named)} tensors"
 
 
 def last_groups(body: nn.Module, count: int, name: str) -> list[list[str]]:

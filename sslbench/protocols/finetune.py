@@ -90,9 +90,7 @@ class Finetune(Recognition[Tuned]):
         self.check_development(train.targets, val.targets, classes, setting.metric)
         batch = self._check_batch(len(train), setting.batch, whole=network.whole_batch)
         setting = replace(setting, batch=batch)
-        self._try(network, backbone, train, val, batch)
-        trained = [name for name, parameter in network.named_parameters() if parameter.requires_grad]
-        facts = {"trained": f"{len(trained)} of {len(list(network.parameters()))} tensors"}
+        facts = {"trained": self._try(network, backbone, train, val, batch)}
         del network
         grid = [{"rate": rate, "decay": decay, "seed": 0} for rate in way.rates for decay in way.decays]
         steps = self.options.steps or way.steps
@@ -158,12 +156,12 @@ class Finetune(Recognition[Tuned]):
             )
         return pictures
 
-    def _try(self, network: Any, backbone: Backbone, train: TrainingSet, val: TrainingSet, batch: int) -> None:
+    def _try(self, network: Any, backbone: Backbone, train: TrainingSet, val: TrainingSet, batch: int) -> str:
         from sslbench.protocols._finetune_network import check_training
 
         rests = {len(pictures) % batch for pictures in (train, train + val)}
         alone = 1 in rests and self.compat["finetune-last-batch"] == "keep"
-        check_training(network, backbone, [2, 1] if alone else [2])
+        return check_training(network, backbone, [2, 1] if alone else [2])
 
 
 def labelled_part(values: npt.NDArray[Any], percent: int, split: str) -> npt.NDArray[np.int64]:

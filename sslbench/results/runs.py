@@ -50,7 +50,7 @@ class Run:
 
         content = save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
         name = f"{slug(case)}.safetensors"
-        write_atomic(self.directory / "samples" / name, content)
+        _written(self.directory / "samples" / name, content)
         return {"path": f"../samples/{name}", "sha256": hashlib.sha256(content).hexdigest()}
 
     def samples_sound(self, record: Record) -> bool:
@@ -67,7 +67,7 @@ class Run:
         left out of tables, and a later run runs it again.
         """
         path = self.record_path(record.case)
-        write_atomic(path, dump(record.to_json()))
+        _written(path, dump(record.to_json()))
         if not math.isfinite(value := record.main.value):
             raise RecordError(
                 f"{record.case}: expected a finite main score, got {record.main_score} = {value}; what was computed is kept "
@@ -148,6 +148,16 @@ def open_records(name: str, results: Path) -> list[Record]:
     raise RecordError(
         f"{name!r} is neither a record, a baseline file, nor a run directory (looked in {results.absolute()})"
     )
+
+
+def _written(path: Path, content: bytes) -> None:
+    try:
+        write_atomic(path, content)
+    except OSError as error:
+        raise RecordError(
+            f"{path} cannot be written: {error}; free space or make it writable, and run the case again: features and finished "
+            "trainings are in the cache"
+        ) from error
 
 
 def write_baseline(records: list[Record], path: Path) -> None:

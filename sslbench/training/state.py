@@ -129,8 +129,14 @@ class State:
         except (OSError, RuntimeError) as error:  # torch's writer tells of a full disk by the latter
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
+            # What torch says of it is of its own file format.
+            why = (
+                error
+                if isinstance(error, OSError)
+                else "the file could not be written whole, perhaps since the disk is full"
+            )
             warnings.warn(
-                f"could not store the state of the training in {self.path.parent}: {error}. It goes on, and would begin "
+                f"could not store the state of the training in {self.path.parent}: {why}. It goes on, and would begin "
                 "again at its last state after an interrupt; free space",
                 CacheWarning,
                 stacklevel=2,

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from sslbench.errors import BackboneError, DataError
+from sslbench.errors import BackboneError, DataError, DataWarning
 from sslbench.protocols._finetune_training import Learner
 from tests.protocols.tuning import SIZE, Sets, Small, backbone, run
 
@@ -42,6 +42,30 @@ def test_fewer_pictures_than_a_batch_are_refused_with_batchnorm(
     # The search and the last training have the same.
     assert run(tmp_path, "recipe=quick+steps=2", network=plain).hyperparameters["batch"] == 20
     assert set(batches) == {20}
+
+
+class PartlyDetached(nn.Module):
+    """Its first layer runs without gradients, and one is never called."""
+
+    input_size = SIZE
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.unused = nn.Conv2d(3, 4, 3), nn.Linear(2, 2)
+        self.last = nn.Conv2d(4, 5, 3)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad():
+            inner = self.first(images)
+        return self.last(inner).mean(dim=(2, 3))  # type: ignore[no-any-return]
+
+
+def test_tensors_without_a_gradient_are_told_and_not_counted_as_trained(tuned: Sets, tmp_path: Path) -> None:
+    with pytest.warns(
+        DataWarning, match=r"no gradient reaches 4 of the 8 tensors .*first\.weight, first\.bias, unused"
+    ):
+        record = run(tmp_path, network=backbone(PartlyDetached(), "partly"))
+    assert record.hyperparameters["trained"] == "4 of 8 tensors"
 
 
 class Odd(nn.Module):

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from doc_blocks.calibration import calibration
 from doc_blocks.pages import PageError, by_hand, filled, names
 from doc_tables import BASELINE, made, pages, problems, rendered
 
@@ -96,10 +94,11 @@ def test_a_table_of_scores_by_hand_is_noticed(copy: Path) -> None:
 
 
 def test_calibration_is_that_of_the_records_with_the_ranks_that_pairs_allow(copy: Path) -> None:
-    records = [record for record in read_records(copy / BASELINE) if record.task["protocol"] in ("linear", "knn")]
+    protocols = ("linear", "knn", "finetune")
+    records = [record for record in read_records(copy / BASELINE) if record.task["protocol"] in protocols]
     parts = made(copy)["zoo-calibration"].split("\n\n")
-    assert parts[0::2] == ["`linear`:", "`knn`:"]
-    for protocol, text in zip(("linear", "knn"), parts[1::2], strict=True):
+    assert parts[0::2] == [f"`{protocol}`:" for protocol in protocols]
+    for protocol, text in zip(protocols, parts[1::2], strict=True):
         heads, _, *rows = ([cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines())
         means = [float(row[-2]) for row in rows]
         assert means == sorted(means)
@@ -115,13 +114,6 @@ def test_calibration_is_that_of_the_records_with_the_ranks_that_pairs_allow(copy
             own = [r for r in records if r.task["protocol"] == protocol and f"`{r.backbone['name']}`" == row[0]]
             for place, score in ((-2, "ece"), (-1, "ece_scaled")):
                 assert float(row[place]) == pytest.approx(np.mean([r.scores[score]["value"] for r in own]), abs=0.051)
-
-
-def test_fine_tuned_networks_get_a_table_once_they_were_run() -> None:
-    records = [record for record in read_records(ROOT / BASELINE) if record.task["id"] == "linear/digits"]
-    tuned = [replace(r, task={**r.task, "id": "finetune/digits", "protocol": "finetune"}) for r in records]
-    linear, finetune = calibration([*tuned, *records]).split("\n\n`finetune`:\n\n")
-    assert linear == f"`linear`:\n\n{finetune}"
 
 
 def test_a_baseline_without_calibration_scores_is_refused(copy: Path) -> None:
