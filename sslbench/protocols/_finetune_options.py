@@ -44,7 +44,7 @@ RECIPES = {
             "this project: the study's way with few steps and a grid of 2 x 2, to be tried on a CPU",
             rates=(0.1, 0.01),
             decays=(0.0, 1e-4),
-            steps=120,
+            steps=80,
             batch=32,
         ),
         # Steps and batch are the study's, so that only how it is optimised differs.
