@@ -36,14 +36,14 @@ GEMM_SIZE = 2048
 MANY = 10**7
 
 
-def make_pictures(folder: Path, count: int) -> list[Path]:
-    """JPEG of 500 x 375 at quality 90 with the 1/f spectrum of photographs, 128 kB each."""
+def make_pictures(folder: Path, count: int, width: int = 500, height: int = 375) -> list[Path]:
+    """JPEG at quality 90 with the 1/f spectrum of photographs, of 128 kB each at 500 x 375."""
     rng, paths = np.random.default_rng(0), []
-    frequency = np.hypot(np.fft.fftfreq(375)[:, None], np.fft.rfftfreq(500)[None])
+    frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None])
     frequency[0, 0] = 1
     for number in range(count):
-        noise = np.fft.rfft2(rng.standard_normal((3, 375, 500))) / frequency
-        channels = np.fft.irfft2(noise, s=(375, 500))
+        noise = np.fft.rfft2(rng.standard_normal((3, height, width))) / frequency
+        channels = np.fft.irfft2(noise, s=(height, width))
         picture = 120 + 55 * (channels - channels.mean()) / channels.std()
         paths.append(folder / f"{number}.jpg")
         Image.fromarray(np.clip(picture, 0, 255).astype(np.uint8).transpose(1, 2, 0)).save(paths[-1], quality=90)

@@ -17,6 +17,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Iterator
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from typing import Any
 import numpy as np
 import timm
 import torch
+from compare_extraction import make_pictures, rate, source_of
 from PIL import Image
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, Dataset
@@ -32,31 +34,18 @@ from torchvision.transforms import v2
 from sslbench.backbones import load_backbone
 from sslbench.backbones.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from sslbench.compat import parse_compat
-from sslbench.datasets import ImageFiles, Labels
+from sslbench.datasets import Images
 from sslbench.environment import cpu_model
 from sslbench.features.allocator import keep_large_blocks
 from sslbench.features.originals import open_originals
 from sslbench.features.pictures import Pictures
 from sslbench.metrics import METRICS
 from sslbench.protocols._finetune_options import Options
-from sslbench.protocols._finetune_training import KEPT, Learner, Setting, TrainingSet
+from sslbench.protocols._finetune_training import Learner, Setting, TrainingSet, kept_side
 from sslbench.training.loop import Plan, Step, train
 from sslbench.training.schedules import cosine
 
 BATCH, CLASSES = 64, 10
-
-
-def make_pictures(folder: Path, count: int, width: int, height: int) -> list[Path]:
-    """JPEG with the 1/f spectrum of photographs, quality 90."""
-    rng, paths = np.random.default_rng(0), []
-    frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None])
-    frequency[0, 0] = 1
-    for number in range(count):
-        channels = np.fft.irfft2(np.fft.rfft2(rng.standard_normal((3, height, width))) / frequency, s=(height, width))
-        picture = 120 + 55 * (channels - channels.mean()) / channels.std()
-        paths.append(folder / f"{number}.jpg")
-        Image.fromarray(np.clip(picture, 0, 255).astype(np.uint8).transpose(1, 2, 0)).save(paths[-1], quality=90)
-    return paths
 
 
 class Files(Dataset[tuple[torch.Tensor, int]]):
@@ -104,38 +93,48 @@ def plain_process(pipe: Connection, arch: str, size: int, paths: list[Path]) -> 
         pipe.send(BATCH * steps / (time.perf_counter() - start))
 
 
-def learner_of(name: str, paths: list[Path], folder: Path) -> Learner:
-    """What a fine-tuning case trains with, its pictures kept."""
-    backbone = load_backbone(name)
-    side = int(KEPT * max(backbone.preprocessing.input_size))
-    kept = Pictures(folder / "kept", 1 << 33)
-    originals = open_originals(ImageFiles("generated", paths), side, extraction="fast", pictures=kept, device="cpu")
-    targets = Labels(np.arange(len(paths), dtype=np.int64) % CLASSES).values
-    pictures = TrainingSet([originals], [(0, place) for place in range(len(paths))], targets)
-    options = Options.parse("")
-    assert options is not None
-    setting = Setting(backbone, options, CLASSES, METRICS["top1"], BATCH, parse_compat({}), {})
-    return setting.learner(pictures, {"rate": 0.01, "decay": 1e-4, "seed": 0}, seed=0)
+def learner_of(
+    name: str, images: Images, device: str, folder: Path, *, batch: int = BATCH, variant: str = ""
+) -> Learner:
+    """What a fine-tuning case of some variant trains with, its pictures kept below `folder`."""
+    backbone = load_backbone(name).to(device)
+    kept = Pictures(folder, 1 << 33)
+    originals = open_originals(
+        images, kept_side(backbone.preprocessing), extraction="fast", pictures=kept, device=device
+    )
+    targets = np.arange(len(images), dtype=np.int64) % CLASSES
+    pictures = TrainingSet([originals], [(0, place) for place in range(len(images))], targets)
+    options = Options.parse(variant) or Options()
+    setting = Setting(backbone, options, CLASSES, METRICS["top1"], batch, parse_compat({}), {})
+    return setting.learner(pictures, {"rate": 0.01, "decay": 1e-4}, seed=0)
 
 
-def our_rates(learner: Learner, steps: int) -> dict[str, float]:
-    """Pictures a second of whole steps, of bare ones on a batch that is there, and of batches alone."""
-    start = time.perf_counter()
+def whole_steps(learner: Learner, steps: int) -> None:
+    """As a trial has them, but that nothing is kept."""
     train(learner, Plan(steps, min(10, steps)), schedule=cosine, begun_with={}, bfloat16=False, advance=lambda *_: None)
-    whole = time.perf_counter() - start
+
+
+def bare_steps(learner: Learner, steps: int) -> None:
+    """Forward, backward and update on one batch that is there."""
     batch = learner.batch(Step(0, 0.0, torch.Generator()))
-    start = time.perf_counter()
     for _ in range(steps):
         learner.optimiser.zero_grad()
         learner.loss(batch).backward()  # type: ignore[no-untyped-call]
         learner.optimiser.step()
-    bare = time.perf_counter() - start
-    start = time.perf_counter()
+
+
+def batches_alone(learner: Learner, steps: int) -> None:
+    """Drawn, cropped and normalised."""
     for number in range(steps):
         learner.batch(Step(number, 0.0, torch.Generator()))
-    drawn = time.perf_counter() - start
-    seconds = {"ours": whole, "bare step": bare, "drawing and cropping alone": drawn}
-    return {what: BATCH * steps / spent for what, spent in seconds.items()}
+
+
+PARTS = {"ours": whole_steps, "bare step": bare_steps, "drawing and cropping alone": batches_alone}
+
+
+def our_rates(learner: Learner, steps: int) -> dict[str, float]:
+    """Pictures a second of each part."""
+    return {what: rate(BATCH * steps, partial(part, learner, steps)) for what, part in PARTS.items()}
 
 
 def main() -> None:
@@ -163,7 +162,8 @@ def main() -> None:
             asked.send(2)
             asked.recv()
         keep_large_blocks()
-        learner = learner_of(f"random-init:{options.arch}?size={options.size}", paths, Path(below))
+        name = f"random-init:{options.arch}?size={options.size}"
+        learner = learner_of(name, source_of(paths), "cpu", Path(below) / "kept")
         our_rates(learner, 2)
         for _ in range(options.repeats):
             if not options.only_ours:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -27,16 +28,18 @@ _DEVICE_SHARE = 0.4
 _AT_ONCE = 64
 
 
-class Source(Protocol):
+class Source(ABC):
     """Where the pictures of some rows come from. label: `memory`, `kept` or `decoded again`."""
 
     label: str
 
+    @abstractmethod
     def take(self, rows: Sequence[int]) -> list[Tensor]:
         """uint8 (3, h, w) of each, on the CPU."""
 
     def prefetch(self, rows: Sequence[int]) -> None:
-        """They will be taken soon."""
+        """They will be taken next; by default they are there."""
+        return None
 
 
 class Originals:
@@ -99,8 +102,7 @@ def open_originals(images: Images, side: int, *, extraction: str, pictures: Pict
         device: `cpu`, `cuda` or `cuda:N`.
 
     Raises:
-        DataError: a picture cannot be read, or is of a shape that no resize can hold, unless such ones are skipped; no picture is
-            left; or `side` is not positive.
+        DataError: a picture cannot be read, unless such ones are skipped; no picture is left; or `side` is not positive.
     """
     if side < 1:
         raise DataError(f"pictures cannot be reduced to {side} pixels; expected a shorter side of at least 1")
@@ -135,7 +137,7 @@ def _sizes(index: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
     return np.stack([index["height"], index["width"]], axis=1).astype(np.int64)
 
 
-class _InMemory:
+class _InMemory(Source):
     label = "memory"
 
     def __init__(self, images: Images, loader: OriginalLoader, side: int) -> None:
@@ -149,11 +151,8 @@ class _InMemory:
     def take(self, rows: Sequence[int]) -> list[Tensor]:
         return [self.pictures[row] for row in rows]
 
-    def prefetch(self, rows: Sequence[int]) -> None:
-        pass
 
-
-class _Kept:
+class _Kept(Source):
     """From a file; each picture is checked when it is taken first, and a damaged one decoded again."""
 
     label = "kept"
@@ -172,9 +171,6 @@ class _Kept:
     def take(self, rows: Sequence[int]) -> list[Tensor]:
         return [self._one(row) for row in rows]
 
-    def prefetch(self, rows: Sequence[int]) -> None:
-        pass
-
     def _one(self, row: int) -> Tensor:
         if not self._checked.item(row):
             self._check(row)
@@ -191,7 +187,7 @@ class _Kept:
         self._checked[row] = True
 
 
-class _DecodedAgain:
+class _DecodedAgain(Source):
     label = "decoded again"
 
     def __init__(self, loader: OriginalLoader, index: npt.NDArray[Any]) -> None:

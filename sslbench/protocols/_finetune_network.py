@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from sslbench.backbones.undisturbed import UNSUITABLE
 from sslbench.errors import BackboneError, tell
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def check_training(network: TunedNetwork, backbone: Backbone, batches: Sequence[
         images = torch.zeros(batch, 3, *backbone.preprocessing.input_size, device=backbone.device)
         try:
             network(images.contiguous(memory_format=torch.channels_last)).square().sum().backward()
-        except (RuntimeError, ValueError, TypeError, NotImplementedError, AttributeError) as error:
+        except UNSUITABLE as error:
             told = next(iter(str(error).splitlines()), "")
             advice = (
                 "; the last batch of each pass has a single picture, which BatchNorm cannot take: choose another batch size "

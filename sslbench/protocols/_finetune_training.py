@@ -23,7 +23,7 @@ from sslbench.protocols._finetune_network import TunedNetwork
 from sslbench.protocols._finetune_options import Options
 from sslbench.protocols.base import Part, label_values
 from sslbench.threads import look
-from sslbench.training.crops import draw_boxes, resized_crops
+from sslbench.training.crops import FILTERS, draw_boxes, resized_crops
 from sslbench.training.loop import Plan, Step, train
 from sslbench.training.progress import GridBar
 from sslbench.training.schedules import cosine, warmup_cosine
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 KEPT = 16 / 7
 # The loss is looked at this often, which waits for a GPU; the state is kept when so long has passed since the last time.
 CHECKPOINT_STEPS, CHECKPOINT_SECONDS = 10, 30.0
-_FILTERS = ("bicubic", "bilinear")
 
 
 def kept_side(preprocessing: Preprocessing) -> int:
@@ -126,7 +125,7 @@ class Learner:
         boxes = draw_boxes(sizes, self._draws)
         flips = torch.rand(len(items), generator=self._draws) < 0.5
         shown = self._preprocessing
-        filtered = shown.interpolation if shown.interpolation in _FILTERS else "bicubic"
+        filtered = shown.interpolation if shown.interpolation in FILTERS else "bicubic"
         images = resized_crops(
             pictures, boxes, flips, shown.input_size,
             interpolation=filtered, mean=shown.mean, std=shown.std, bgr=shown.bgr,

@@ -180,7 +180,7 @@ class _Weights:
         taps = torch.arange(self._taps, device=lengths.device)[:, None]
         # What is left after the difference is small enough for float32.
         distance = (first + 0.5 - centre).float()[:, None] + taps
-        weight = _FILTERS[interpolation](distance.div_(reach.float()[:, None]).abs_())
+        weight = FILTERS[interpolation](distance.div_(reach.float()[:, None]).abs_())
         # Of source pixels outside of the crop nothing counts.
         low, high = -first.float()[:, None], (lengths[:, None] - first).float()[:, None]
         weight.mul_(taps >= low).mul_(taps < high)
@@ -228,7 +228,8 @@ def _cubic(x: Tensor) -> Tensor:
 
 
 # Of the distance from the centre, which is not negative, in source pixels or, where it is reduced, in pixels of the result.
-_FILTERS = {"bilinear": _triangle, "bicubic": _cubic}
+FILTERS = {"bilinear": _triangle, "bicubic": _cubic}
+"""By the name of the interpolation."""
 
 
 def _chunks(boxes: list[list[int]], most: int) -> Iterator[tuple[int, int]]:
@@ -285,7 +286,7 @@ def _check_crops(
             f"bool ({count},), one for each picture",
         ),
         f"size {size}": (min(size) > 0, "(H, W) of at least 1"),
-        f"interpolation {interpolation!r}": (interpolation in _FILTERS, " or ".join(_FILTERS)),
+        f"interpolation {interpolation!r}": (interpolation in FILTERS, " or ".join(FILTERS)),
     }
     for what, (holds, expected) in rules.items():
         if not holds:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,9 @@ from torch import Tensor, nn
 from sslbench.backbones.backbone import Backbone, Network
 from sslbench.backbones.preprocessing import Preprocessing
 from sslbench.datasets import ImageArray
+from sslbench.features import original_keeping
+from sslbench.features.original_loading import OriginalLoader
+from sslbench.features.pictures import Pictures
 
 
 class SmallNetwork(Network):
@@ -54,3 +58,23 @@ def make_source() -> Callable[..., ImageArray]:
         return ImageArray(f"random:{seed}:{count}:{white}", images)
 
     return make
+
+
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The rows that were decoded, in whatever order."""
+    rows: list[int] = []
+    real = OriginalLoader.load
+
+    def load(self: OriginalLoader, row: int) -> torch.Tensor | None:
+        rows.append(row)
+        return real(self, row)
+
+    monkeypatch.setattr(OriginalLoader, "load", load)
+    monkeypatch.setattr(original_keeping, "_estimate", lambda loader, count: 1)
+    return rows
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Pictures:
+    return Pictures(tmp_path / "kept", 1 << 20)

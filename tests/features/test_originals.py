@@ -3,99 +3,23 @@
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
-import sys
 import threading
-import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from filelock import FileLock
 from PIL import Image
 
-from sslbench.datasets import ImageArray, ImageFiles, Images
+from sslbench.datasets import ImageArray, ImageFiles
 from sslbench.errors import CacheWarning, DataError
 from sslbench.features import original_file, original_keeping
-from sslbench.features.cache import FeatureCache
 from sslbench.features.original_loading import OriginalLoader
-from sslbench.features.originals import Originals, _on_device, open_originals
+from sslbench.features.originals import _on_device
 from sslbench.features.pictures import Pictures
 from tests import pictures as lists
-
-# Several of (width, height), some with a shorter side above SIDE, one of one pixel.
-SIDE = 24
-SHAPES = [(30, 20), (24, 24), (1, 1), (60, 50), (25, 90), (200, 40), (7, 60)]
-
-
-def files_source(root: Path, count: int = 10, bad: tuple[int, ...] = (), policy: str = "skip") -> ImageFiles:
-    """JPEG, every third a PNG, one grey and one with transparency; `bad` ones are no images."""
-    root.mkdir(exist_ok=True)
-    paths = []
-    for row in range(count):
-        path = root / f"{row}.{'png' if row % 3 == 2 else 'jpg'}"
-        small = np.random.default_rng(row).integers(0, 256, size=(5, 5, 3), dtype=np.uint8)
-        image = Image.fromarray(small).resize(SHAPES[row % len(SHAPES)], Image.Resampling.BILINEAR)
-        image.convert({1: "L", 5: "RGBA"}.get(row, "RGB")).save(path, quality=95)
-        if row in bad:
-            path.write_bytes(b"no image")
-        paths.append(path)
-    return ImageFiles(f"files:{count}:{bad}", paths, policy)
-
-
-def opened(
-    source: Images, pictures: Pictures, side: int = SIDE, extraction: str = "fast", device: str = "cpu"
-) -> Originals:
-    return open_originals(source, side, extraction=extraction, pictures=pictures, device=device)
-
-
-def by_pil(source: Images, row: int, side: int = SIDE) -> np.ndarray:
-    (image,) = source.load([row])
-    width, height = image.size
-    if min(width, height) > side:
-        shorter, longer = min(width, height), max(width, height)
-        long = int(side * longer / shorter)
-        image = image.resize((side, long) if width <= height else (long, side), Image.Resampling.BICUBIC)
-    return np.asarray(image).transpose(2, 0, 1)
-
-
-def all_of(originals: Originals) -> list[np.ndarray]:
-    return [picture.numpy().copy() for picture in originals.take(range(len(originals)))]
-
-
-def assert_same(got: list[np.ndarray], expected: list[np.ndarray]) -> None:
-    assert len(got) == len(expected)
-    for one, other in zip(got, expected, strict=True):
-        np.testing.assert_array_equal(one, other)
-
-
-@pytest.fixture
-def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The rows that were decoded, in whatever order."""
-    rows: list[int] = []
-    real = OriginalLoader.load
-
-    def load(self: OriginalLoader, row: int) -> torch.Tensor | None:
-        rows.append(row)
-        return real(self, row)
-
-    monkeypatch.setattr(OriginalLoader, "load", load)
-    monkeypatch.setattr(original_keeping, "_estimate", lambda loader, count: 1)
-    return rows
-
-
-@pytest.fixture
-def pictures(tmp_path: Path) -> Pictures:
-    return Pictures(tmp_path / "kept", 1 << 20)
-
-
-def file_of(pictures: Pictures) -> Path:
-    (path,) = pictures.root.glob("*.pictures")
-    return path
+from tests.features.originals import SHAPES, SIDE, all_of, assert_same, by_pil, file_of, files_source, opened
 
 
 def test_exact_pictures_are_pils_at_their_own_size_or_reduced(tmp_path: Path, pictures: Pictures) -> None:
@@ -334,111 +258,3 @@ def test_crops_are_cut_from_what_is_taken(tmp_path: Path, pictures: Pictures) ->
     boxes = draw_boxes(originals.sizes[places], generator)
     crops = resized_crops(originals.take(places), boxes, torch.zeros(10, dtype=torch.bool), (16, 16))
     assert crops.shape == (10, 3, 16, 16)
-
-
-OPEN = """
-import sys, time
-from pathlib import Path
-from sslbench.datasets import ImageFiles
-from sslbench.features import original_keeping
-from sslbench.features.original_loading import OriginalLoader
-from sslbench.features.originals import open_originals
-from sslbench.features.pictures import Pictures
-
-root, pause = Path(sys.argv[1]), float(sys.argv[2])
-original_keeping._estimate = lambda loader, count: 1
-real, loaded = OriginalLoader.load, []
-
-def load(self, row):
-    loaded.append(row)
-    print("began", flush=True) if len(loaded) == 1 else None
-    time.sleep(pause)
-    return real(self, row)
-
-OriginalLoader.load = load
-source = ImageFiles("files:10:()", sorted((root / "f").iterdir(), key=lambda path: int(path.stem)))
-originals = open_originals(source, 24, extraction="fast", pictures=Pictures(root / "kept", 1 << 20), device="cpu")
-print(originals.label, len(loaded), sum(int(picture.sum()) for picture in originals.take(range(10))))
-"""
-
-
-def opening(root: Path, pause: float) -> subprocess.Popen[str]:
-    return subprocess.Popen([sys.executable, "-c", OPEN, str(root), str(pause)], stdout=subprocess.PIPE, text=True)
-
-
-@pytest.fixture
-def writer(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
-    """Another process that has begun to decode."""
-    files_source(tmp_path / "f", policy="fail")
-    with opening(tmp_path, 0.1) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "began\n"
-        yield process
-        process.kill()
-
-
-def test_a_second_process_waits_and_decodes_nothing(
-    tmp_path: Path, pictures: Pictures, writer: subprocess.Popen[str], decoded: list[int]
-) -> None:
-    originals = opened(ImageFiles("files:10:()", files_source(tmp_path / "f").paths), pictures)
-    total = sum(int(picture.astype(int).sum()) for picture in all_of(originals))
-    assert originals.label == "kept" and not decoded
-    assert writer.communicate(timeout=60)[0] == f"kept 10 {total}\n"
-
-
-@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no signal that cannot be caught")
-def test_a_killed_writer_leaves_nothing_half(
-    tmp_path: Path, pictures: Pictures, writer: subprocess.Popen[str], decoded: list[int]
-) -> None:
-    deadline = time.monotonic() + 30
-    while not list(pictures.root.glob("*.tmp")) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    writer.send_signal(signal.SIGKILL)
-    writer.wait(timeout=30)
-    assert not list(pictures.root.glob("*.pictures"))
-    (leftover,) = pictures.root.glob("*.pictures.*.tmp")
-    source = ImageFiles("files:10:()", files_source(tmp_path / "f").paths)
-    assert opened(source, pictures).label == "kept"
-    assert len(decoded) == 10
-    os.utime(leftover, (0, 0))
-    cache = FeatureCache(tmp_path)
-    cache.root, cache.pictures = tmp_path, pictures.root
-    assert cache.prune() == [leftover]
-
-
-def test_an_interrupt_leaves_no_file(tmp_path: Path, pictures: Pictures, monkeypatch: pytest.MonkeyPatch) -> None:
-    source = files_source(tmp_path / "f")
-    real = OriginalLoader.load
-
-    def load(self: OriginalLoader, row: int) -> torch.Tensor | None:
-        if row == 5:
-            raise KeyboardInterrupt
-        return real(self, row)
-
-    monkeypatch.setattr(original_keeping, "_estimate", lambda loader, count: 1)
-    monkeypatch.setattr(OriginalLoader, "load", load)
-    with pytest.raises(KeyboardInterrupt):
-        opened(source, pictures)
-    assert not list(pictures.root.glob("*.pictures*"))
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("sslbench-load")]
-
-
-def test_a_lock_is_let_go(tmp_path: Path, pictures: Pictures) -> None:
-    opened(files_source(tmp_path / "f"), pictures)
-    with FileLock(file_of(pictures).with_suffix(".lock"), timeout=0):
-        pass
-
-
-def test_the_cache_knows_the_file(tmp_path: Path) -> None:
-    cache = FeatureCache(tmp_path)
-    opened(files_source(tmp_path / "f"), Pictures(cache.pictures, 1 << 20))
-    (path,) = cache.picture_files()
-    (entry,) = cache.picture_entries()
-    assert entry.label == "10 pictures at their own size"
-    assert cache.size().pictures == path.stat().st_size
-    assert cache.verify() == []
-    content = bytearray(path.read_bytes())
-    content[0] ^= 1
-    path.write_bytes(content)
-    assert cache.verify() == [f"damaged picture file {path}: the checksum of picture 0 does not match"]
-    assert cache.prune() == [path]
