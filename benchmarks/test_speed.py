@@ -17,7 +17,7 @@ from torch.nn.functional import normalize
 
 from sslbench.features.stacked import Pool
 from sslbench.logistic import softmax_path
-from sslbench.metrics import METRICS
+from sslbench.metrics import METRICS, Detections, Truth, detection_scores, image_average_precision
 from sslbench.protocols.base import Labelled
 from sslbench.protocols.fewshot import QUERY, WAY, Episodes, FewShot
 from sslbench.protocols.knn import NEIGHBOURS, TEMPERATURE, NearestNeighbours
@@ -152,6 +152,77 @@ def test_linear(way: str, pets: Problem, benchmark: Benchmark) -> None:
     scores = benchmark.pedantic(run, rounds=rounds)
     benchmark.extra_info["best validation accuracy"] = max(scores)
     assert max(scores) > 10 / 37
+
+
+@pytest.fixture(scope="module")
+def boxes() -> tuple[Detections, Truth]:
+    """Made up at the size of VOC 2007's test set, with 100 detections on each picture, a third of them near an object."""
+    rng = np.random.default_rng(0)
+    images, per_image, classes = 4952, 100, 20
+    there = 1 + rng.poisson(1.43, size=images)
+    image = np.repeat(np.arange(images), there)
+
+    def anywhere(n: int) -> npt.NDArray[np.float32]:
+        corner = rng.uniform(0, 300, size=(n, 2))
+        return np.concatenate([corner, corner + rng.uniform(20, 200, size=(n, 2))], axis=1).astype(np.float32)
+
+    objects, labels = anywhere(len(image)).round(), rng.integers(classes, size=len(image))
+    truth = Truth(images, image, objects, labels, rng.random(len(image)) < 0.15)
+
+    m = images * per_image
+    picture = np.repeat(np.arange(images), per_image)
+    near = rng.random(m) < 1 / 3
+    chosen = (np.cumsum(there) - there)[picture] + (rng.random(m) * there[picture]).astype(np.int64)
+    moved = objects[chosen] + rng.normal(size=(m, 4)) * rng.uniform(0, 20, size=(m, 1))
+    found = np.where(near[:, None], moved, anywhere(m)).astype(np.float32)
+    found[:, 2:] = np.maximum(found[:, 2:], found[:, :2] + 1)
+    kinds = np.where(near, labels[chosen], rng.integers(classes, size=m))
+    return Detections(picture, found, kinds, (rng.beta(1, 4, size=m) + near * 0.2).astype(np.float32)), truth
+
+
+def torchmetrics_ap(found: Detections, truth: Truth, backend: str) -> float:
+    """COCO's AP, in percent."""
+    from torchmetrics.detection import MeanAveragePrecision
+
+    metric = MeanAveragePrecision(
+        iou_thresholds=np.linspace(0.5, 0.95, 10).tolist(),
+        rec_thresholds=np.linspace(0, 1, 101).tolist(),
+        backend=backend,  # type: ignore[arg-type]
+    )
+    splits = np.bincount(found.image, minlength=truth.images), np.bincount(truth.image, minlength=truth.images)
+    arrays = (
+        {"boxes": found.boxes, "labels": found.labels, "scores": found.scores},
+        {"boxes": truth.boxes, "labels": truth.labels, "iscrowd": truth.difficult.astype(np.int64)},
+    )
+    parts = []
+    for sizes, given in zip(splits, arrays, strict=True):
+        columns = {name: torch.from_numpy(values).split(sizes.tolist()) for name, values in given.items()}
+        parts.append([dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)])
+    metric.update(*parts)
+    return 100 * float(metric.compute()["map"])
+
+
+@pytest.mark.parametrize(
+    "way", ["torchmetrics, pycocotools", "torchmetrics, faster-coco-eval", "sslbench", "200 resamples", "each picture"]
+)
+def test_detection(way: str, boxes: tuple[Detections, Truth], benchmark: Benchmark) -> None:
+    """Theirs is COCO's rule, for four ranges of area; `sslbench` both rules, for all areas.
+
+    `200 resamples` is that with standard errors, `each picture` VOC's rule on every picture alone.
+    """
+    found, truth = boxes
+    runs: dict[str, Callable[[], Any]] = {
+        "torchmetrics, pycocotools": lambda: torchmetrics_ap(found, truth, "pycocotools"),
+        "torchmetrics, faster-coco-eval": lambda: torchmetrics_ap(found, truth, "faster_coco_eval"),
+        "sslbench": lambda: detection_scores(found, truth, 20, resamples=0).scores["AP_coco"].value,
+        "200 resamples": lambda: detection_scores(found, truth, 20).scores["AP_coco"].value,
+        "each picture": lambda: image_average_precision(found, truth, 20),
+    }
+    benchmark.group = f"detection evaluator, {len(found.image)} detections, {len(truth.image)} objects, 20 classes"
+    got = benchmark.pedantic(runs[way], rounds=1 if way.startswith("torchmetrics") else 3)
+    if way != "each picture":
+        benchmark.extra_info["AP_coco"] = got
+        assert got == pytest.approx(detection_scores(found, truth, 20, resamples=0).scores["AP_coco"].value, abs=1e-3)
 
 
 def test_machine_products(benchmark: Benchmark) -> None:

@@ -11,6 +11,14 @@ from sslbench.metrics.calibration import (
     reliability_table,
 )
 from sslbench.metrics.classification import correct, mean_per_class, top1
+from sslbench.metrics.detection import (
+    Detections,
+    DetectionScores,
+    Truth,
+    detection_scores,
+    image_average_precision,
+    precision_recall,
+)
 from sslbench.metrics.episodes import episode_mean
 from sslbench.metrics.multilabel import voc_map11, voc_map11_resampled
 from sslbench.metrics.ranking import auroc, auroc_resampled, average_precision, average_precision_resampled
@@ -20,8 +28,11 @@ from sslbench.metrics.temperature import fit_temperature, fold_scaled_calibratio
 
 __all__ = [
     "METRICS",
+    "DetectionScores",
+    "Detections",
     "MetricSpec",
     "Score",
+    "Truth",
     "adaptive_calibration_error",
     "auroc",
     "auroc_resampled",
@@ -29,15 +40,18 @@ __all__ = [
     "average_precision_resampled",
     "brier_score",
     "correct",
+    "detection_scores",
     "episode_mean",
     "expected_calibration_error",
     "fit_temperature",
     "fold_scaled_calibration_error",
+    "image_average_precision",
     "maximum_calibration_error",
     "mean_per_class",
     "metric_spec",
     "metrics_for",
     "negative_log_likelihood",
+    "precision_recall",
     "reliability_table",
     "scaled_calibration_error",
     "top1",
