@@ -90,7 +90,8 @@ def convert_checkpoint(path: Path, name: str, settings: Settings) -> Path:
 def plan(chosen: Iterable[Subject], settings: Settings) -> list[str]:
     """The plan in lines; nothing is fetched, and nothing is read but names, sizes and markers."""
     lines: list[str] = []
-    wanted: list[Source] = []
+    # By place, since two datasets may share an archive, which is fetched once.
+    wanted: dict[Path, Source] = {}
     for subject in chosen:
         if not subject.has_files:
             lines.append(f"{subject}: comes with the installation")
@@ -105,9 +106,9 @@ def plan(chosen: Iterable[Subject], settings: Settings) -> list[str]:
                 lines.append(f"  {_describe(source, told=source.manual in steps)}")
                 steps.add(source.manual)
             lines += [f"  or else {_describe(source)}" for other in others for source in other]
-            wanted += [source for source in missing if source.urls]
-    unknown = sum(source.size is None for source in wanted)
-    total = size_text(sum(source.size or 0 for source in wanted))
+            wanted |= {subject.directory / source.filename: source for source in missing if source.urls}
+    unknown = sum(source.size is None for source in wanted.values())
+    total = size_text(sum(source.size or 0 for source in wanted.values()))
     return [*lines, f"to fetch: {len(wanted)} files, {total}{f' and {unknown} of unknown size' if unknown else ''}"]
 
 

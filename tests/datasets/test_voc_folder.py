@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,81 +11,10 @@ import pytest
 from PIL import Image
 
 from sslbench.config import Settings
-from sslbench.datasets import Boxes, Dataset, dataset_spec, inspect, load_dataset, tidy_folder
+from sslbench.datasets import Boxes, dataset_spec, inspect, load_dataset, tidy_folder
 from sslbench.errors import DataError, DataWarning
-from sslbench.names import printable
 from sslbench.tasks import dataset_tasks
-
-WIDTH, HEIGHT = 20, 12
-Item = tuple[str, Sequence[float | str], str]
-# One object that fills the picture, one of a single pixel, a difficult one, and a picture without any.
-CONTENTS: dict[str, list[Item]] = {
-    "000001": [("dog", (1, 1, 20, 12), "0")],
-    "000002": [("person", (3, 4, 3, 4), "1"), ("cat", (5, 2, 19, 11), "0")],
-    "000003": [],
-    "000004": [("cat", (2.5, 3.25, 10.5, 9), "")],
-    "000005": [("dog", (6, 6, 12, 12), "1")],
-    "000006": [("person", (1, 1, 2, 2), "0"), ("dog", (1, 1, 2, 2), "0")],
-}
-
-
-def xml(stem: str, items: Sequence[Item]) -> str:
-    objects = "".join(
-        f"""
-    <object>
-        <name>{label}</name>
-        <pose>Left</pose>
-        <truncated>1</truncated>
-        {f"<difficult>{difficult}</difficult>" if difficult else ""}
-        <bndbox>
-            <xmin>{x1}</xmin>
-            <ymin>{y1}</ymin>
-            <xmax>{x2}</xmax>
-            <ymax>{y2}</ymax>
-        </bndbox>
-        <part>
-            <name>head</name>
-            <bndbox><xmin>1</xmin><ymin>1</ymin><xmax>2</xmax><ymax>2</ymax></bndbox>
-        </part>
-    </object>"""
-        for label, (x1, y1, x2, y2), difficult in items
-    )
-    return f"""<annotation>
-    <folder>VOC2007</folder>
-    <filename>{stem}.jpg</filename>
-    <size><width>{WIDTH}</width><height>{HEIGHT}</height><depth>3</depth></size>
-    <segmented>0</segmented>{objects}
-</annotation>
-"""
-
-
-def write(
-    root: Path,
-    contents: Mapping[str, Sequence[Item]] = CONTENTS,
-    lists: Mapping[str, Sequence[str]] | None = None,
-    suffix: str = "jpg",
-) -> Path:
-    for folder in ("JPEGImages", "Annotations", "ImageSets/Main")[: 2 if lists is None else 3]:
-        (root / folder).mkdir(parents=True)
-    for number, (stem, items) in enumerate(contents.items()):
-        Image.new("RGB", (WIDTH, HEIGHT), (40 * number, 9, 255 - 40 * number)).save(
-            root / f"JPEGImages/{stem}.{suffix}"
-        )
-        (root / f"Annotations/{stem}.xml").write_text(xml(printable(stem), items))
-    for split, stems in (lists or {}).items():
-        (root / f"ImageSets/Main/{split}.txt").write_text("".join(f"{stem} \n" for stem in stems))
-    return root
-
-
-GIVEN = {"train": ["000002", "000001"], "val": ["000003", "000004"], "test": ["000005", "000006"]}
-
-
-def load(root: Path, **settings: str) -> Dataset:
-    return load_dataset(f"voc:{root}", Settings(**settings))
-
-
-def stems(dataset: Dataset) -> dict[str, list[str]]:
-    return {name: [Path(path).stem for path in split.images.paths] for name, split in dataset.splits.items()}
+from tests.datasets.voc_folder import CONTENTS, GIVEN, HEIGHT, WIDTH, Item, load, stems, write, xml
 
 
 def test_boxes_are_those_that_torchvision_parses(tmp_path: Path) -> None:
@@ -95,7 +23,8 @@ def test_boxes_are_those_that_torchvision_parses(tmp_path: Path) -> None:
     root = write(tmp_path / "VOCdevkit" / "VOC2007", lists=GIVEN)
     dataset = load(root)
     assert dataset.classes == ("cat", "dog", "person")
-    assert (dataset.target_type, dataset.metric, dataset.details) == (Boxes, None, {"split": "given"})
+    assert (dataset.target_type, dataset.metric) == (Boxes, None)
+    assert dataset.details == {"split": "given", "images_without_objects": 1}
     for split, year in (("train", "2007"), ("val", "2007"), ("test", "2007")):
         reference = torchvision.datasets.VOCDetection(str(tmp_path), year=year, image_set=split)
         rows = dataset.splits[split]
@@ -160,7 +89,7 @@ def test_pictures_in_no_list_are_counted_and_their_classes_left_out(tmp_path: Pa
     contents = {**CONTENTS, "000007": [("zebra", (1, 1, 5, 5), "0")]}
     dataset = load(write(tmp_path, contents, GIVEN))
     assert dataset.classes == ("cat", "dog", "person")
-    assert dataset.details == {"split": "given", "pictures_in_no_list": 1}
+    assert dataset.details == {"split": "given", "images_without_objects": 1, "pictures_in_no_list": 1}
 
 
 def test_fingerprints_follow_content_and_not_place(tmp_path: Path) -> None:
@@ -246,7 +175,7 @@ BOX = "<bndbox><xmin>1</xmin><ymin>1</ymin><xmax>{}</xmax><ymax>2</ymax></bndbox
         (None, remove(ONE), r"1 images without an annotation: 000001;"),
         (None, remove("JPEGImages/000002.jpg"), r"1 annotations without an image: 000002;"),
         (GIVEN, remove(ONE), r"1 listed images without an annotation: 000001;"),
-        (GIVEN, remove("JPEGImages/000002.jpg"), r"1 listed images that are not in JPEGImages: 000002;"),
+        (GIVEN, remove("JPEGImages/000002.jpg"), r"1 listed images that are not in JPEGImages: 000002 \(train\.txt\);"),
         ({**GIVEN, "test": ["000001", "000001"]}, None, r"1 names that \S+ lists twice: 000001;"),
         ({"train": ["000001"]}, None, r"found train\.txt alone; expected train and test"),
         ({"test": ["000001"], "val": ["000002"]}, None, r"found val\.txt and test\.txt alone; expected"),
@@ -262,14 +191,6 @@ BOX = "<bndbox><xmin>1</xmin><ymin>1</ymin><xmax>{}</xmax><ymax>2</ymax></bndbox
         ),
         (GIVEN, put_objects(("dog", (1, 1, "nan", 2), "0")), r"object 1 \(dog\): expected numbers"),
         (GIVEN, put_objects(("dog", (1, 1, 2, 2), "yes")), r"expected 0 or 1 as <difficult>, got 'yes'"),
-        (
-            GIVEN,
-            put_objects(("dog", (0, 1, 2, 2), "0"), ("cat", (1, 1, 21, 2), "0"), ("cat", (1, 1, 2, 2), "0")),
-            r"2 of 9 boxes are empty or reach out of their image: dog 0, 1, 2, 2 in 000001\.xml \(its image: 20 x 12\), cat "
-            r"1, 1, 21, 2 in 000001\.xml .*counts pixels from 1",
-        ),
-        (GIVEN, put_objects(("dog", (5, 1, 4, 2), "0")), r"1 of 7 boxes are empty"),
-        (GIVEN, put_objects(("dog", (1, 1, 4, 13), "0")), r"1 of 7 boxes .*dog 1, 1, 4, 13 in 000001"),
         (
             GIVEN,
             put(ONE, '<!DOCTYPE a [<!ENTITY b SYSTEM "file:///etc/passwd">]><annotation/>'),

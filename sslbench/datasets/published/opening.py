@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -90,7 +90,7 @@ def _first_complete(
         if len(absent) == len(layout.parts):
             continue
         if absent:
-            told = f"{found.base} lacks {_few(absent)} (layout {layout.name})"
+            told = f"{found.base} lacks {few(absent)} (layout {layout.name})"
             problems.append(((1, len(absent)), IncompleteDataError(told, absent, found=True)))
             continue
         try:
@@ -100,7 +100,7 @@ def _first_complete(
             differs += expected.differences(listing.classes, listing.splits, found) if expected else []
             if differs and settings.check_data == "strict":
                 raise IncompleteDataError(
-                    f"the files in {found.base} are not the published ones: {_few(differs, '; ')}; to run on what is there, "
+                    f"the files in {found.base} are not the published ones: {few(differs, '; ')}; to run on what is there, "
                     "without published references, give --sslbench-check-data loose",
                     differs[:NAMED],
                     found=True,
@@ -125,7 +125,7 @@ def _check_files(found: Found, listing: Listing) -> None:
         if missing := rows.missing:
             raise IncompleteDataError(
                 f"{len(missing)} of the {len(rows.targets)} images of {name} are absent or empty in {found.base}: "
-                f"{_few(missing)}; the archive may be extracted incompletely",
+                f"{few(missing)}; the archive may be extracted incompletely",
                 missing[:NAMED],
                 count=len(missing),
                 found=True,
@@ -134,6 +134,7 @@ def _check_files(found: Found, listing: Listing) -> None:
             raise IncompleteDataError(f"{found.base} holds no image of {name}", found=True)
 
 
-def _few(names: Any, separator: str = ", ") -> str:
+def few(names: Sequence[str], separator: str = ", ") -> str:
+    """Some of the names and the number of the others, for a message."""
     more = len(names) - NAMED
     return separator.join(names[:NAMED]) + (f"{separator}and {more} more" if more > 0 else "")

@@ -389,3 +389,107 @@ _BUILDERS: dict[str, Callable[[Path, int, Mapping[str, int]], Built]] = {
     "dtd": _dtd, "flowers": _flowers, "food": _food, "pets": _pets, "sun397": _sun397, "voc2007": _voc2007,
     "cropdiseases": _cropdiseases, "eurosat": _eurosat, "isic": _isic, "chestx": _chestx,
 }  # fmt: skip
+
+
+@dataclass
+class BuiltBoxes:
+    """A tree of `voc`. splits: ids (`2007/000003`) in order. objects: of each id, as written. sizes: width and height of each.
+
+    root: the directory with VOC2007 and VOC2012. An object is its class, xmin, ymin, xmax, ymax counted from 1, and whether it
+    is difficult.
+    """
+
+    root: Path
+    splits: dict[str, list[str]] = field(default_factory=dict)
+    objects: dict[str, list[tuple[str, tuple[float, ...], bool]]] = field(default_factory=dict)
+    sizes: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+
+def voc_detection(
+    root: Path, pictures_per_split: int = 4, *, layout: str = "voc2007/VOCdevkit", classes: Sequence[str] = VOC[:5]
+) -> BuiltBoxes:
+    """Write PASCAL VOC's 2007 and 2012 as their archives have them, below `root`, which is the data directory.
+
+    Of train and val, the larger half is of 2007, the rest of 2012; test is of 2007. Each picture is a grey JPEG of its own size
+    with one to four filled boxes in the colours of their classes; the last object of every third picture is difficult. Both
+    years have pictures beside that no list names. Every list of a class is there too, so that `voc2007` can be read as well.
+    """
+    built, rng = BuiltBoxes(root / layout), np.random.default_rng(0)
+    early = {"train": (pictures_per_split + 1) // 2, "val": (pictures_per_split + 1) // 2, "test": pictures_per_split}
+    late = {split: pictures_per_split - early[split] for split in ("train", "val")}
+    for year, sizes, name in (("2007", early, "{:06d}"), ("2012", late, "2008_{:06d}")):
+        # The numbers of the splits are mixed, and no list is in their order.
+        numbers = iter((1 + rng.permutation(sum(sizes.values()) + 1) * 7).tolist())
+        lists = {split: [name.format(next(numbers)) for _ in range(size)] for split, size in sizes.items()}
+        for picture in [*chain(*lists.values()), name.format(next(numbers))]:
+            _voc_picture(built, rng, year, picture, classes)
+        _voc_lists(built, year, lists)
+        for split, pictures in lists.items():
+            built.splits.setdefault(split, []).extend(f"{year}/{picture}" for picture in pictures)
+        for folder in ("SegmentationClass", "SegmentationObject"):
+            (built.root / f"VOC{year}" / folder).mkdir()
+            Image.new("P", (8, 8)).save(built.root / f"VOC{year}" / folder / f"{picture}.png")
+    return built
+
+
+def _voc_picture(built: BuiltBoxes, rng: np.random.Generator, year: str, picture: str, classes: Sequence[str]) -> None:
+    name, count = f"{year}/{picture}", len(built.sizes)
+    width, height = (int(side) for side in rng.integers(40, 97, 2))
+    image = Image.new("RGB", (width, height), (128, 128, 128))
+    objects: list[tuple[str, tuple[float, ...], bool]] = []
+    for number in range(amount := 1 + count % 4):
+        kind = classes[(count + number) % len(classes)]
+        x1, y1 = (int(rng.integers(1, side // 2)) for side in (width, height))
+        x2, y2 = (int(rng.integers(low + 12, side + 1)) for low, side in ((x1, width), (y1, height)))
+        image.paste(colour_of(kind), (x1 - 1, y1 - 1, x2, y2))
+        corners = (x1, y1, x2, y2)
+        # Some of 2012 have fractions.
+        corners = (x1 + 0.70000076293945, y1, x2, y2) if year == "2012" and number == 0 else corners
+        objects.append((kind, corners, count % 3 == 0 and number == amount - 1))
+    path = built.root / f"VOC{year}" / "JPEGImages" / f"{picture}.jpg"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Without subsampling, which would blur the boxes' edges.
+    image.save(path, quality=95, subsampling=0)
+    built.sizes[name], built.objects[name] = (width, height), objects
+    _write(built.root / f"VOC{year}" / "Annotations" / f"{picture}.xml", [_voc_xml(built, year, picture)])
+
+
+def _voc_xml(built: BuiltBoxes, year: str, picture: str) -> str:
+    """The two years order their elements differently; some objects of 2012 have parts, and actions."""
+    width, height = built.sizes[f"{year}/{picture}"]
+    size = f"<size><width>{width}</width><height>{height}</height><depth>3</depth></size>"
+    part = "<part><name>head</name><bndbox><xmin>1</xmin><ymin>1</ymin><xmax>2</xmax><ymax>2</ymax></bndbox></part>"
+    texts = []
+    for kind, corners, difficult in built.objects[f"{year}/{picture}"]:
+        box = dict(zip(("xmin", "ymin", "xmax", "ymax"), corners, strict=True))
+        mark = f"<difficult>{int(difficult)}</difficult>"
+        if year == "2007":
+            inner = "".join(f"<{side}>{box[side]}</{side}>" for side in box)
+            texts.append(
+                f"<object><name>{kind}</name><pose>Left</pose><truncated>0</truncated>{mark}<bndbox>{inner}</bndbox></object>"
+            )
+        else:
+            inner = "".join(f"<{side}>{box[side]}</{side}>" for side in ("xmax", "xmin", "ymax", "ymin"))
+            texts.append(
+                f"<object><name>{kind}</name><actions><jumping>0</jumping></actions><bndbox>{inner}</bndbox>{mark}"
+                f"<pose>Unspecified</pose>{part}</object>"
+            )
+    objects = "\n\t".join(texts)
+    if year == "2007":
+        owner = "<owner><flickrid>someone</flickrid><name>?</name></owner>"
+        return f"<annotation>\n\t<folder>VOC2007</folder>\n\t{owner}\n\t{size}\n\t{objects}\n</annotation>"
+    return f"<annotation>\n\t<folder>VOC2012</folder>\n\t{objects}\n\t<segmented>0</segmented>\n\t{size}\n</annotation>"
+
+
+def _voc_lists(built: BuiltBoxes, year: str, lists: Mapping[str, Sequence[str]]) -> None:
+    """The challenge's lists: of pictures, and of each class with 1, -1 and, where all are difficult, 0."""
+    sets = built.root / f"VOC{year}" / "ImageSets"
+    for split, pictures in {**lists, "trainval": sorted([*lists["train"], *lists["val"]])}.items():
+        _write(sets / "Main" / f"{split}.txt", pictures)
+        _write(sets / "Segmentation" / f"{split}.txt", pictures[:1])
+        for kind in VOC:
+            marks = []
+            for picture in pictures:
+                found = [difficult for name, _, difficult in built.objects[f"{year}/{picture}"] if name == kind]
+                marks.append(f"{picture} {-1 if not found else 0 if all(found) else 1:2d}")
+            _write(sets / "Main" / f"{kind}_{split}.txt", marks)
