@@ -11,10 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 SUFFIX = ".pictures"
-ENTRY = np.dtype([("offset", "<u8"), ("height", "<u4"), ("width", "<u4"), ("check", "<u4")])
-"""Where a picture (3, height, width) begins, and the CRC-32 of its bytes; height and width are 0 where it could not be read."""
+ENTRY = np.dtype(
+    [("offset", "<u8"), *((name, "<u4") for name in ("height", "width", "full_height", "full_width", "check"))]
+)
+"""Where a picture (3, height, width) begins, its size before it was reduced, and the CRC-32 of its bytes; sizes are 0 where it
+could not be read."""
 _FOOTER = np.dtype([("count", "<u8"), ("bytes", "<u8"), ("check", "<u4"), ("format", "S20")])
-_FORMAT = b"sslbench-originals-1"
+FORMAT = b"sslbench-originals-2"
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,7 @@ def checksum(picture: npt.NDArray[np.uint8]) -> int:
 def ending(index: npt.NDArray[Any]) -> bytes:
     """What stands after the pictures: the index and the footer."""
     content = index.tobytes()
-    footer = np.array([(len(index), _bytes(index), zlib.crc32(content), _FORMAT)], dtype=_FOOTER)
+    footer = np.array([(len(index), _bytes(index), zlib.crc32(content), FORMAT)], dtype=_FOOTER)
     return content + footer.tobytes()
 
 
@@ -57,7 +60,7 @@ def open_originals_file(path: Path) -> OriginalFile:
         raise ValueError(f"expected a footer of {_FOOTER.itemsize} bytes, got {len(content)} in all")
     footer = content[-_FOOTER.itemsize :].view(_FOOTER)[0]
     count, data = int(footer["count"]), int(footer["bytes"])
-    if footer["format"] != _FORMAT or len(content) != data + count * ENTRY.itemsize + _FOOTER.itemsize:
+    if footer["format"] != FORMAT or len(content) != data + count * ENTRY.itemsize + _FOOTER.itemsize:
         raise ValueError("its footer is not that of a whole file of pictures")
     # A copy, as entries need not begin where the processor reads numbers from.
     entries = content[data : len(content) - _FOOTER.itemsize].tobytes()

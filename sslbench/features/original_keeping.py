@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from sslbench.datasets import Images
 from sslbench.errors import CacheWarning
-from sslbench.features.original_file import ENTRY, SUFFIX, OriginalFile, checksum, ending, open_originals_file
+from sslbench.features.original_file import ENTRY, FORMAT, SUFFIX, OriginalFile, checksum, ending, open_originals_file
 from sslbench.features.original_loading import OriginalLoader, decoded
 from sslbench.features.pictures import Pictures
 from sslbench.files import replacing
@@ -42,7 +42,7 @@ def find_or_keep(
     A second process that wants the same waits for the first. Warns with a CacheWarning of what is damaged and of what is not
     kept, and raises DataError for a picture that cannot be read.
     """
-    path, count = pictures.path(recipe, SUFFIX), len(images)
+    path, count = pictures.path({**recipe, "format": FORMAT.decode()}, SUFFIX), len(images)
     if pictures.limit and (found := _open(pictures, path, count)) is not None:
         return path, found
     needed = _estimate(loader, count)
@@ -93,7 +93,7 @@ def _locked(path: Path) -> Iterator[None]:
 
 def _estimate(loader: OriginalLoader, count: int) -> int:
     rows = np.unique(np.linspace(0, count - 1, min(count, _SAMPLE)).astype(int))
-    sizes = [picture.nbytes for picture in map(loader.load, rows.tolist()) if picture is not None]
+    sizes = [picture.pixels.nbytes for picture in map(loader.load, rows.tolist()) if picture is not None]
     share = sum(sizes) / len(rows)
     return (
         int(_MARGIN * share * count) + count * ENTRY.itemsize
@@ -120,11 +120,12 @@ def _decode(images: Images, loader: OriginalLoader, writer: _Writer | None) -> n
         disable=not sys.stderr.isatty(),
     )  # fmt: skip
     with progress, contextlib.closing(decoded(loader, range(len(images)))) as coming:
-        for row, picture in enumerate(coming):
+        for row, found in enumerate(coming):
             progress.update()
-            if picture is None:
+            if found is None:
                 continue
-            index[row] = (offset, *picture.shape[1:], checksum(picture.numpy()))
+            picture = found.pixels
+            index[row] = (offset, *picture.shape[1:], *found.size, checksum(picture.numpy()))
             offset += picture.nbytes
             if writer is not None:
                 writer.append(picture)

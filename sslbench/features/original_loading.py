@@ -7,7 +7,7 @@ from collections.abc import Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -27,6 +27,13 @@ if TYPE_CHECKING:
 _AHEAD = 4 * MOST_WORKERS
 
 
+class Decoded(NamedTuple):
+    """A picture. pixels: uint8 (3, h, w), reduced or not. size: its height and width before that."""
+
+    pixels: Tensor
+    size: tuple[int, int]
+
+
 class OriginalLoader:
     """Decodes single pictures; several threads may call where `parallel` says so.
 
@@ -40,12 +47,12 @@ class OriginalLoader:
         self.input = input_name(images, self._geometry, extraction)
         self.parallel = isinstance(images, ImageFiles)
 
-    def load(self, row: int) -> Tensor | None:
-        """uint8 (3, h, w), or None for one that cannot be read and is skipped. Raises DataError for one that is not."""
+    def load(self, row: int) -> Decoded | None:
+        """A picture, or None for one that cannot be read and is skipped. Raises DataError for one that is not."""
         if self.input == FAST_INPUT and isinstance(self._images, ImageFiles):
             picture = decode_colour_jpeg(Path(self._images.paths[row]))
             if picture is not None:
-                return self._reduced(picture)
+                return Decoded(self._reduced(picture), (picture.shape[1], picture.shape[2]))
         loaded: Any = self._images.load(range(row, row + 1))[0]
         if loaded is None:
             return None
@@ -53,7 +60,7 @@ class OriginalLoader:
             from PIL.Image import fromarray
 
             loaded = fromarray(loaded)
-        return self._planar(loaded)
+        return Decoded(self._planar(loaded), (loaded.height, loaded.width))
 
     def _reduced(self, picture: Tensor) -> Tensor:
         height, width = picture.shape[1:]
@@ -80,12 +87,12 @@ def pool(loader: OriginalLoader) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(workers, thread_name_prefix="sslbench-load")
 
 
-def decoded(loader: OriginalLoader, rows: Iterable[int]) -> Generator[Tensor | None, None, None]:
+def decoded(loader: OriginalLoader, rows: Iterable[int]) -> Generator[Decoded | None, None, None]:
     """Every picture in order, decoded ahead by threads. An error is raised here, that of the first row in order.
 
     To be closed by a caller who stops early.
     """
-    waiting: deque[Future[Tensor | None]] = deque()
+    waiting: deque[Future[Decoded | None]] = deque()
     coming = iter(rows)
     with pool(loader) as workers:
         try:

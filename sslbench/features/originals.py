@@ -46,15 +46,18 @@ class Originals:
     """M pictures of any sizes.
 
     rows: int64 (M,), the row of each in its set; those that could not be read are left out under the `skip` policy. sizes: int64
-    (M, 2) on the CPU, height and width. device: where `take` gives pictures. label: where they come from: `memory`, `kept` (on
-    disk) or `decoded again` for each use. bytes: of all pictures.
+    (M, 2) on the CPU, height and width. full_sizes: the same before pictures were reduced. device: where `take` gives pictures.
+    label: where they come from: `memory`, `kept` (on disk) or `decoded again` for each use. bytes: of all pictures.
 
     On a CUDA device all of them are put there when they take less than two fifths of its free memory; otherwise those that are
     taken are copied from pinned memory. (That path has not been run where this was written: no GPU.)
     """
 
-    def __init__(self, source: Source, rows: npt.NDArray[np.int64], sizes: Tensor, device: str) -> None:
-        self.rows, self.sizes, self.device, self.label = rows, sizes, device, source.label
+    def __init__(
+        self, source: Source, rows: npt.NDArray[np.int64], sizes: Tensor, full_sizes: Tensor, device: str
+    ) -> None:
+        self.rows, self.sizes, self.full_sizes, self.device = rows, sizes, full_sizes, device
+        self.label = source.label
         self.bytes = int(3 * sizes.prod(dim=1).sum())
         self._source = source
         self._places: list[Tensor] | None = None
@@ -108,23 +111,24 @@ def open_originals(images: Images, side: int, *, extraction: str, pictures: Pict
         raise DataError(f"pictures cannot be reduced to {side} pixels; expected a shorter side of at least 1")
     loader = OriginalLoader(images, side, extraction)
     with picture_warnings() as said:
-        source, index_sizes = _source(images, loader, pictures, side)
+        source, sizes = _source(images, loader, pictures, side)
     said.tell(images.fingerprint)
-    rows = index_sizes[:, 0].nonzero()[0]
+    rows = sizes[:, 0].nonzero()[0]
     if not len(rows):
         raise DataError(f"{images.fingerprint}: no readable image is left to train on")
-    return Originals(source, rows, torch.from_numpy(index_sizes[rows]), device)
+    kept, full = torch.from_numpy(sizes[rows]).chunk(2, dim=1)
+    return Originals(source, rows, kept, full, device)
 
 
 def _source(
     images: Images, loader: OriginalLoader, pictures: Pictures, side: int
 ) -> tuple[Source, npt.NDArray[np.int64]]:
-    """Where pictures come from, and int64 (N, 2), their heights and widths, 0 for those that cannot be read."""
+    """Where pictures come from, and int64 (N, 4): height and width, and both before the reduction; 0 for what cannot be read."""
     if not len(images):
         raise DataError(f"{images.fingerprint}: there is no image to train on")
     if not loader.parallel and isinstance(images.load(range(1)), np.ndarray):
         held = _InMemory(images, loader, side)
-        return held, np.array([picture.shape[1:] for picture in held.pictures], dtype=np.int64)
+        return held, np.array([[*picture.shape[1:], *held.size] for picture in held.pictures], dtype=np.int64)
     recipe = {"images": images.fingerprint, "input": loader.input, "shorter_side": side}
     found = find_or_keep(images, loader, pictures, recipe)
     if isinstance(found, tuple):
@@ -134,7 +138,7 @@ def _source(
 
 
 def _sizes(index: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
-    return np.stack([index["height"], index["width"]], axis=1).astype(np.int64)
+    return np.stack([index[name] for name in ("height", "width", "full_height", "full_width")], axis=1).astype(np.int64)
 
 
 class _InMemory(Source):
@@ -142,9 +146,10 @@ class _InMemory(Source):
 
     def __init__(self, images: Images, loader: OriginalLoader, side: int) -> None:
         pixels: Any = images.load(range(len(images)))
+        self.size = pixels.shape[1:3]
         if min(pixels.shape[1:3]) > side:
             loaded = (loader.load(row) for row in range(len(images)))
-            self.pictures = [picture for picture in loaded if picture is not None]
+            self.pictures = [picture.pixels for picture in loaded if picture is not None]
         else:
             self.pictures = list(torch.from_numpy(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))))
 
@@ -215,13 +220,13 @@ class _DecodedAgain(Source):
 def _load_again(loader: OriginalLoader, index: npt.NDArray[Any], row: int) -> Tensor:
     picture = loader.load(row)
     size = int(index[row]["height"]), int(index[row]["width"])
-    if picture is None or tuple(picture.shape[1:]) != size:
-        now = "it cannot be read any more" if picture is None else f"it is {tuple(picture.shape[1:])} now"
+    if picture is None or tuple(picture.pixels.shape[1:]) != size:
+        now = "it cannot be read any more" if picture is None else f"it is {tuple(picture.pixels.shape[1:])} now"
         raise DataError(
             f"image {row} was {size} pixels (height, width) when its set was opened, and {now}; leave the files alone while "
             "something is trained on them, and run it again"
         )
-    return picture
+    return picture.pixels
 
 
 def _on_device(source: Source, rows: npt.NDArray[np.int64], sizes: Tensor, device: str) -> list[Tensor]:

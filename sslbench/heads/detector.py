@@ -68,6 +68,7 @@ class Detector(nn.Module):
     def forward(
         self, images: Tensor, sizes: list[tuple[int, int]], truth: Truth | None = None
     ) -> tuple[list[dict[str, Tensor]], dict[str, Tensor]]:
+        """Detections, and losses; see `FasterRCNN.forward`."""
         with torch.autocast(images.device.type, dtype=torch.bfloat16, enabled=self._bfloat16):
             maps = self.pyramid(self._network.feature_maps(images))
             return self.head(images, sizes, [each.float() for each in maps], truth)  # type: ignore[no-any-return]

@@ -1,4 +1,4 @@
-"""Faster R-CNN over a pyramid (Ren et al. 2015, Lin et al. 2017): torchvision's parts, put together as detectron2 configures them.
+"""Faster R-CNN over a pyramid (Ren et al. 2015, Lin et al. 2017): torchvision's parts, as detectron2 configures them.
 
 What torchvision does otherwise by default is set or replaced here: anchors are not rounded, box losses are absolute differences,
 regions are pooled aligned and with as many samples as they have pixels, 1,000 proposals are trained on, and the linear layers
@@ -61,7 +61,9 @@ class FasterRCNN(nn.Module):
     def __init__(self, classes: int, strides: Sequence[float], design: Design) -> None:
         super().__init__()
         head = RPNHead(design.channels, len(design.ratios))
-        before, after = (dict(zip(("training", "testing"), counts, strict=True)) for counts in (design.before, design.after))
+        before, after = (
+            dict(zip(("training", "testing"), counts, strict=True)) for counts in (design.before, design.after)
+        )
         self.rpn = _Proposals(
             _Anchors(strides, design), head, fg_iou_thresh=0.7, bg_iou_thresh=0.3, batch_size_per_image=design.anchors,
             positive_fraction=0.5, pre_nms_top_n=before, post_nms_top_n=after, nms_thresh=0.7,
@@ -108,7 +110,9 @@ class _Anchors(AnchorGenerator):  # type: ignore[misc]
         super().__init__(tuple((design.anchor * stride,) for stride in strides), (design.ratios,) * len(strides))
         self._strides = strides
 
-    def generate_anchors(self, scales: Any, aspect_ratios: Any, dtype: Any = torch.float32, device: Any = "cpu") -> Tensor:
+    def generate_anchors(
+        self, scales: Any, aspect_ratios: Any, dtype: Any = torch.float32, device: Any = "cpu"
+    ) -> Tensor:
         root = torch.as_tensor(aspect_ratios, dtype=dtype, device=device).sqrt()
         side = torch.as_tensor(scales, dtype=dtype, device=device)
         wide, high = (1 / root)[:, None] * side, root[:, None] * side
@@ -152,7 +156,8 @@ class _Pooling(nn.Module):
         """(R, C, S, S) of the regions of all pictures, one after the other."""
         every = torch.cat(boxes)
         picture = torch.repeat_interleave(
-            torch.arange(len(boxes), device=every.device), torch.tensor([len(own) for own in boxes], device=every.device)
+            torch.arange(len(boxes), device=every.device),
+            torch.tensor([len(own) for own in boxes], device=every.device),
         )
         regions = torch.cat([picture[:, None].to(every.dtype), every], dim=1)
         side = ((every[:, 2] - every[:, 0]) * (every[:, 3] - every[:, 1])).clamp(min=0).sqrt()
@@ -164,7 +169,12 @@ class _Pooling(nn.Module):
         for number, stride in enumerate(self._strides):
             chosen = (level == number).nonzero()[:, 0]
             pooled[chosen] = roi_align(
-                features[str(number)], regions[chosen], self._size, spatial_scale=1 / stride, sampling_ratio=0, aligned=True
+                features[str(number)],
+                regions[chosen],
+                self._size,
+                spatial_scale=1 / stride,
+                sampling_ratio=0,
+                aligned=True,
             )
         return pooled
 
@@ -193,4 +203,3 @@ class _Regions(RoIHeads):  # type: ignore[misc]
         pooled = self.box_roi_pool(features, proposals, image_shapes)
         scores, deltas = self.box_predictor(self.box_head(pooled))
         return scores.float(), deltas.float()
-

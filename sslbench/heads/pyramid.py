@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
@@ -20,7 +21,7 @@ FINEST, MAPS = 4.0, 4
 
 
 class Pyramid(nn.Module):
-    """Maps (B, channels, H, W) at the strides `strides`, each twice the one before; the last is every second pixel of the one before.
+    """Maps (B, channels, H, W) at strides that double; the last has every second pixel of the one before.
 
     strides: pixels of the picture to one of each map, fine to coarse. kind: how it is made, for the record.
     """
@@ -56,9 +57,9 @@ class MapsPyramid(Pyramid):
 class SinglePyramid(Pyramid):
     """A simple feature pyramid over the last map of a plain vision transformer (Li et al. 2022, arXiv 2203.16527, ViTDet).
 
-    The map is enlarged by transposed convolutions, left as it is, and reduced by max pooling; then a 1x1 and a 3x3 convolution,
-    each with a layer norm. Four maps, the finest at stride 4 where a factor of at most 4 gives it: x4, x2, x1, x0.5 for patches of
-    16 pixels, as in the paper; x2, x1, x0.5, x0.25 for patches of 8.
+    The map is enlarged by transposed convolutions, left as it is, and reduced by max pooling; then a 1x1 and a 3x3 convolution
+    with a layer norm each. Four maps, the finest at stride 4 where a factor of at most 4 gives it: x4, x2, x1, x0.5 for patches
+    of 16 pixels, as in the paper; x2, x1, x0.5, x0.25 for patches of 8.
     """
 
     kind = "simple feature pyramid of the last map (an extension: the study has no such network)"
@@ -111,7 +112,7 @@ def pyramid(levels: Sequence[Level], channels: int, name: str) -> Pyramid:
     """
     strides = [level.stride for level in levels]
     if all(high == wide for high, wide in strides):
-        if len(levels) > 1 and all(fine[0] * 2 == coarse[0] for fine, coarse in zip(strides, strides[1:], strict=False)):
+        if len(levels) > 1 and all(fine[0] * 2 == coarse[0] for fine, coarse in pairwise(strides)):
             return MapsPyramid(levels, channels)
         if len(set(strides)) == 1:
             return SinglePyramid(levels[-1], channels)
