@@ -174,7 +174,8 @@ class PreparedCase:
         runner, material, spec, dataset = self._runner, self.material, self._spec, self.dataset
         metric = metric_spec(dataset.metric) if dataset.metric is not None else None
         clock = _Clock(material)
-        development = Development(material.parts(spec.learns), dataset.classes, metric)
+        recipe = dataset.recipes.get(spec.name, "")
+        development = Development(material.parts(spec.learns), dataset.classes, metric, recipe)
         if protocol.trains:
             self.backbone.require(material.seen.digest)
             self.backbone.to(runner.store.device)
@@ -183,7 +184,7 @@ class PreparedCase:
         hyperparameters = _stated(predictor, self.case.task)
         fitted = clock.lap()
         # The test split is opened here, after selection.
-        held_out = HeldOut(material.parts(spec.scored_on(dataset)), dataset.classes, metric)
+        held_out = HeldOut(material.parts(spec.scored_on(dataset)), dataset.classes, metric, recipe)
         outcome = protocol.score(predictor, held_out)
         if not isinstance(outcome, Outcome):
             raise SslbenchError(f"{self.case.task.id}: `score` has to give an Outcome, got a {type(outcome).__name__}")

@@ -37,6 +37,7 @@ from sslbench.compat import parse_compat
 from sslbench.datasets import Images
 from sslbench.environment import cpu_model
 from sslbench.features.allocator import keep_large_blocks
+from sslbench.features.joined import JoinedOriginals
 from sslbench.features.originals import open_originals
 from sslbench.features.pictures import Pictures
 from sslbench.metrics import METRICS
@@ -103,7 +104,7 @@ def learner_of(
         images, kept_side(backbone.preprocessing), extraction="fast", pictures=kept, device=device
     )
     targets = np.arange(len(images), dtype=np.int64) % CLASSES
-    pictures = TrainingSet([originals], [(0, place) for place in range(len(images))], targets)
+    pictures = TrainingSet(JoinedOriginals([originals], [(0, place) for place in range(len(images))]), targets)
     options = Options.parse(variant) or Options()
     setting = Setting(backbone, options, CLASSES, METRICS["top1"], batch, parse_compat({}), {})
     return setting.learner(pictures, {"rate": 0.01, "decay": 1e-4}, seed=0)

@@ -49,8 +49,10 @@ class Dataset:
     """Images and targets with named splits, ready to be embedded or trained on.
 
     metric: of recognition, what its scores are; None where the protocols for its targets have scores of their own. pool: the
-    splits that few-shot episodes are drawn from. details: choices the record must state (seed of a random split, which folder
-    served as test, ...). Raises UnknownNameError for an unknown metric, DataError for targets that do not fit the classes.
+    splits that few-shot episodes are drawn from. recipes: by the name of a protocol, the recipe that it takes here unless a task
+    names one, where pictures are not of the size that its own is for. details: choices the record must state (seed of a random
+    split, which folder served as test, ...). Raises UnknownNameError for an unknown metric, DataError for targets that do not
+    fit the classes.
     """
 
     name: str
@@ -59,6 +61,7 @@ class Dataset:
     metric: str | None = "top1"
     pool: tuple[str, ...] = ("train", "val", "test")
     details: Mapping[str, Any] = field(default_factory=dict)
+    recipes: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.metric is not None:

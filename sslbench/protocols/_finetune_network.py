@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from sslbench.backbones.undisturbed import UNSUITABLE
 from sslbench.errors import BackboneError, tell
+from sslbench.protocols._network_parts import batch_norms, frozen_modules, last_groups, matcher_of
 
 if TYPE_CHECKING:
     from sslbench.backbones import Backbone
@@ -34,7 +35,7 @@ class TunedNetwork(nn.Module):
             kept = {name for group in last_groups(self.body, last, backbone.name) for name in group}
             for name, parameter in self.body.named_parameters():
                 parameter.requires_grad_(parameter.requires_grad and name in kept)
-        self._frozen = _frozen(self.body)
+        self._frozen = frozen_modules(self.body)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.head = nn.Linear(_width(backbone), classes)
@@ -54,8 +55,7 @@ class TunedNetwork(nn.Module):
     @property
     def whole_batch(self) -> bool:
         """Whether its training needs a whole batch at once: BatchNorm takes its statistics from it."""
-        norms = (part for part in self.body.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm))
-        return any(part.training for part in norms)
+        return any(part.training for part in batch_norms(self.body))
 
     def groups(self, recipe: Recipe, rate: float, decay: float, *, decayed: str) -> list[dict[str, Any]]:
         """Parameters for the optimiser, each group with `lr` and `weight_decay`.
@@ -114,46 +114,8 @@ def check_training(network: TunedNetwork, backbone: Backbone, batches: Sequence[
     return f"{trained} of {len(named)} tensors"
 
 
-def last_groups(body: nn.Module, count: int, name: str) -> list[list[str]]:
-    """Names of the parameters of the last stages or blocks, one list each, as timm groups them; otherwise of the last children.
-
-    A group without a matrix, such as a last norm, belongs to the one before.
-    """
-    groups = list(_groups(body).values())
-    parameters = dict(body.named_parameters())
-    merged: list[list[str]] = []
-    for group in groups:
-        if merged and not any(parameters[each].ndim > 1 for each in group):
-            merged[-1] += group
-        else:
-            merged.append(list(group))
-    if count >= len(merged):
-        raise BackboneError(
-            f"{name} has {len(merged) - 1} stages or blocks behind its first layer, so that last-{count} is not possible; "
-            "to train all of it leave last-N out"
-        )
-    return merged[-count:]
-
-
-def _groups(body: nn.Module) -> Mapping[Any, list[str]]:
-    if (matcher := _matcher(body)) is not None:
-        from timm.models import group_parameters
-
-        groups: dict[Any, list[str]] = group_parameters(body, matcher(coarse=True))
-        return {key: groups[key] for key in sorted(groups)}
-    children: dict[str, list[str]] = {}
-    for parameter, _ in body.named_parameters():
-        children.setdefault(parameter.partition(".")[0], []).append(parameter)
-    return children
-
-
-def _matcher(body: nn.Module) -> Any:
-    """What timm's networks tell their stages and blocks by, None for others."""
-    return getattr(body, "group_matcher", None)
-
-
 def _by_layer(network: TunedNetwork, factor: float, rate: float, decay: float) -> list[dict[str, Any]]:
-    if (matcher := _matcher(network.body)) is None:
+    if (matcher := matcher_of(network.body)) is None:
         raise BackboneError(
             f"recipe=vit needs a network of timm's, which tells its blocks, got {type(network.body).__name__}; "
             "leave the recipe out"
@@ -181,22 +143,6 @@ def _by_layer(network: TunedNetwork, factor: float, rate: float, decay: float) -
         {"params": [network.head.weight], "lr": rate, "weight_decay": decay},
         {"params": [network.head.bias], "lr": rate, "weight_decay": 0.0},
     ]
-
-
-def _frozen(body: nn.Module) -> list[nn.Module]:
-    """The modules without a trained parameter; of those without any, such as dropout, the ones before the first trained one.
-
-    None where all of the network is trained.
-    """
-    if all(parameter.requires_grad for parameter in body.parameters()):
-        return []
-    frozen, begun = [], False
-    for part in body.modules():
-        own = list(part.parameters())
-        if not any(parameter.requires_grad for parameter in own) and (own or not begun):
-            frozen.append(part)
-        begun |= any(parameter.requires_grad for parameter in part.parameters(recurse=False))
-    return frozen
 
 
 def _width(backbone: Backbone) -> int:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from sslbench.errors import UnknownNameError
-from sslbench.names import did_you_mean
+from sslbench.protocols._variant_options import named_option
 
 
 @dataclass(frozen=True)
@@ -137,17 +137,4 @@ def _option(part: str) -> tuple[str, Any] | None:
         return "last", int(match[1])
     if match := _PERCENT.fullmatch(part):
         return "percent", int(match[1])
-    name, equals, value = part.partition("=")
-    if not equals:
-        return None
-    if name in _CHOICES:
-        if value not in _CHOICES[name]:
-            hint = did_you_mean(value, _CHOICES[name])
-            raise UnknownNameError(f"{name}={value}: expected {' or '.join(_CHOICES[name])}, or nothing{hint}")
-        return name, value
-    if name in _NUMBERS:
-        least, most = _NUMBERS[name]
-        if not value.isdecimal() or not least <= int(value) <= most:
-            raise UnknownNameError(f"{name}={value}: expected a whole number from {least} to {most}")
-        return name, int(value)
-    return None
+    return named_option(part, _CHOICES, _NUMBERS)

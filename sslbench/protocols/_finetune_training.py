@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from sslbench.errors import DivergedError
 from sslbench.features.allocator import keep_large_blocks, return_large_blocks
-from sslbench.features.originals import Originals
+from sslbench.features.joined import JoinedOriginals
 from sslbench.metrics import MetricSpec
 from sslbench.protocols._finetune_network import TunedNetwork
 from sslbench.protocols._finetune_options import Options
@@ -47,45 +47,16 @@ def kept_side(preprocessing: Preprocessing) -> int:
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """Pictures with labels. originals: one for each split. places: of the pictures that are used, in the order of the splits.
+    """Pictures with labels. targets: int64 (N,), or int8 (N, K) of 1, 0 and -1, of the pictures in their order."""
 
-    targets: int64 (N,), or int8 (N, K) of 1, 0 and -1, of the pictures at `places`.
-    """
-
-    originals: Sequence[Originals]
-    places: Sequence[tuple[int, int]]
+    pictures: JoinedOriginals
     targets: npt.NDArray[Any]
 
     def __len__(self) -> int:
-        return len(self.places)
+        return len(self.pictures)
 
     def __add__(self, other: TrainingSet) -> TrainingSet:
-        shift = len(self.originals)
-        return TrainingSet(
-            [*self.originals, *other.originals],
-            [*self.places, *((split + shift, place) for split, place in other.places)],
-            np.concatenate([self.targets, other.targets]),
-        )
-
-    def take(self, items: Sequence[int]) -> list[Tensor]:
-        """uint8 (3, h, w) each, on the device."""
-        found: dict[int, Tensor] = {}
-        for split, places in self._by_split(items).items():
-            pictures = self.originals[split].take([place for _, place in places])
-            found.update(zip((item for item, _ in places), pictures, strict=True))
-        return [found[item] for item in items]
-
-    def prefetch(self, items: Sequence[int]) -> None:
-        """The next ones, where they have to be decoded."""
-        for split, places in self._by_split(items).items():
-            self.originals[split].prefetch([place for _, place in places])
-
-    def _by_split(self, items: Sequence[int]) -> dict[int, list[tuple[int, int]]]:
-        places: dict[int, list[tuple[int, int]]] = {}
-        for item in items:
-            split, place = self.places[item]
-            places.setdefault(split, []).append((item, place))
-        return places
+        return TrainingSet(self.pictures + other.pictures, np.concatenate([self.targets, other.targets]))
 
 
 def training_set(part: Part, rows: npt.NDArray[np.int64], side: int) -> TrainingSet:
@@ -93,7 +64,9 @@ def training_set(part: Part, rows: npt.NDArray[np.int64], side: int) -> Training
     originals = part.originals(side)
     place = {int(row): number for number, row in enumerate(originals.rows)}
     kept = [int(row) for row in rows if int(row) in place]
-    return TrainingSet([originals], [(0, place[row]) for row in kept], label_values(part.targets)[kept])
+    return TrainingSet(
+        JoinedOriginals([originals], [(0, place[row]) for row in kept]), label_values(part.targets)[kept]
+    )
 
 
 class Learner:
@@ -108,7 +81,7 @@ class Learner:
         batch: int, drop_last: bool, seed: int, bfloat16: bool,
     ) -> None:  # fmt: skip
         self.model, self.optimiser = network, optimiser
-        self._pictures, self._preprocessing = pictures, preprocessing
+        self._pictures, self._preprocessing = pictures.pictures, preprocessing
         self._batch, self._drop_last, self._seed, self._bfloat16 = batch, drop_last, seed, bfloat16
         self._device = next(network.parameters()).device
         self._targets = torch.from_numpy(pictures.targets).to(self._device)

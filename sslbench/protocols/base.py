@@ -74,11 +74,15 @@ class Part:
 
 @dataclass(frozen=True)
 class _Parts:
-    """Splits by name. classes: their names. metric: the dataset's, None where it has none."""
+    """Splits by name. classes: their names. metric: the dataset's, None where it has none.
+
+    recipe: the one that the dataset names for the protocol, empty for none.
+    """
 
     parts: Mapping[str, Part]
     classes: tuple[str, ...]
     metric: MetricSpec | None
+    recipe: str = ""
 
 
 class Development(_Parts):

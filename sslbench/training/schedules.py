@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 
 def cosine(progress: float, start: float = 0.0) -> float:
@@ -16,3 +17,13 @@ def warmup_cosine(progress: float, warmup: float) -> float:
     The first step has rate 0.
     """
     return progress / warmup if progress < warmup else cosine(progress, warmup)
+
+
+def warmup_drops(progress: float, *, steps: int, warmup: int, first: float, drops: Sequence[int]) -> float:
+    """A line from `first` to 1 over the first `warmup` steps, and a tenth of the rate from each step in `drops` on.
+
+    steps: of the whole training. Source: detectron2's `WarmupMultiStepLR`.
+    """
+    step = round(progress * steps)
+    rise = first * (1 - step / warmup) + step / warmup if step < warmup else 1.0
+    return rise * 0.1 ** sum(step >= drop for drop in drops)

@@ -18,6 +18,7 @@ from torchvision.transforms.v2.functional import hflip, resized_crop
 from sslbench.config import Settings
 from sslbench.datasets import Dataset, DatasetSpec, ImageFiles, Labels, Split
 from sslbench.datasets.registry import register_dataset
+from sslbench.features.joined import JoinedOriginals
 from sslbench.protocols._finetune_training import Learner, Setting, TrainingSet, training_set
 from sslbench.results.runs import Run
 from sslbench.training.crops import draw_boxes
@@ -57,7 +58,7 @@ def test_a_batch_is_torchvisions_random_resized_crops_and_flips() -> None:
         boxes = draw_boxes(torch.tensor([[24, 24]] * len(items)), generator)
         flips = torch.rand(len(items), generator=generator) < 0.5
         for place, (item, box, flip) in enumerate(zip(items, boxes.tolist(), flips.tolist(), strict=True)):
-            crop = resized_crop(pictures.take([item])[0], *box, [SIZE, SIZE], InterpolationMode.BICUBIC, antialias=True)
+            crop = resized_crop(pictures.pictures.take([item])[0], *box, [SIZE, SIZE], InterpolationMode.BICUBIC, antialias=True)
             expected = shown.normalise((hflip(crop) if flip else crop).permute(1, 2, 0)[None])[0]
             levels = (images[place] - expected) * 255 * torch.tensor(shown.std).view(3, 1, 1)
             assert float(levels.abs().max()) <= 2
@@ -102,11 +103,11 @@ def test_the_last_training_sees_train_and_val(tuned: Sets, tmp_path: Path, monke
 def test_both_splits_are_taken_from_in_any_order() -> None:
     first, second = (training_set(part(count), np.arange(count), 64) for count in (6, 4))
     both = first + second
-    for item, picture in enumerate(both.take(range(10))):
-        source = first.take([item]) if item < 6 else second.take([item - 6])
+    for item, picture in enumerate(both.pictures.take(range(10))):
+        source = first.pictures.take([item]) if item < 6 else second.pictures.take([item - 6])
         assert torch.equal(picture, source[0])
     mixed = [9, 0, 7, 5]
-    assert all(map(torch.equal, both.take(mixed), (both.take([item])[0] for item in mixed)))
+    assert all(map(torch.equal, both.pictures.take(mixed), (both.pictures.take([item])[0] for item in mixed)))
 
 
 class Noted:
@@ -125,7 +126,7 @@ class Noted:
 
 def test_the_next_batch_is_asked_for_while_this_one_is_trained_on() -> None:
     source = Noted()
-    pictures = TrainingSet([source], [(0, place) for place in range(10)], np.zeros(10, dtype=np.int64))  # type: ignore[list-item]
+    pictures = TrainingSet(JoinedOriginals([source], [(0, place) for place in range(10)]), np.zeros(10, dtype=np.int64))  # type: ignore[list-item]
     drawn = learner(pictures, setting(), 4)
     for number in range(4):
         drawn.batch(Step(number, 0.0, torch.Generator()))

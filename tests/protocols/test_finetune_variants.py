@@ -47,7 +47,7 @@ def test_last_layers_alone_are_trained_and_the_others_keep_their_statistics(tune
 def test_last_stages_are_timms_and_a_last_norm_belongs_to_them(name: str, count: int, first: str) -> None:
     import timm
 
-    from sslbench.protocols._finetune_network import last_groups
+    from sslbench.protocols._network_parts import last_groups
 
     with torch.device("meta"):
         body = timm.create_model(name, num_classes=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache, partial
 
 import numpy as np
@@ -60,7 +61,8 @@ def world_boxes(settings: Settings) -> Dataset:
         )
         for split in SEEDS
     }
-    return world_dataset("world-boxes", "scatter", SHAPES, targets, metric=None)
+    dataset = world_dataset("world-boxes", "scatter", SHAPES, targets, metric=None)
+    return replace(dataset, recipes={"detection": "small"})
 
 
 def world_masks(settings: Settings) -> Dataset:

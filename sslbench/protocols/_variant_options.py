@@ -1,0 +1,32 @@
+"""What variants that are made of options have in common: `name=value`, from a list or a range."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sslbench.errors import UnknownNameError
+from sslbench.names import did_you_mean
+
+
+def named_option(
+    part: str, choices: Mapping[str, Sequence[str]], numbers: Mapping[str, tuple[int, int]]
+) -> tuple[str, Any] | None:
+    """Name and value of an option, None for what is none. Raises UnknownNameError for a value that cannot be.
+
+    choices: the values of an option by its name; numbers: its least and largest whole number.
+    """
+    name, equals, value = part.partition("=")
+    if not equals:
+        return None
+    if name in choices:
+        if value not in choices[name]:
+            hint = did_you_mean(value, choices[name])
+            raise UnknownNameError(f"{name}={value}: expected {' or '.join(choices[name])}, or nothing{hint}")
+        return name, value
+    if name in numbers:
+        least, most = numbers[name]
+        if not value.isdecimal() or not least <= int(value) <= most:
+            raise UnknownNameError(f"{name}={value}: expected a whole number from {least} to {most}")
+        return name, int(value)
+    return None

@@ -1,0 +1,185 @@
+"""Object detection as in the study: Faster R-CNN on the network's maps, trained on train and val, tested once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sslbench.datasets import Boxes, Dataset, ImageArray
+from sslbench.errors import DataError, TrainingError, UnknownNameError, tell
+from sslbench.protocols import _detection_options as options
+from sslbench.protocols._detection_options import ADAMW, RECIPES, STUDY, Options, Recipe
+from sslbench.protocols.base import Development, HeldOut, Material, Part, Predictor, Protocol
+from sslbench.protocols.outcome import Outcome, Paired
+from sslbench.protocols.registry import ProtocolSpec
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from sslbench.backbones import Backbone
+    from sslbench.features.originals import Originals
+    from sslbench.metrics.detection import Truth
+    from sslbench.protocols._detection_pictures import Annotated
+    from sslbench.protocols._detection_training import Setting
+    from sslbench.training.trials import Trials
+
+MAIN = "AP"
+
+
+class Trained(Predictor):
+    """weights: of what was trained."""
+
+    def __init__(self, setting: Setting, weights: Mapping[str, Tensor], hyperparameters: Mapping[str, Any]) -> None:
+        self.setting, self.weights, self.hyperparameters = setting, weights, hyperparameters
+
+
+class Detection(Protocol[Trained]):
+    """One training on train and val together, with nothing to choose; see `sslbench.protocols._detection_options`."""
+
+    trains = True
+
+    def __init__(self, variant: str) -> None:
+        parsed = Options.parse(variant)
+        if parsed is None:
+            raise UnknownNameError(f"unknown variant of detection {variant!r}; {options.HELP}")
+        self.options = parsed
+
+    def check(self, dataset: Dataset) -> None:
+        """Raise DataError for a dataset without classes, or with a recipe that does not exist."""
+        if not dataset.classes:
+            raise DataError(f"detection needs classes of objects, and {dataset.name} has none")
+        recipe = dataset.recipes.get(SPEC.name, STUDY.name)
+        if recipe not in RECIPES:
+            raise DataError(
+                f"{dataset.name} names the recipe {recipe!r} for detection; expected one of {', '.join(RECIPES)}"
+            )
+
+    def ingredients(self, material: Material) -> dict[str, Any]:
+        """The network, and the recipe that the dataset names."""
+        return {**super().ingredients(material), "recipe": material.dataset.recipes.get(SPEC.name)}
+
+    def fit(self, development: Development, backbone: Backbone, trials: Trials) -> Trained:
+        """Train a detector on train and val."""
+        from sslbench.protocols._detection_pictures import annotated
+        from sslbench.protocols._detection_training import Setting, train_detector
+        from sslbench.protocols._network_parts import batch_norms
+        from sslbench.training.progress import grid_bar
+
+        levels = backbone.levels()
+        recipe = self._recipe(development, bool(batch_norms(backbone.network.module)))
+        batch = self.options.batch or recipe.batch
+        setting = Setting(backbone, self.options, recipe, levels, len(development.classes), batch, trials.case)
+        facts = _facts(setting)
+        # Before a picture is decoded.
+        setting.check_sizes(_tried(development.train, setting))
+        largest = max(setting.sizes.short)
+        parts = [annotated(development.parts[name], largest) for name in ("train", "val")]
+        pictures = parts[0] + parts[1]
+        if not len(pictures):
+            raise DataError("no picture of train and val has an object to learn from")
+        absent = _absent(pictures, development.classes)
+        if absent:
+            tell(f"no object of {', '.join(absent)} is in train or val, so that none can be found")
+        hyperparameters = {
+            "rate": recipe.rate, "decay": recipe.decay, "steps": setting.steps, "batch": batch, "recipe": recipe.name,
+            "sizes": [list(setting.sizes.short), setting.sizes.long], "precision": self.options.precision, "seed": 0,
+        }  # fmt: skip
+        with grid_bar(f"{backbone.name} detector", steps=setting.steps, trainings=1) as bar:
+            train = partial(train_detector, setting=setting, pictures=pictures, bar=bar)
+            (found,) = trials.map(train, [hyperparameters], stage="detector", watch=bar.watch(setting.steps, ""))
+        if found.values is None:
+            raise TrainingError(
+                f"the training diverged at step {found.diverged_at} of {setting.steps}; check the network and its preprocessing, "
+                "or choose another recipe (recipe=adamw has a lower rate)"
+            )
+        kept = {name: len(part) for name, part in zip(("train", "val"), parts, strict=True)}
+        told = {**facts, "pictures": kept, "without_objects": pictures.without, "loss": found.values["loss"]}
+        return Trained(setting, found.tensors, {**hyperparameters, **told})
+
+    def score(self, predictor: Trained, held_out: HeldOut) -> Outcome:
+        """Objects are found on the test split once, and scored by both rules."""
+        from sslbench.metrics.detection import detection_scores
+        from sslbench.metrics.detection_samples import DetectionSamples
+        from sslbench.protocols._detection_training import restored
+
+        setting, classes = predictor.setting, held_out.classes
+        originals = held_out.test.originals(max(setting.sizes.short))
+        truth = _truth(held_out.test, originals)
+        if not len(truth.image) or truth.difficult.all():
+            raise DataError("no test picture has an object that counts, so that nothing can be scored")
+        found = setting.detect(restored(setting, predictor.weights), originals, f"{setting.backbone.name} on test")
+        if not (np.isfinite(found.boxes).all() and np.isfinite(found.scores).all()):
+            raise TrainingError("what the trained detector finds is not finite; choose a recipe with a smaller rate")
+        scored = detection_scores(found, truth, len(classes))
+        samples = DetectionSamples(found, truth, originals.rows, originals.full_sizes.numpy(), classes)
+        others = {name: values for name, values in scored.resampled.items() if name != MAIN}
+        items = held_out.test.targets.take(originals.rows).digest
+        paired = Paired("resamples", scored.resampled[MAIN], items, {"images": truth.images}, others)
+        undefined = [classes[label] for label in np.flatnonzero(np.isnan(scored.per_class[0, 0]))]
+        fitted = {"detections": len(found.image), **({"classes_without_test_object": undefined} if undefined else {})}
+        return Outcome(scored.scores, MAIN, None, paired, samples.to_arrays(), fitted=fitted)
+
+    def _recipe(self, development: Development, batch_norm: bool) -> Recipe:
+        if self.options.recipe is not None:
+            return RECIPES[self.options.recipe]
+        return RECIPES[development.recipe] if development.recipe else STUDY if batch_norm else ADAMW
+
+
+def _facts(setting: Setting) -> dict[str, Any]:
+    """What of the detector is trained, for the record."""
+    detector = setting.detector(0)
+    own = [parameter for module in (detector.body, detector.pyramid) for parameter in module.parameters()]
+    trained = [parameter for parameter in own if parameter.requires_grad]
+    every = list(detector.parameters())
+    count = sum(parameter.numel() for parameter in every if parameter.requires_grad)
+    whole = sum(parameter.numel() for parameter in every)
+    return {
+        "trained": f"{len(trained)} of {len(own)} tensors of network and pyramid",
+        "parameters": f"{count} of {whole} trained",
+        "pyramid": detector.pyramid.kind,
+        "strides": list(detector.pyramid.strides),
+    }
+
+
+def _tried(part: Part, setting: Setting) -> tuple[int, int]:
+    """The height and width that a network has to take: those of a set of one size, else ones that are not equal."""
+    divisor = setting.detector(0).pyramid.divisor
+    if isinstance(part.images, ImageArray):
+        pixels: Any = part.images.load(range(1))
+        high, wide = setting.sizes.shape(pixels.shape[1:3], setting.sizes.short[-1])
+    else:
+        high, wide = 2 * divisor, 3 * divisor
+    return -(-high // divisor) * divisor, -(-wide // divisor) * divisor
+
+
+def _absent(pictures: Annotated, classes: tuple[str, ...]) -> list[str]:
+    there = {label for labels in pictures.labels for label in labels.tolist()}
+    return [name for number, name in enumerate(classes, 1) if number not in there]
+
+
+def _truth(part: Part, originals: Originals) -> Truth:
+    """The objects of the pictures that could be read, which are numbered as in `originals`."""
+    from sslbench.metrics.detection import Truth
+
+    found = [part.targets.load(row) for row in originals.rows.tolist()]
+    image = np.repeat(np.arange(len(found)), [len(objects) for objects in found])
+    boxes, labels, difficult = (
+        np.concatenate([getattr(objects, name) for objects in found]) for name in ("boxes", "labels", "difficult")
+    )
+    return Truth(len(found), image, boxes, labels, difficult)
+
+
+SPEC = ProtocolSpec(
+    "detection",
+    1,
+    Detection,
+    "Faster R-CNN on the network's maps, average precision",
+    takes=(Boxes,),
+    variants=options.SETTINGS,
+    other_variant=options.canonical,
+    variant_help=options.HELP,
+    by_name=True,
+)
