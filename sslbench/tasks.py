@@ -152,6 +152,13 @@ def _folder_tasks(family: Family, protocol: str, rest: str, pattern: str) -> lis
     if not known:
         raise UnknownNameError(f"{pattern!r} names no task: no protocol takes {family.targets.kind}")
     names = [name for name in known if matches(name, protocol) and _stands_for(protocol, name)]
+    if not names and protocol == "*":
+        raise UnknownNameError(
+            f"{pattern!r} names no task: {' and '.join(known)} take hours where others take seconds, so that * does not stand for "
+            f"them; name one, as in {known[0]}/{rest.removesuffix('*').rstrip('/')}/{protocol_spec(known[0]).variants[0]}".rstrip(
+                "/"
+            )
+        )
     if not names:
         raise unknown("protocol", protocol, known, f"It was asked for by {pattern!r}")
     tasks = [(name, variant) for name in names for variant in protocol_spec(name).variants]

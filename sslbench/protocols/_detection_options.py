@@ -65,7 +65,7 @@ SMALL = Recipe(
     rate=2e-3,
     decay=0.05,
     optimiser="adamw",
-    steps=300,
+    steps=250,
     batch=16,
     warmup=30,
     size=64,
@@ -81,7 +81,7 @@ SMALL = Recipe(
         "before": (200, 100),
         "after": (100, 50),
         "anchors": 64,
-        "regions": 64,
+        "regions": 32,
     },
 )
 RECIPES = {recipe.name: recipe for recipe in (STUDY, ADAMW, SMALL)}

@@ -20,6 +20,7 @@ STUDY = Study(
                 "knn/digits", "knn/world-colour", "knn/world-count", "knn/world-shape", "knn/world-texture",
                 "fewshot/world-objects/*",
                 "finetune/digits/recipe=quick", "finetune/world-shape/recipe=quick",
+                "detection/world-boxes/frozen", "detection/world-boxes/finetune",
             ),
             # At the pictures' own size, since at 96 pixels it takes twice as long. First, because it takes longest.
             backbones=(
@@ -31,10 +32,11 @@ STUDY = Study(
                 # Its pictures are no other task's, so that leaving it out spares over a fifth of the extraction.
                 "*/world-count",
                 "*|finetune/*",
+                "*|detection/*",
             ),
-            quick=("zoo:simclr|finetune/digits/*",),
+            quick=("zoo:simclr|finetune/digits/*", "zoo:simclr|detection/world-boxes/frozen"),
             # On a CPU, minutes to hours for anything larger; the controls have nothing to train.
-            limited={"finetune/*": ("zoo:*", "random-init:zoo:*")},
+            limited=dict.fromkeys(("finetune/*", "detection/*"), ("zoo:*", "random-init:zoo:*")),
         ),
     ),
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""A registered set for fine-tuning, and one thread for it: beside other programs tiny steps on several wait for each other."""
+"""Registered sets, and one thread: beside other programs tiny steps on several wait for each other."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from tests.conftest import Registries
+from tests.protocols import detecting
 from tests.protocols.tuning import Sets
 
 
@@ -22,3 +23,8 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture
 def tuned(registries: Registries) -> Sets:
     return Sets()
+
+
+@pytest.fixture
+def boxed(registries: Registries) -> detecting.Sets:
+    return detecting.Sets()

@@ -58,7 +58,9 @@ def test_a_batch_is_torchvisions_random_resized_crops_and_flips() -> None:
         boxes = draw_boxes(torch.tensor([[24, 24]] * len(items)), generator)
         flips = torch.rand(len(items), generator=generator) < 0.5
         for place, (item, box, flip) in enumerate(zip(items, boxes.tolist(), flips.tolist(), strict=True)):
-            crop = resized_crop(pictures.pictures.take([item])[0], *box, [SIZE, SIZE], InterpolationMode.BICUBIC, antialias=True)
+            crop = resized_crop(
+                pictures.pictures.take([item])[0], *box, [SIZE, SIZE], InterpolationMode.BICUBIC, antialias=True
+            )
             expected = shown.normalise((hflip(crop) if flip else crop).permute(1, 2, 0)[None])[0]
             levels = (images[place] - expected) * 255 * torch.tensor(shown.std).view(3, 1, 1)
             assert float(levels.abs().max()) <= 2

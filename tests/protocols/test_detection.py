@@ -1,0 +1,334 @@
+"""Detection from names to a record: what is trained and what stands still, interrupts, precision, other networks, bad input."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load_file
+from torch import nn
+
+from sslbench.backbones import load_backbone
+from sslbench.config import Settings
+from sslbench.datasets import ImageFiles, Objects
+from sslbench.errors import BackboneError, DataError, DataWarning, TrainingError, UnknownNameError
+from sslbench.heads.detector import Detector
+from sslbench.metrics.detection import detection_scores
+from sslbench.metrics.detection_samples import DetectionSamples
+from sslbench.protocols import _detection_training
+from sslbench.protocols._detection_options import ADAMW, SMALL, STUDY, Options, Recipe
+from sslbench.protocols._detection_training import DetectionLearner, Setting
+from sslbench.results.runs import Run
+from sslbench.runner import Case, Runner
+from sslbench.tasks import Task, expand_tasks, parse_task
+from sslbench.training.loop import Plan, Step, train
+from tests.protocols.detecting import QUICK, Sets, Stages, backbone, run, scenes
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def setting(variant: str = "frozen", *, network: object = None, recipe: Recipe = SMALL, batch: int = 4) -> Setting:
+    options, own = Options.parse(variant), network or backbone()
+    assert options is not None
+    return Setting(own, options, recipe, own.levels(), 3, batch, {"case": "test"})  # type: ignore[arg-type, union-attr]
+
+
+def learner(variant: str = "frozen", **given: object) -> DetectionLearner:
+    from sslbench.datasets import ImageArray
+    from sslbench.protocols._detection_pictures import annotated
+    from tests.protocols.test_detection_pictures import part
+
+    pixels, objects = scenes(16, 3)
+    pictures = annotated(part(ImageArray("scenes", pixels), objects), 64)
+    return setting(variant, **given).learner(pictures, seed=1)  # type: ignore[arg-type]
+
+
+@pytest.mark.filterwarnings("ignore::sslbench.errors.DataWarning")
+def test_a_detector_learns_to_find_rectangles(boxed: Sets, tmp_path: Path) -> None:
+    boxed.sizes = {"train": 60, "val": 20, "test": 20}
+    record = run(tmp_path, "finetune+recipe=small+steps=60+batch=8", results=Run(tmp_path / "run"))
+    assert record.main_score == "AP"
+    scores = {name: score["value"] for name, score in record.scores.items()}
+    assert set(scores) == {"AP", "AP50", "AP75", "AP_coco", "AP50_coco", "AP75_coco"}
+    assert scores["AP50"] > 30
+    told = record.hyperparameters
+    assert (told["recipe"], told["steps"], told["batch"], told["sizes"]) == ("small", 60, 8, [[64], 128])
+    assert sum(told["pictures"].values()) + told["without_objects"] == 80 and told["without_objects"] > 0
+    # Beside the record lies enough to score it again.
+    assert record.samples is not None
+    arrays = load_file(tmp_path / "run" / "records" / record.samples["path"])
+    samples = DetectionSamples.from_arrays(arrays)
+    again = detection_scores(samples.found, samples.truth, 3)
+    assert samples.classes == ("red", "green", "blue") and samples.sizes.tolist() == [[64, 64]] * 20
+    assert {name: score.value for name, score in again.scores.items()} == pytest.approx(scores, abs=1e-12)
+    assert set(record.paired["others"]) == set(scores) - {"AP"} and record.paired["images"] == 20
+    # The frozen network that other cases see is as it was.
+    own = backbone()
+    before = own.digest
+    run(tmp_path / "other", network=own)
+    assert own.digest == before
+
+
+@pytest.mark.parametrize("variant", ["frozen", "finetune"])
+def test_what_is_trained_and_what_stands_still(variant: str) -> None:
+    network = backbone()
+    made = learner(variant, network=network)
+    before = {name: value.clone() for name, value in made.model.state_dict().items()}
+    train(made, Plan(5, 5), schedule=lambda progress: 1.0, begun_with={})
+    changed = {name for name, value in made.model.state_dict().items() if not torch.equal(value, before[name])}
+    convolutions = {"body.stem.0", "body.layer1.0", "body.layer2.0", "body.layer3.0", "body.layer4.0"}
+    trained = {"body.layer4.0"} if variant == "frozen" else convolutions
+    assert {name for name in changed if name.startswith("body")} == {
+        f"{name}.{kind}" for name in trained for kind in ("weight", "bias")
+    }
+    # BatchNorm: affine and statistics, to the last bit, in both settings.
+    norms = [name for name in before if ".1." in name and name.startswith("body")]
+    assert len(norms) == 25 and not changed & set(norms)
+    assert all(not part.training for part in made.model.body.modules() if isinstance(part, nn.BatchNorm2d))
+    heads = {name for name in before if not name.startswith("body")}
+    assert heads <= changed
+
+
+def test_the_studys_frozen_detector() -> None:
+    """Golden values for ResNet-50: 26 trained tensors of network and pyramid, 32.9 M of 41.4 M parameters."""
+    own = load_backbone("random-init:resnet50")
+    for variant, tensors, millions in (("frozen", 26, 32.9), ("finetune", 69, 41.4)):
+        made = Setting(own, Options(variant), STUDY, own.levels(), 20, 2, {}).detector(0)
+        trained = [p for part in (made.body, made.pyramid) for p in part.parameters() if p.requires_grad]
+        assert len(trained) == tensors
+        count = sum(p.numel() for p in made.parameters() if p.requires_grad)
+        assert count / 1e6 == pytest.approx(millions, abs=0.05)
+    # All that is left are BatchNorm's weights and biases.
+    left = sum(p.numel() for p in made.parameters() if not p.requires_grad)
+    assert left == sum(
+        p.numel() for part in made.modules() if isinstance(part, nn.BatchNorm2d) for p in part.parameters()
+    )
+
+
+def test_a_resumed_training_has_the_same_bits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_detection_training, "CHECKPOINT_SECONDS", 0.0)
+    plan = Plan(8, 2, seed=3, reseed_every=2)
+
+    def trained(folder: Path | None, stop: int | None = None) -> dict[str, torch.Tensor]:
+        made = learner()
+        real = made.batch
+
+        def batch(step: Step) -> object:
+            if step.number == stop:
+                raise KeyboardInterrupt
+            return real(step)
+
+        made.batch = batch  # type: ignore[method-assign]
+        train(made, plan, schedule=setting().schedule(), begun_with={}, folder=folder)
+        return dict(made.model.named_parameters())
+
+    whole = trained(None)
+    for stop in (5, 7):
+        with pytest.raises(KeyboardInterrupt):
+            trained(tmp_path, stop)
+    resumed = trained(tmp_path)
+    assert all(torch.equal(value, whole[name]) for name, value in resumed.items())
+
+
+def test_a_finished_training_is_not_trained_again(boxed: Sets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = run(tmp_path)
+    monkeypatch.setattr(_detection_training, "train", None)
+    second = run(tmp_path)
+    assert second.scores == first.scores and second.paired == first.paired
+    assert second.hyperparameters == first.hyperparameters
+
+
+def test_a_batch_in_parts_has_the_gradient_of_the_whole() -> None:
+    made = learner()
+    images, shapes, truth = made.batch(Step(0, 0.0, torch.Generator()))
+    parts = made.divide((images, shapes, truth), 3)
+    assert parts is not None and [share for share, _ in parts] == [0.5, 0.25, 0.25]
+    assert torch.equal(torch.cat([part[0] for _, part in parts]), images)
+    assert [size for _, part in parts for size in part[1]] == shapes
+    assert made.divide((images, shapes, truth), 5) is None
+    # With every anchor and region sampled nothing is random, and the losses are means over pictures.
+    whole = made.model.train()
+    for head in (whole.head.rpn, whole.head.roi_heads):
+        head.fg_bg_sampler = type("All", (), {
+            "batch_size_per_image": 64, "__call__": lambda self, labels: ([x == 1 for x in labels], [x == 0 for x in labels]),
+        })()  # fmt: skip
+    whole.head.roi_heads.select_training_samples = _first_regions(whole)
+
+    def gradient(batches: list[tuple[float, object]]) -> torch.Tensor:
+        whole.zero_grad()
+        for share, batch in batches:
+            (share * made.loss(batch)).backward()  # type: ignore[arg-type]
+        return torch.cat([p.grad.flatten() for p in whole.parameters() if p.grad is not None])
+
+    one, other = gradient([(1.0, (images, shapes, truth))]), gradient(list(parts))
+    torch.testing.assert_close(other, one, rtol=1e-3, atol=1e-5)
+
+
+def _first_regions(whole: Detector) -> object:
+    """As many regions of every picture: its objects, ten times over."""
+
+    def select(proposals: object, targets: list[dict[str, torch.Tensor]]) -> object:
+        own = [each["boxes"].repeat(30, 1)[:12] * 0.9 for each in targets]
+        labels = [each["labels"].repeat(30)[:12] for each in targets]
+        wanted = whole.head.roi_heads.box_coder.encode([each["boxes"].repeat(30, 1)[:12] for each in targets], own)
+        return own, None, labels, wanted
+
+    return select
+
+
+def test_bfloat16_is_near_and_losses_stay_in_float32() -> None:
+    found = {}
+    for precision in ("float32", "bfloat16"):
+        made = learner(f"frozen+precision={precision}" if precision != "float32" else "frozen")
+        torch.manual_seed(0)
+        batch = made.batch(Step(0, 0.0, torch.Generator()))
+        losses = made.model.train().losses(*batch)
+        assert all(loss.dtype == torch.float32 for loss in losses.values())
+        found[precision] = {name: loss.item() for name, loss in losses.items()}
+    assert found["float32"] != found["bfloat16"]
+    # Not the boxes of regions: which are sampled depends on the last bits of the proposals.
+    for losses in found.values():
+        losses.pop("loss_box_reg")
+    assert found["bfloat16"] == pytest.approx(found["float32"], rel=0.05, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "frozen"),
+    [
+        ("random-init:test_vit?size=64", "simple feature pyramid", 16),
+        ("random-init:test_convnext?size=64", "feature pyramid network", None),
+        ("random-init:swin_tiny_patch4_window7_224?size=224", "feature pyramid network", None),
+        ("random-init:test_efficientnet?size=64", "feature pyramid network", None),
+    ],
+)
+def test_other_networks_are_shown_pictures_of_any_shape(name: str, kind: str, frozen: int | None) -> None:
+    own = load_backbone(name)
+    made = setting(network=own).detector(0).eval()
+    assert made.pyramid.kind.startswith(kind)
+    divisor = made.pyramid.divisor
+    shape = (3 * divisor, 4 * divisor)
+    with torch.no_grad():
+        maps = made.pyramid(made._network.feature_maps(torch.zeros(1, 3, *shape)))
+        assert [each.shape[2:] for each in maps[:-1]] == [
+            (shape[0] / stride, shape[1] / stride) for stride in made.pyramid.strides[:-1]
+        ]
+        made.detections(torch.zeros(1, 3, *shape), [shape])
+    trained = [name for name, p in made.body.named_parameters() if p.requires_grad]
+    assert trained and len(trained) < len(list(made.body.parameters()))
+    if own.name.startswith("random-init:test_efficientnet"):
+        # What lies behind the last map is not what the maps are made of.
+        assert not any(name.startswith(("conv_head", "bn2")) for name in trained)
+
+
+def test_recipes_follow_dataset_and_network(boxed: Sets, tmp_path: Path) -> None:
+    boxed.sizes = {"train": 4, "val": 2, "test": 2}
+    shown = "+steps=1+size=64"
+    assert run(tmp_path, f"frozen{shown}").hyperparameters["recipe"] == "study"
+    without = load_backbone("random-init:test_vit?size=64")
+    assert run(tmp_path, f"frozen{shown}", network=without).hyperparameters["recipe"] == "adamw"
+    boxed.recipes = {"detection": "small"}
+    assert run(tmp_path, "frozen+steps=1", network=without).hyperparameters["recipe"] == "small"
+    boxed.recipes = {"detection": "huge"}
+    with pytest.raises(DataError, match="names the recipe 'huge' for detection; expected one of study, adamw, small"):
+        run(tmp_path)
+    assert ADAMW.rate == 1e-4
+
+
+def test_tasks_are_named() -> None:
+    assert parse_task("detection/world-boxes/frozen").variant == "frozen"
+    assert parse_task("detection/world-boxes/finetune+steps=5+batch=2").variant == "finetune+steps=5+batch=2"
+    for wrong, told in {
+        "detection/world-boxes": "names no task|unknown task",
+        "detection/world-boxes/frozn": "it begins with frozen or finetune",
+        "detection/world-boxes/frozen+stps=3": "'stps=3' of the variant",
+        "detection/world-boxes/frozen+steps=0": "expected a whole number from 1",
+        "detection/world-boxes/frozen+recipe=smal": "did you mean small|expected study",
+        "detection/world-boxes/frozen+steps=3+steps=4": "has steps twice",
+        "detection/digits/frozen": "takes boxes, but digits has one class an image",
+    }.items():
+        with pytest.raises(UnknownNameError, match=told):
+            parse_task(wrong)
+    # It takes hours elsewhere, so that a star for the protocol does not stand for it.
+    with pytest.raises(
+        UnknownNameError, match=r"\* does not stand for them; name one, as in detection/voc:pictures/frozen"
+    ):
+        expand_tasks(["*/voc:pictures*"], "embedded")
+    assert [task.id for task in expand_tasks(["detection/voc:pictures/frozen"], "embedded")] == [
+        "detection/voc:pictures/frozen"
+    ]
+
+
+def test_what_cannot_be_learned_or_scored_is_told(boxed: Sets, tmp_path: Path) -> None:
+    empty = Objects(np.zeros((0, 4), np.float32), np.zeros(0, np.int64), np.zeros(0, bool))
+    boxed.objects = {"train": [empty] * 10, "val": [empty] * 4}
+    with pytest.raises(DataError, match="no picture of train and val has an object to learn from"):
+        run(tmp_path)
+    hard = Objects(np.array([[1, 1, 20, 20]], np.float32), np.zeros(1, np.int64), np.ones(1, bool))
+    boxed.objects = {"test": [hard] * 6}
+    with pytest.raises(DataError, match="no test picture has an object that counts"):
+        run(tmp_path)
+    red = Objects(np.array([[1, 1, 20, 20]], np.float32), np.zeros(1, np.int64), np.zeros(1, bool))
+    boxed.objects = {"train": [red] * 10, "val": [red] * 4, "test": [red] * 6}
+    with pytest.warns(DataWarning, match="no object of green, blue is in train or val"):
+        record = run(tmp_path)
+    assert record.hyperparameters["classes_without_test_object"] == ["green", "blue"]
+
+
+def test_a_training_that_diverges_is_told(boxed: Sets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(DetectionLearner, "loss", lambda self, batch: sum(self.model.losses(*batch).values()) * np.nan)
+    with pytest.raises(TrainingError, match="the training diverged at step 1 of 6"):
+        run(tmp_path)
+
+
+def test_networks_that_cannot_be_trained_on_are_told_before_a_picture_is_read(boxed: Sets, tmp_path: Path) -> None:
+    boxed.images = {"train": ImageFiles("none", [tmp_path / f"{n}.jpg" for n in range(10)])}
+
+    class Detached(Stages):
+        def feature_maps(self, images: torch.Tensor) -> list[torch.Tensor]:
+            with torch.no_grad():
+                return [images[:, :, ::4, ::4], images[:, :, ::8, ::8]]
+
+    with pytest.raises(BackboneError, match="no gradient reaches its maps"):
+        run(tmp_path, network=backbone(Detached(), "detached"))
+
+    class Fixed(Stages):
+        def feature_maps(self, images: torch.Tensor) -> list[torch.Tensor]:
+            assert images.shape[-1] == 64, "64 pixels wide"
+            return [self.layer1(self.stem(images)), self.layer2(self.layer1(self.stem(images)))]
+
+    with pytest.raises(BackboneError, match=r"gives no maps of pictures of .* \(AssertionError: 64 pixels wide\)"):
+        run(tmp_path, network=backbone(Fixed(), "fixed"))
+    with pytest.raises(BackboneError, match="Pixels has no feature maps"):
+        run(tmp_path, network=load_backbone("pixels"))
+
+
+def test_unreadable_test_pictures_are_left_out(boxed: Sets, tmp_path: Path) -> None:
+    from PIL import Image
+
+    pixels, _ = scenes(6, 2)
+    paths = []
+    for number, each in enumerate(pixels):
+        paths.append(tmp_path / f"{number}.png")
+        Image.fromarray(each).save(paths[-1])
+    paths[2].write_bytes(b"no picture")
+    boxed.images = {"test": ImageFiles("files", paths, "skip")}
+    record = run(tmp_path / "cache", results=Run(tmp_path / "run"))
+    assert record.task["details"]["skipped_images"] == {"test": 1}
+    assert record.samples is not None
+    arrays = load_file(tmp_path / "run" / "records" / record.samples["path"])
+    assert arrays["rows"].tolist() == [0, 1, 3, 4, 5]
+    assert record.scores["AP"]["n"] == 5
+    assert json.loads(arrays["classes"].tobytes()) == ["red", "green", "blue"]
+
+
+def test_another_recipe_of_the_dataset_is_another_case(boxed: Sets, tmp_path: Path) -> None:
+    keys = set()
+    for recipes in ({}, {"detection": "small"}):
+        boxed.recipes = recipes
+        runner = Runner(Settings(cache_dir=tmp_path, device="cpu"))
+        runner.add_backbone(backbone())
+        keys.add(runner.prepare(Case("stages", Task("detection", "boxed", QUICK))).key)
+    assert len(keys) == 2
