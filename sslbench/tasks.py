@@ -153,11 +153,10 @@ def _folder_tasks(family: Family, protocol: str, rest: str, pattern: str) -> lis
         raise UnknownNameError(f"{pattern!r} names no task: no protocol takes {family.targets.kind}")
     names = [name for name in known if matches(name, protocol) and _stands_for(protocol, name)]
     if not names and protocol == "*":
+        folder, example = rest.removesuffix("*").rstrip("/"), known[0]
+        full = "/".join(filter(None, (example, folder, protocol_spec(example).variants[0])))
         raise UnknownNameError(
-            f"{pattern!r} names no task: {' and '.join(known)} take hours where others take seconds, so that * does not stand for "
-            f"them; name one, as in {known[0]}/{rest.removesuffix('*').rstrip('/')}/{protocol_spec(known[0]).variants[0]}".rstrip(
-                "/"
-            )
+            f"{pattern!r} names no task: * does not stand for {' and '.join(known)}, which may take hours; name it, as in {full}"
         )
     if not names:
         raise unknown("protocol", protocol, known, f"It was asked for by {pattern!r}")

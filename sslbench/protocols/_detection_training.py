@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from sslbench.backbones import Backbone, Preprocessing
-    from sslbench.backbones.backbone import Level, Network
+    from sslbench.backbones.backbone import Level
 
 CHECKPOINT_STEPS, CHECKPOINT_SECONDS = 10, 30.0
 # The loop draws its seeds for fewer groups of steps than this.
@@ -145,7 +145,7 @@ class Setting:
         """A copy of the network behind new heads; what is not trained takes no gradients."""
         network = self.backbone.trainable()
         body = network.module.to(memory_format=torch.channels_last)
-        trained = self._trained(network)
+        trained = self.trained
         norms = batch_norms(body)
         still = {id(parameter) for norm in norms for parameter in norm.parameters()}
         for name, parameter in body.named_parameters():
@@ -156,8 +156,13 @@ class Setting:
             still=[*frozen_modules(body), *norms], seed=seed, bfloat16=self.options.precision == "bfloat16",
         )  # fmt: skip
 
-    def _trained(self, network: Network) -> set[str]:
-        """Names of the parameters that the setting trains: those that the maps depend on, or the last stage of them."""
+    @cached_property
+    def trained(self) -> set[str]:
+        """Names of the network's parameters that the setting trains: those that the maps depend on, or the last stage of them.
+
+        BatchNorm's are among them, though they stand still.
+        """
+        network = self.backbone.trainable()
         used = behind_maps(network, self.backbone.preprocessing.input_size, self.backbone.name)
         if self.options.setting == "finetune":
             return used
@@ -183,9 +188,14 @@ class Setting:
             detector, optimiser, pictures, self.backbone.preprocessing, self.sizes, batch=self.batch, seed=seed
         )
 
-    def check_sizes(self, shape: tuple[int, int]) -> None:
-        """Raise BackboneError where the network gives no maps of pictures of a shape."""
-        detector = self.detector(0)
+    def check_sizes(self, detector: Detector, picture: tuple[int, int] | None) -> None:
+        """Raise BackboneError where the network gives no maps of what it would be shown.
+
+        picture: height and width of all pictures; None where they differ, then one that is wider than high is tried.
+        """
+        divisor = detector.pyramid.divisor
+        sides = self.sizes.shape(picture, self.sizes.short[-1]) if picture else (2 * divisor, 3 * divisor)
+        shape = (-(-sides[0] // divisor) * divisor, -(-sides[1] // divisor) * divisor)
         try:
             with torch.no_grad():
                 detector.eval().detections(torch.zeros(1, 3, *shape, device=self.backbone.device), [shape])

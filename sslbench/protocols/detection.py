@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from sslbench.backbones import Backbone
     from sslbench.features.originals import Originals
+    from sslbench.heads.detector import Detector
     from sslbench.metrics.detection import Truth
     from sslbench.protocols._detection_pictures import Annotated
     from sslbench.protocols._detection_training import Setting
@@ -72,9 +73,11 @@ class Detection(Protocol[Trained]):
         recipe = self._recipe(development, bool(batch_norms(backbone.network.module)))
         batch = self.options.batch or recipe.batch
         setting = Setting(backbone, self.options, recipe, levels, len(development.classes), batch, trials.case)
-        facts = _facts(setting)
         # Before a picture is decoded.
-        setting.check_sizes(_tried(development.train, setting))
+        probe = setting.detector(0)
+        setting.check_sizes(probe, _one_size(development.train))
+        facts = _facts(probe)
+        del probe
         largest = max(setting.sizes.short)
         parts = [annotated(development.parts[name], largest) for name in ("train", "val")]
         pictures = parts[0] + parts[1]
@@ -128,31 +131,26 @@ class Detection(Protocol[Trained]):
         return RECIPES[development.recipe] if development.recipe else STUDY if batch_norm else ADAMW
 
 
-def _facts(setting: Setting) -> dict[str, Any]:
+def _facts(detector: Detector) -> dict[str, Any]:
     """What of the detector is trained, for the record."""
-    detector = setting.detector(0)
     own = [parameter for module in (detector.body, detector.pyramid) for parameter in module.parameters()]
-    trained = [parameter for parameter in own if parameter.requires_grad]
     every = list(detector.parameters())
-    count = sum(parameter.numel() for parameter in every if parameter.requires_grad)
-    whole = sum(parameter.numel() for parameter in every)
+    trained = [sum(parameter.requires_grad for parameter in own), sum(p.numel() for p in every if p.requires_grad)]
     return {
-        "trained": f"{len(trained)} of {len(own)} tensors of network and pyramid",
-        "parameters": f"{count} of {whole} trained",
+        "trained": f"{trained[0]} of {len(own)} tensors of network and pyramid",
+        "parameters": f"{trained[1]} of {sum(parameter.numel() for parameter in every)} trained",
         "pyramid": detector.pyramid.kind,
         "strides": list(detector.pyramid.strides),
     }
 
 
-def _tried(part: Part, setting: Setting) -> tuple[int, int]:
-    """The height and width that a network has to take: those of a set of one size, else ones that are not equal."""
-    divisor = setting.detector(0).pyramid.divisor
-    if isinstance(part.images, ImageArray):
-        pixels: Any = part.images.load(range(1))
-        high, wide = setting.sizes.shape(pixels.shape[1:3], setting.sizes.short[-1])
-    else:
-        high, wide = 2 * divisor, 3 * divisor
-    return -(-high // divisor) * divisor, -(-wide // divisor) * divisor
+def _one_size(part: Part) -> tuple[int, int] | None:
+    """Height and width of all pictures of an array; None for files, whose sizes are not known before they are opened."""
+    if not isinstance(part.images, ImageArray):
+        return None
+    pixels: Any = part.images.load(range(1))
+    high, wide = pixels.shape[1:3]
+    return high, wide
 
 
 def _absent(pictures: Annotated, classes: tuple[str, ...]) -> list[str]:

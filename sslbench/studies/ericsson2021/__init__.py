@@ -23,7 +23,7 @@ STUDY = Study(
                 "detection/voc/finetune",
             ),
             backbones=NETWORKS,
-            summary="the study: 14 networks on 11 sets, linear and fine-tuned, on 14 few-shot sets at 20 shots, and as detectors on VOC",
+            summary="14 networks on 11 sets, linear and fine-tuned, on 14 few-shot sets at 20 shots, and on VOC as detectors",
             slow=("*|finetune/*", "*|detection/*"),
         ),
         Suite(

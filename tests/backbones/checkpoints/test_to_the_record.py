@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.datasets.published.builders import build
+from tests.datasets.published.builders import build, voc_detection
 
 REPOSITORY = Path(__file__).parents[3]
 
@@ -67,3 +67,20 @@ def test_swav_on_flowers(settings: list[str], scratch: Path) -> None:
     assert told["pictures"] == {"train": 10, "val": 5} and told["trained"] == "161 of 161 tensors"
     assert len(told["trials"]) == 4
     assert set(tuned["task"]["compat"]) == {"finetune-weight-decay", "finetune-decayed", "finetune-last-batch"}
+    # And as a detector on VOC in its own layout, small pictures and two steps.
+    voc_detection(scratch / "data")
+    detecting = [
+        *tuning[:-1],
+        "--sslbench-tasks=detection/voc/frozen+steps=2+size=64",
+        "--sslbench-results",
+        str(scratch / "voc"),
+    ]
+    done = subprocess.run(detecting, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert "1 passed" in done.stdout, done.stdout + done.stderr
+    (path,) = (scratch / "voc").rglob("records/*.json")
+    detected = json.loads(path.read_text())
+    assert detected["main_score"] == "AP" and detected["references"] == {} and detected["scores"]["AP"]["n"] == 4
+    told = detected["hyperparameters"]
+    assert told["trained"] == "26 of 175 tensors of network and pyramid"
+    assert (told["recipe"], told["steps"], told["batch"]) == ("study", 2, 2)
+    assert told["pictures"] == {"train": 4, "val": 4} and len(told["classes_without_test_object"]) >= 15
