@@ -39,6 +39,7 @@ def blocks(records: Sequence[Record]) -> dict[str, str]:
         **{f"zoo-{name}": protocol_table(name, columns, order) for name in protocols},
         "zoo-untrained": against_untrained(records),
         "zoo-finetune-untrained": against_untrained([r for r in records if r.task["protocol"] == "finetune"]),
+        "zoo-detection-untrained": detection_gains(columns),
         "zoo-gains": colour_gains(columns),
         "zoo-colour": colour(columns),
         "zoo-in-domain": in_domain(records),
@@ -121,6 +122,21 @@ def _interval(difference: float, ci95: tuple[float, float]) -> str:
     return f"{difference:+.1f} [{ci95[0]:+.1f}, {ci95[1]:+.1f}]"
 
 
+def detection_gains(columns: Columns) -> str:
+    """AP50 of each zoo backbone, and against an untrained network of its own architecture, in both settings."""
+    tasks = sorted((task for task in columns if task.startswith("detection/")), key=natural)
+    rows = []
+    for name in zoo_names():
+        cells = []
+        for task in tasks:
+            ((new,), (base,)) = (_of(columns[task], each) for each in (name, _untrained(name)))
+            pair, score = compare_records(new, base, "AP50"), new.scores["AP50"]
+            cells += [f"{score['value']:.1f} ± {score['stderr']:.1f}", _interval(pair.difference, pair.ci95)]
+        rows.append([f"`{name}`", *cells])
+    heads = [head for task in tasks for head in (f"AP50, {task.rpartition('/')[2]}", "against untrained")]
+    return table(["backbone", *heads], rows)
+
+
 def colour_gains(columns: Columns) -> str:
     """Each residual network against its initial weights on colour, by both probes."""
     tasks = [task for task in COLOUR_TASKS if task.endswith("/world-colour")]
@@ -148,7 +164,7 @@ def in_domain(records: Sequence[Record]) -> str:
     """Does in-domain accuracy predict transfer? Over the zoo's backbones, by protocol and in all."""
     accuracy = {name: read_card(name).facts["in_domain"]["linear_top1"]["value"] for name in zoo_names()}
     rows = []
-    for kind in ("fewshot/", "finetune/", "knn/", "linear/", "colour", ""):
+    for kind in ("detection/", "fewshot/", "finetune/", "knn/", "linear/", "colour", ""):
         means = {name: np.mean([r.main.value for r in _of(records, name) if kind in r.task["id"]]) for name in accuracy}
         pairs = np.array([[accuracy[name], means[name]] for name in accuracy])
         r, rho = pearsonr(*pairs.T), spearmanr(*pairs.T)
