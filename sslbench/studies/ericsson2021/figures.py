@@ -16,7 +16,7 @@ _LINEAR = Allowance(
     1.0, "the study's solver stopped early at weak regularisation; decoders and resizing have changed since"
 )
 _FEWSHOT = Allowance(0.5, "decoders and resizing have changed since")
-# Tables whose protocols are not in this package: their columns wait for them, and nothing is judged by them.
+# Tables of which nothing has been run on the real files, or whose protocols are not in this package yet: they judge nothing.
 _NOT_YET = "nothing of this kind has been run here, so that nobody can say how far an honest run may be off"
 
 
