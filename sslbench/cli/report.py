@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import shutil
-from pathlib import Path
 
 from sslbench.cli.command import Commands, results_option
 
@@ -23,17 +22,10 @@ def _report(arguments: argparse.Namespace) -> int:
     from sslbench.errors import RecordError
     from sslbench.results.ranks import ranking, ranking_lines
     from sslbench.results.report import write_report
-    from sslbench.results.runs import Run, latest_run
+    from sslbench.results.runs import open_run
     from sslbench.results.tables import terminal_table
 
-    if arguments.run is None:
-        run = latest_run(arguments.results)
-    else:
-        options = [Path(arguments.run), arguments.results / arguments.run]
-        found = [path for path in options if (path / "records").is_dir()]
-        if not found:
-            raise RecordError(f"no run at {' or '.join(map(str, options))}; expected a directory that holds records/")
-        run = Run(found[0])
+    run = open_run(arguments.run, arguments.results)
     records = run.records()
     if not records:
         raise RecordError(f"the run {run.directory} holds no usable record")

@@ -8,7 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sslbench.metrics.detection_curves import COCO_LEVELS, VOC_LEVELS, average_precisions, picture_average_precisions
+from sslbench.metrics.detection_curves import (
+    COCO_LEVELS,
+    VOC_LEVELS,
+    average_precisions,
+    picture_average_precisions,
+    recall_precision,
+)
 from sslbench.metrics.detection_data import Detections, Truth, checked
 from sslbench.metrics.detection_matching import THRESHOLDS, coco_judged, voc_judged
 from sslbench.metrics.resampling import RESAMPLES, Scale, resample_counts, resampled_score
@@ -107,9 +113,7 @@ def precision_recall(
         truth.images, truth.image[there], truth.boxes[there], np.zeros(there.sum(), np.int64), truth.difficult[there]
     )
     judged = voc_judged(only, objects, 1, np.array([threshold]))
-    counted = ~judged.ignored[0]
-    right = np.cumsum(judged.hit[0, counted])
-    return right / total, right / np.arange(1, len(right) + 1), judged.scores[counted]
+    return *recall_precision(judged, 0, total), judged.scores[~judged.ignored[0]]
 
 
 def image_average_precision(

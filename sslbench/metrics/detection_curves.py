@@ -115,6 +115,16 @@ def _average_precision(
     return gained / len(levels)
 
 
+def recall_precision(judged: Judged, label: int, total: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Recall and precision (P,) of one class after each of its detections that counts at the first threshold.
+
+    total: its objects that count, 1 or more.
+    """
+    own = slice(judged.starts[label], judged.starts[label + 1])
+    right = np.cumsum(judged.hit[0, own][~judged.ignored[0, own]])
+    return right / total, right / np.arange(1, len(right) + 1)
+
+
 def picture_average_precisions(
     judged: Judged, truth: Truth, classes: int, levels: NDArray[np.float64]
 ) -> NDArray[np.float64]:

@@ -32,7 +32,8 @@ class Judged:
     """Detections in the order of their class, then falling score, and what became of each at T thresholds.
 
     starts: (K + 1,), where each class begins. image: (M,), scores: float64 (M,), as the rule reads them. hit: bool (T, M), right.
-    ignored: bool (T, M), neither right nor wrong. All others are wrong.
+    ignored: bool (T, M), neither right nor wrong. All others are wrong. order: (M,), the place of each among the detections
+    given. taken: bool (T, G), the objects that a detection is right on, in the order given.
     """
 
     starts: NDArray[np.int64]
@@ -40,6 +41,8 @@ class Judged:
     scores: NDArray[np.float64]
     hit: NDArray[np.bool_]
     ignored: NDArray[np.bool_]
+    order: NDArray[np.int64]
+    taken: NDArray[np.bool_]
 
 
 def voc_judged(found: Detections, truth: Truth, classes: int, thresholds: Floats = THRESHOLDS) -> Judged:
@@ -95,13 +98,16 @@ def first_choice(
     difficult = truth.difficult[choice]
     hit = np.zeros((len(thresholds), len(order)), dtype=np.bool_)
     ignored = np.zeros_like(hit)
+    taken = np.zeros((len(thresholds), len(truth.image)), dtype=np.bool_)
     for t, threshold in enumerate(thresholds):
         over = best > threshold
         ignored[t, pairs.found[over & difficult]] = True
         able = np.flatnonzero(over & ~difficult)
         earliest = np.unique(choice[able], return_index=True)[1]
         hit[t, pairs.found[able[earliest]]] = True
-    return Judged(_class_starts(labels, classes), image, scores[order].astype(np.float64), hit, ignored)
+        taken[t, choice[able]] = True
+    read = scores[order].astype(np.float64)
+    return Judged(_class_starts(labels, classes), image, read, hit, ignored, order, taken)
 
 
 def coco_judged(found: Detections, truth: Truth, classes: int, thresholds: Floats = COCO_THRESHOLDS) -> Judged:
@@ -120,18 +126,20 @@ def coco_judged(found: Detections, truth: Truth, classes: int, thresholds: Float
     crowd = truth.difficult[pairs.truth]
     overlap = _ratio(inner, np.where(crowd, area, area + object_area - inner))
 
-    hit = _best_left(pairs, np.where(crowd, -1.0, overlap), thresholds, len(order), truth)
+    hit, taken = _best_left(pairs, np.where(crowd, -1.0, overlap), thresholds, len(order), truth)
     ignored = np.zeros_like(hit)
     for t, threshold in enumerate(thresholds):
         ignored[t, np.repeat(pairs.found, pairs.sizes)[crowd & (overlap >= threshold)]] = True
     scores = found.scores[order].astype(np.float64)
-    return Judged(_class_starts(labels, classes), image, scores, hit, ignored & ~hit)
+    return Judged(_class_starts(labels, classes), image, scores, hit, ignored & ~hit, order, taken)
 
 
 def _best_left(
     pairs: _Pairs, overlap: NDArray[np.float64], thresholds: Floats, detections: int, truth: Truth
-) -> NDArray[np.bool_]:
-    """(T, M), which detections get an object; overlap: (P,), with what may never be had below all thresholds.
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """(T, M), which detections get an object, and (T, G), which objects are got.
+
+    overlap: (P,), with what may never be had below all thresholds.
 
     Round r gives all pictures and classes their r-th detection that could get anything, at all thresholds together.
     """
@@ -155,7 +163,7 @@ def _best_left(
         at, detection = np.nonzero(last >= 0)
         taken[at, what[last[at, detection]]] = True
         hit[at, who[begins[detection]]] = True
-    return hit
+    return hit, taken
 
 
 @dataclass(frozen=True)

@@ -133,6 +133,17 @@ def latest_run(results: Path) -> Run:
     return Run(max(folders, key=lambda path: path.stat().st_mtime).parent)
 
 
+def open_run(name: str | None, results: Path) -> Run:
+    """A run by its directory or its name below `results`; the latest where no name is given. RecordError where it is none."""
+    if name is None:
+        return latest_run(results)
+    options = [Path(name), results / name]
+    found = [path for path in options if (path / "records").is_dir()]
+    if not found:
+        raise RecordError(f"no run at {' or '.join(map(str, options))}; expected a directory that holds records/")
+    return Run(found[0])
+
+
 def open_records(name: str, results: Path) -> list[Record]:
     """Records by a run's name below `results`, a run directory, a record file or a baseline file."""
     path = Path(name)

@@ -1,0 +1,70 @@
+"""`sslbench show`: a gallery of the pictures on which a detector did worst and best."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sslbench.cli.command import Commands, data_option, results_option
+
+if TYPE_CHECKING:
+    from sslbench.results.record import Record
+
+
+def add(commands: Commands) -> None:
+    """Declare the command."""
+    show = commands.add_parser(
+        "show", help="show what a detector found: a page of the worst and the best test pictures of a record"
+    )
+    show.add_argument("record", help="record file, or a case of the run: BACKBONE|TASK, or a part that no other has")
+    show.add_argument("--run", help="run directory or name; default: the latest below the results directory")
+    show.add_argument(
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help=".html or .png to write (default: gallery-CASE.html beside the run's tables)",
+    )
+    show.add_argument("--count", type=int, metavar="N", help="of the worst and of the best pictures each (default: 12)")
+    show.add_argument(
+        "--threshold", type=float, metavar="SCORE", help="hide detections with a lower score (default: 0.3)"
+    )
+    results_option(show)
+    data_option(show)
+    show.set_defaults(command=_show)
+
+
+def _show(arguments: argparse.Namespace) -> int:
+    from sslbench.results.detections import read_detections
+    from sslbench.results.gallery import COUNT, THRESHOLD, check_options, write_gallery
+    from sslbench.results.record import slug
+
+    count = COUNT if arguments.count is None else arguments.count
+    threshold = THRESHOLD if arguments.threshold is None else arguments.threshold
+    # Before a run is read.
+    check_options(arguments.out or Path("gallery.html"), count, threshold)
+    record, folder = _record(arguments)
+    beside = folder.parent if folder.name == "records" else folder
+    path = arguments.out or beside / f"gallery-{slug(record.case)}.html"
+    gallery = write_gallery(
+        record, read_detections(record, folder), path, count=count, threshold=threshold, data_dir=arguments.data
+    )
+    print(f"{record.case}: {len(gallery.worst)} of the worst and {len(gallery.best)} of the best test pictures\n{path}")
+    return 0
+
+
+def _record(arguments: argparse.Namespace) -> tuple[Record, Path]:
+    """The record, and the directory where its file lies or would lie."""
+    from sslbench.errors import RecordError
+    from sslbench.files import is_there
+    from sslbench.results.detections import find_detections, has_detections, what_can_be_shown
+    from sslbench.results.runs import Run, open_run, read_record
+
+    path = Path(arguments.record)
+    if is_there(path) and path.is_file():
+        record, folder = read_record(path), path.absolute().parent
+        if record.samples is not None and not has_detections(record):
+            raise RecordError(f"{record.case} has no detections; {what_can_be_shown(Run(folder.parent).records())}")
+        return record, folder
+    run = open_run(arguments.run, arguments.results)
+    return find_detections(run, arguments.record), run.directory / "records"
