@@ -99,7 +99,10 @@ def test_ground_that_gives_way_is_told_before_anything_runs(deep, how):
         ("@pytest.mark.sslbench('knn', protocol='linear')", "got 'knn', 'linear'"),
         ("@pytest.mark.sslbench(protocl='knn')", "has no argument protocl; expected protocol=..."),
         ("@pytest.mark.sslbench(protocol='fewshots')", "unknown protocol 'fewshots'; nearest: fewshot"),
-        ("@pytest.mark.sslbench(protocol='k*m')", "no protocol matches 'k*m'; known: detection, fewshot, finetune, knn, linear"),
+        (
+            "@pytest.mark.sslbench(protocol='k*m')",
+            "no protocol matches 'k*m'; known: detection, fewshot, finetune, knn, linear",
+        ),
     ],
 )
 @pytest.mark.parametrize(
