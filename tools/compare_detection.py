@@ -62,7 +62,7 @@ def learner_of(
         ),
     )  # type: ignore[arg-type]  # fmt: skip
     pictures = annotated(part, max(Sizes.of(recipe, options.size).short))
-    setting = Setting(backbone, options, recipe, backbone.levels(), CLASSES, options.batch or recipe.batch, {})
+    setting = Setting(backbone, options, recipe, backbone.levels(), CLASSES, {})
     return setting.learner(pictures, seed=0)
 
 

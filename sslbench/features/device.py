@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import os
 from functools import cache
+from typing import TYPE_CHECKING
 
 from sslbench.errors import DeviceError
+
+if TYPE_CHECKING:
+    import torch
 
 
 @cache
@@ -37,3 +41,12 @@ def resolve_device(device: str) -> str:
             "Use --sslbench-device cpu, or check the driver and CUDA_VISIBLE_DEVICES"
         ) from error
     return target
+
+
+def device_name(device: torch.device) -> str:
+    """What tells devices apart whose results differ in their last bits: a GPU's product name, else `cpu`."""
+    if device.type != "cuda":
+        return device.type
+    import torch
+
+    return torch.cuda.get_device_name(device)

@@ -1,4 +1,4 @@
-"""The pictures that a training cuts its crops from: decoded once, at their own size, in any order."""
+"""The pictures that a training or a detector is shown: decoded once, at their own size, in any order."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from sslbench.features.original_keeping import find_or_keep
 from sslbench.features.original_loading import OriginalLoader, pool
 from sslbench.features.pictures import Pictures
 
-# Of the free memory of a GPU, what pictures may take; the rest is the training's.
+# Of the free memory of a GPU, what the pictures of a split may take when they are opened.
 _DEVICE_SHARE = 0.4
 # Pictures that are taken together on the way there, so that threads decode what has to be decoded again.
 _AT_ONCE = 64
@@ -115,7 +115,7 @@ def open_originals(images: Images, side: int, *, extraction: str, pictures: Pict
     said.tell(images.fingerprint)
     rows = sizes[:, 0].nonzero()[0]
     if not len(rows):
-        raise DataError(f"{images.fingerprint}: no readable image is left to train on")
+        raise DataError(f"{images.fingerprint}: no readable image is left to be used")
     kept, full = torch.from_numpy(sizes[rows]).chunk(2, dim=1)
     return Originals(source, rows, kept, full, device)
 
@@ -125,7 +125,7 @@ def _source(
 ) -> tuple[Source, npt.NDArray[np.int64]]:
     """Where pictures come from, and int64 (N, 4): height and width, and both before the reduction; 0 for what cannot be read."""
     if not len(images):
-        raise DataError(f"{images.fingerprint}: there is no image to train on")
+        raise DataError(f"{images.fingerprint}: there is no image")
     if not loader.parallel and isinstance(images.load(range(1)), np.ndarray):
         held = _InMemory(images, loader, side)
         return held, np.array([[*picture.shape[1:], *held.size] for picture in held.pictures], dtype=np.int64)

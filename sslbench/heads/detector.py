@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from sslbench.heads.faster_rcnn import Design, FasterRCNN, Truth
+from sslbench.heads.faster_rcnn import Design, FasterRCNN, Wanted
 from sslbench.heads.pyramid import pyramid
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Detector(nn.Module):
         self.pyramid.to(device)
         self.head.to(device)
 
-    def losses(self, images: Tensor, sizes: list[tuple[int, int]], truth: Truth) -> dict[str, Tensor]:
+    def losses(self, images: Tensor, sizes: list[tuple[int, int]], truth: Wanted) -> dict[str, Tensor]:
         """The four losses of normalised pictures (B, 3, H, W); for the rest see `FasterRCNN.forward`."""
         return self(images, sizes, truth)[1]  # type: ignore[no-any-return]
 
@@ -66,7 +66,7 @@ class Detector(nn.Module):
         return self(images, sizes)[0]  # type: ignore[no-any-return]
 
     def forward(
-        self, images: Tensor, sizes: list[tuple[int, int]], truth: Truth | None = None
+        self, images: Tensor, sizes: list[tuple[int, int]], truth: Wanted | None = None
     ) -> tuple[list[dict[str, Tensor]], dict[str, Tensor]]:
         """Detections, and losses; see `FasterRCNN.forward`."""
         with torch.autocast(images.device.type, dtype=torch.bfloat16, enabled=self._bfloat16):

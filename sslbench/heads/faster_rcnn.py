@@ -21,7 +21,7 @@ from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
 from torchvision.ops import roi_align
 
-Truth = list[dict[str, Tensor]]
+Wanted = list[dict[str, Tensor]]
 """For each picture `boxes` float32 (M, 4) and `labels` int64 (M,), where 0 is the background."""
 
 
@@ -60,7 +60,7 @@ class FasterRCNN(nn.Module):
 
     def __init__(self, classes: int, strides: Sequence[float], design: Design) -> None:
         super().__init__()
-        head = RPNHead(design.channels, len(design.ratios))
+        head = _Scorer(design.channels, len(design.ratios))
         before, after = (
             dict(zip(("training", "testing"), counts, strict=True)) for counts in (design.before, design.after)
         )
@@ -77,7 +77,7 @@ class FasterRCNN(nn.Module):
         self._initialise()
 
     def forward(
-        self, images: Tensor, sizes: list[tuple[int, int]], maps: Sequence[Tensor], truth: Truth | None = None
+        self, images: Tensor, sizes: list[tuple[int, int]], maps: Sequence[Tensor], truth: Wanted | None = None
     ) -> tuple[list[dict[str, Tensor]], dict[str, Tensor]]:
         """Detections of each picture, empty in training, and the four losses, empty elsewhere.
 
@@ -126,6 +126,14 @@ class _Anchors(AnchorGenerator):  # type: ignore[misc]
         return [placed] * len(image_list.image_sizes)
 
 
+class _Scorer(RPNHead):  # type: ignore[misc]
+    """In float32 whatever its layers compute in: proposals take the type of what they are decoded from."""
+
+    def forward(self, x: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        scores, deltas = super().forward(x)
+        return [each.float() for each in scores], [each.float() for each in deltas]
+
+
 class _Proposals(RegionProposalNetwork):  # type: ignore[misc]
     def __init__(self, *arguments: Any, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
@@ -139,9 +147,9 @@ class _Proposals(RegionProposalNetwork):  # type: ignore[misc]
         sampled = torch.cat([positive, negative])
         whole = self.fg_bg_sampler.batch_size_per_image * len(labels)
         truth = torch.cat(regression_targets)[positive]
-        boxes = F.l1_loss(pred_bbox_deltas.float()[positive], truth, reduction="sum")
+        boxes = F.l1_loss(pred_bbox_deltas[positive], truth, reduction="sum")
         wanted = torch.cat(labels)[sampled]
-        scores = F.binary_cross_entropy_with_logits(objectness.float().flatten()[sampled], wanted, reduction="sum")
+        scores = F.binary_cross_entropy_with_logits(objectness.flatten()[sampled], wanted, reduction="sum")
         return scores / whole, boxes / whole
 
 
@@ -185,7 +193,7 @@ class _Regions(RoIHeads):  # type: ignore[misc]
         features: dict[str, Tensor],
         proposals: list[Tensor],
         image_shapes: list[tuple[int, int]],
-        targets: Truth | None = None,
+        targets: Wanted | None = None,
     ) -> tuple[list[dict[str, Tensor]], dict[str, Tensor]]:
         if not self.training:
             scores, deltas = self._predicted(features, proposals, image_shapes)

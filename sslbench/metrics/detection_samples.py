@@ -28,7 +28,7 @@ class DetectionSamples:
     classes: Sequence[str]
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
-        """By the names under which they are stored; 23 bytes a detection."""
+        """By the names under which they are stored; 26 bytes a detection."""
         found, truth = self.found, self.truth
         return {
             "found_image": found.image.astype(np.int32),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal
 
 from sslbench.errors import UnknownNameError
@@ -37,6 +37,10 @@ class Recipe:
     sizes: int = 11
     longest: float = 1333 / 800
     design: dict[str, Any] = field(default_factory=dict)
+
+    def details(self) -> dict[str, Any]:
+        """All that a training depends on: what it is called, and where it is from, aside."""
+        return {name: value for name, value in asdict(self).items() if name not in ("name", "source")}
 
     def heads(self) -> Design:
         """The numbers of the heads."""

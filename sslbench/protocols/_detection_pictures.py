@@ -45,11 +45,11 @@ class Sizes:
 
 
 @dataclass(frozen=True)
-class Annotated:
+class TrainingPictures:
     """Pictures of some splits with the objects on each, those without an object left out.
 
-    boxes: float32 (M, 4) in fractions of the picture's width and height. labels: int64 (M,) from 1. without: how many pictures
-    were left out.
+    boxes: float32 (M, 4) in fractions of the picture's width and height, which none exceeds. labels: int64 (M,) from 1.
+    without: how many pictures were left out.
     """
 
     pictures: JoinedOriginals
@@ -60,8 +60,8 @@ class Annotated:
     def __len__(self) -> int:
         return len(self.pictures)
 
-    def __add__(self, other: Annotated) -> Annotated:
-        return Annotated(
+    def __add__(self, other: TrainingPictures) -> TrainingPictures:
+        return TrainingPictures(
             self.pictures + other.pictures,
             [*self.boxes, *other.boxes],
             [*self.labels, *other.labels],
@@ -74,7 +74,7 @@ class Annotated:
         return torch.stack([self.pictures.originals[split].sizes[place] for split, place in places])
 
 
-def annotated(part: Part, largest: int) -> Annotated:
+def annotated(part: Part, largest: int) -> TrainingPictures:
     """The pictures of a split that could be read and have an object. largest: pixels of the shorter side that are needed."""
     originals = part.originals(largest)
     places, boxes, labels = [], [], []
@@ -83,9 +83,9 @@ def annotated(part: Part, largest: int) -> Annotated:
         if len(objects):
             high, wide = originals.full_sizes[place].tolist()
             places.append((0, place))
-            boxes.append(torch.from_numpy(objects.boxes) / torch.tensor([wide, high, wide, high]))
+            boxes.append((torch.from_numpy(objects.boxes) / torch.tensor([wide, high, wide, high])).clamp(0, 1))
             labels.append(torch.from_numpy(objects.labels) + 1)
-    return Annotated(JoinedOriginals([originals], places), boxes, labels, len(originals) - len(places))
+    return TrainingPictures(JoinedOriginals([originals], places), boxes, labels, len(originals) - len(places))
 
 
 class Stream:
@@ -166,7 +166,7 @@ def boxes_shown(boxes: Tensor, shape: tuple[int, int], *, flipped: bool) -> Tens
     return boxes * boxes.new_tensor([wide, high, wide, high])
 
 
-def test_batches(originals: Originals, sizes: Sizes, pixels: int) -> Iterator[tuple[list[int], tuple[int, int]]]:
+def batches_by_shape(originals: Originals, sizes: Sizes, pixels: int) -> Iterator[tuple[list[int], tuple[int, int]]]:
     """Places of pictures that get one shape, and that shape: so a picture's padding does not depend on its neighbours.
 
     pixels: that a batch has at most, if it has more than one picture.

@@ -13,14 +13,16 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from sslbench.errors import BackboneError
+from sslbench.backbones.undisturbed import UNSUITABLE
+from sslbench.errors import BackboneError, DeviceError, TrainingError
 from sslbench.features.allocator import keep_large_blocks, return_large_blocks
+from sslbench.features.device import device_name
 from sslbench.features.originals import Originals
 from sslbench.heads.detector import Detector
-from sslbench.heads.faster_rcnn import Truth
+from sslbench.heads.faster_rcnn import Wanted
 from sslbench.metrics.detection import Detections
 from sslbench.protocols._detection_options import Options, Recipe
-from sslbench.protocols._detection_pictures import Annotated, Sizes, Stream, boxes_shown, shown, test_batches
+from sslbench.protocols._detection_pictures import Sizes, Stream, TrainingPictures, batches_by_shape, boxes_shown, shown
 from sslbench.protocols._network_parts import (
     accept_any_size,
     batch_norms,
@@ -50,7 +52,7 @@ _TEST_PIXELS = 1 << 20
 # Of a plain transformer, whose blocks are many and of one kind, what counts as its last stage: a quarter of the blocks.
 _LAST_PART = 4
 
-Batch = tuple[Tensor, list[tuple[int, int]], Truth]
+Batch = tuple[Tensor, list[tuple[int, int]], Wanted]
 
 
 class DetectionLearner:
@@ -61,7 +63,7 @@ class DetectionLearner:
     """
 
     def __init__(
-        self, detector: Detector, optimiser: torch.optim.Optimizer, pictures: Annotated, preprocessing: Preprocessing,
+        self, detector: Detector, optimiser: torch.optim.Optimizer, pictures: TrainingPictures, preprocessing: Preprocessing,
         sizes: Sizes, *, batch: int, seed: int,
     ) -> None:  # fmt: skip
         self.model, self.optimiser = detector, optimiser
@@ -128,8 +130,12 @@ class Setting:
     recipe: Recipe
     levels: tuple[Level, ...]
     classes: int
-    batch: int
     case: Mapping[str, Any]
+
+    @property
+    def batch(self) -> int:
+        """Pictures of a step."""
+        return self.options.batch or self.recipe.batch
 
     @property
     def steps(self) -> int:
@@ -172,7 +178,7 @@ class Setting:
         found = last_groups(network.module, count, self.backbone.name, used)
         return {name for group in found for name in group}
 
-    def learner(self, pictures: Annotated, seed: int) -> DetectionLearner:
+    def learner(self, pictures: TrainingPictures, seed: int) -> DetectionLearner:
         """A new detector with its optimiser, and the pictures."""
         detector = self.detector(seed)
         own = [parameter for parameter in detector.parameters() if parameter.requires_grad]
@@ -199,7 +205,12 @@ class Setting:
         try:
             with torch.no_grad():
                 detector.eval().detections(torch.zeros(1, 3, *shape, device=self.backbone.device), [shape])
-        except (RuntimeError, ValueError, AssertionError, IndexError) as error:
+        except torch.cuda.OutOfMemoryError as error:
+            raise DeviceError(
+                f"{self.backbone.name}: the device has not enough memory for one picture of {shape[0]} x {shape[1]} pixels; "
+                "choose a smaller size (size=N), precision=bfloat16 or another device"
+            ) from error
+        except UNSUITABLE as error:
             told = next(iter(str(error).splitlines()), "")
             raise BackboneError(
                 f"{self.backbone.name}: it gives no maps of pictures of {shape[0]} x {shape[1]} pixels ({type(error).__name__}: "
@@ -218,10 +229,13 @@ class Setting:
         detector.eval()
         image, boxes, labels, scores = [], [], [], []
         with torch.no_grad(), tqdm(total=len(originals), desc=title, unit="img", leave=False, disable=None) as bar:
-            for places, shape in test_batches(originals, self.sizes, _TEST_PIXELS):
+            batches = list(batches_by_shape(originals, self.sizes, _TEST_PIXELS))
+            for (places, shape), (coming, _) in zip(batches, [*batches[1:], ([], None)], strict=True):
                 still = torch.zeros(len(places), dtype=torch.bool)
+                pictures = originals.take(places)
+                originals.prefetch(coming)
                 images = shown(
-                    originals.take(places), [shape] * len(places), still, self.backbone.preprocessing,
+                    pictures, [shape] * len(places), still, self.backbone.preprocessing,
                     detector.pyramid.divisor,
                 )  # fmt: skip
                 for place, found in zip(places, detector.detections(images, [shape] * len(places)), strict=True):
@@ -236,7 +250,12 @@ class Setting:
 
 
 def train_detector(
-    hyperparameters: Mapping[str, Any], folder: Path | None, *, setting: Setting, pictures: Annotated, bar: GridBar
+    hyperparameters: Mapping[str, Any],
+    folder: Path | None,
+    *,
+    setting: Setting,
+    pictures: TrainingPictures,
+    bar: GridBar,
 ) -> TrialResult:
     """Trained once: the weights that training changed, and the mean loss at its end."""
     steps, device = hyperparameters["steps"], setting.backbone.device
@@ -245,7 +264,10 @@ def train_detector(
     look()
     if device.type == "cpu":
         keep_large_blocks()
-    seed = seed_of(setting.case, "detector", hyperparameters)
+    # What a recipe consists of is no other draw.
+    seed = seed_of(
+        setting.case, "detector", {name: hyperparameters[name] for name in hyperparameters if name != "details"}
+    )
     learner = setting.learner(pictures, seed)
     every = -(-steps // _MOST_GROUPS)
     try:
@@ -253,7 +275,7 @@ def train_detector(
             learner,
             Plan(steps, CHECKPOINT_STEPS * every, seed, reseed_every=every),
             schedule=setting.schedule(),
-            begun_with={**hyperparameters, "device": _device_name(device), "torch": torch.__version__},
+            begun_with={**hyperparameters, "device": device_name(device), "torch": torch.__version__},
             folder=folder,
             bfloat16=False,
             save_seconds=CHECKPOINT_SECONDS,
@@ -262,7 +284,7 @@ def train_detector(
     finally:
         if device.type == "cpu":
             return_large_blocks()
-    trained = {name: value.detach() for name, value in learner.model.named_parameters() if value.requires_grad}
+    trained = {name: value.detach().cpu() for name, value in learner.model.named_parameters() if value.requires_grad}
     return TrialResult({"loss": _last(log)}, trained)
 
 
@@ -273,16 +295,15 @@ def _last(log: Sequence[Mapping[str, Any]]) -> float:
 
 
 def restored(setting: Setting, tensors: Mapping[str, Tensor]) -> Detector:
-    """The detector with its trained weights. Raises ValueError for others than it trains."""
+    """The detector with its trained weights. Raises TrainingError for others than it trains."""
     detector = setting.detector(0)
     own = {name: value for name, value in detector.named_parameters() if value.requires_grad}
-    if own.keys() != tensors.keys():
-        raise ValueError(f"expected the weights of {len(own)} tensors, got {len(tensors)} others")
+    shapes = [{name: tuple(value.shape) for name, value in each.items()} for each in (own, tensors)]
+    if shapes[0] != shapes[1]:
+        raise TrainingError(
+            "the kept weights are of another detector; remove the trial (sslbench cache prune) and run again"
+        )
     with torch.no_grad():
         for name, value in own.items():
             value.copy_(tensors[name])
     return detector
-
-
-def _device_name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type

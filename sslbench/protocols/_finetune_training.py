@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from sslbench.errors import DivergedError
 from sslbench.features.allocator import keep_large_blocks, return_large_blocks
+from sslbench.features.device import device_name
 from sslbench.features.joined import JoinedOriginals
 from sslbench.metrics import MetricSpec
 from sslbench.protocols._finetune_network import TunedNetwork
@@ -177,7 +178,7 @@ class Setting:
                 begun_with={
                     **hyperparameters,
                     "stage": stage,
-                    "device": _device_name(device),
+                    "device": device_name(device),
                     "torch": torch.__version__,
                 },
                 folder=folder,
@@ -259,7 +260,3 @@ def _finite(decision: npt.NDArray[np.float64], hyperparameters: Mapping[str, Any
     # Weights may be finite and BatchNorm's statistics, or what is computed of them, not.
     if not np.isfinite(decision).all():
         raise DivergedError("what the network decides is not finite; lower the learning rate", hyperparameters["steps"])
-
-
-def _device_name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type

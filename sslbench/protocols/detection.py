@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sslbench.datasets import Boxes, Dataset, ImageArray
+from sslbench.datasets import Boxes, Dataset, DeferredObjects, ImageArray
 from sslbench.errors import DataError, TrainingError, UnknownNameError, tell
 from sslbench.protocols import _detection_options as options
 from sslbench.protocols._detection_options import ADAMW, RECIPES, STUDY, Options, Recipe
@@ -23,11 +23,13 @@ if TYPE_CHECKING:
     from sslbench.features.originals import Originals
     from sslbench.heads.detector import Detector
     from sslbench.metrics.detection import Truth
-    from sslbench.protocols._detection_pictures import Annotated
+    from sslbench.protocols._detection_pictures import TrainingPictures
     from sslbench.protocols._detection_training import Setting
     from sslbench.training.trials import Trials
 
 MAIN = "AP"
+_NOTHING_TO_LEARN = "no picture of train and val has an object to learn from"
+_NOTHING_TO_SCORE = "no test picture has an object that counts, so that nothing can be scored"
 
 
 class Trained(Predictor):
@@ -57,10 +59,21 @@ class Detection(Protocol[Trained]):
             raise DataError(
                 f"{dataset.name} names the recipe {recipe!r} for detection; expected one of {', '.join(RECIPES)}"
             )
+        held = {
+            name: split.targets.objects for name, split in dataset.splits.items() if isinstance(split.targets, Boxes)
+        }
+        if any(isinstance(objects, DeferredObjects) for objects in held.values()):
+            return
+        if not any(len(objects) for name in ("train", "val") for objects in held[name]):
+            raise DataError(_NOTHING_TO_LEARN)
+        if all(objects.difficult.all() for objects in held["test"]):
+            raise DataError(_NOTHING_TO_SCORE)
 
     def ingredients(self, material: Material) -> dict[str, Any]:
-        """The network, and the recipe that the dataset names."""
-        return {**super().ingredients(material), "recipe": material.dataset.recipes.get(SPEC.name)}
+        """The network, and what the recipe consists of; which of two it is may follow from the network."""
+        named = self.options.recipe or material.dataset.recipes.get(SPEC.name)
+        recipes = [RECIPES[named]] if named else [STUDY, ADAMW]
+        return {**super().ingredients(material), "recipe": [each.details() for each in recipes]}
 
     def fit(self, development: Development, backbone: Backbone, trials: Trials) -> Trained:
         """Train a detector on train and val."""
@@ -71,8 +84,7 @@ class Detection(Protocol[Trained]):
 
         levels = backbone.levels()
         recipe = self._recipe(development, bool(batch_norms(backbone.network.module)))
-        batch = self.options.batch or recipe.batch
-        setting = Setting(backbone, self.options, recipe, levels, len(development.classes), batch, trials.case)
+        setting = Setting(backbone, self.options, recipe, levels, len(development.classes), trials.case)
         # Before a picture is decoded.
         probe = setting.detector(0)
         setting.check_sizes(probe, _one_size(development.train))
@@ -82,21 +94,22 @@ class Detection(Protocol[Trained]):
         parts = [annotated(development.parts[name], largest) for name in ("train", "val")]
         pictures = parts[0] + parts[1]
         if not len(pictures):
-            raise DataError("no picture of train and val has an object to learn from")
+            raise DataError(_NOTHING_TO_LEARN)
         absent = _absent(pictures, development.classes)
         if absent:
             tell(f"no object of {', '.join(absent)} is in train or val, so that none can be found")
         hyperparameters = {
-            "rate": recipe.rate, "decay": recipe.decay, "steps": setting.steps, "batch": batch, "recipe": recipe.name,
+            "rate": recipe.rate, "decay": recipe.decay, "steps": setting.steps, "batch": setting.batch, "recipe": recipe.name,
             "sizes": [list(setting.sizes.short), setting.sizes.long], "precision": self.options.precision, "seed": 0,
+            "details": recipe.details(),
         }  # fmt: skip
         with grid_bar(f"{backbone.name} detector", steps=setting.steps, trainings=1) as bar:
             train = partial(train_detector, setting=setting, pictures=pictures, bar=bar)
             (found,) = trials.map(train, [hyperparameters], stage="detector", watch=bar.watch(setting.steps, ""))
         if found.values is None:
             raise TrainingError(
-                f"the training diverged at step {found.diverged_at} of {setting.steps}; check the network and its preprocessing, "
-                "or choose another recipe (recipe=adamw has a lower rate)"
+                f"the training diverged at step {found.diverged_at} of {setting.steps}, with the recipe {recipe.name} at rate "
+                f"{recipe.rate:g}; check the network and its preprocessing, or choose another recipe ({', '.join(RECIPES)})"
             )
         kept = {name: len(part) for name, part in zip(("train", "val"), parts, strict=True)}
         told = {**facts, "pictures": kept, "without_objects": pictures.without, "loss": found.values["loss"]}
@@ -112,10 +125,10 @@ class Detection(Protocol[Trained]):
         originals = held_out.test.originals(max(setting.sizes.short))
         truth = _truth(held_out.test, originals)
         if not len(truth.image) or truth.difficult.all():
-            raise DataError("no test picture has an object that counts, so that nothing can be scored")
+            raise DataError(_NOTHING_TO_SCORE)
         found = setting.detect(restored(setting, predictor.weights), originals, f"{setting.backbone.name} on test")
         if not (np.isfinite(found.boxes).all() and np.isfinite(found.scores).all()):
-            raise TrainingError("what the trained detector finds is not finite; choose a recipe with a smaller rate")
+            raise TrainingError("what the trained detector finds is not finite; choose another recipe")
         scored = detection_scores(found, truth, len(classes))
         samples = DetectionSamples(found, truth, originals.rows, originals.full_sizes.numpy(), classes)
         others = {name: values for name, values in scored.resampled.items() if name != MAIN}
@@ -153,7 +166,7 @@ def _one_size(part: Part) -> tuple[int, int] | None:
     return high, wide
 
 
-def _absent(pictures: Annotated, classes: tuple[str, ...]) -> list[str]:
+def _absent(pictures: TrainingPictures, classes: tuple[str, ...]) -> list[str]:
     there = {label for labels in pictures.labels for label in labels.tolist()}
     return [name for number, name in enumerate(classes, 1) if number not in there]
 

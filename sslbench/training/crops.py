@@ -206,7 +206,7 @@ class _Weights:
 
 
 # Kept, so that a training sends it to the device once.
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=256)
 def _affine(mean: tuple[float, ...], std: tuple[float, ...], width: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """What a line (3 W) from 0 to 255 is multiplied by, and what is added then."""
     spread = torch.tensor(std, dtype=torch.float64)

@@ -202,6 +202,16 @@ def test_a_picture_without_anchors_enough_is_divided_by_what_would_be_sampled() 
     assert losses["loss_objectness"].item() == pytest.approx(math.log(2) * sampled / 100_000, rel=1e-5)
 
 
+def test_a_quarter_of_the_regions_are_objects_at_most() -> None:
+    """Of a picture that is full of them; half of the anchors may be."""
+    full = head(Design(channels=8, hidden=16, before=(200, 40), after=(100, 20), anchors=32, regions=16)).train()
+    boxes = torch.tensor([[x, y, x + 30.0, y + 30.0] for x in range(0, 96, 8) for y in range(0, 96, 8)])
+    wanted = [{"boxes": boxes, "labels": torch.ones(len(boxes), dtype=torch.int64)}]
+    found = full.roi_heads.select_training_samples([boxes.clone()], wanted)
+    assert (found[2][0] > 0).sum() == 4
+    assert full.rpn.fg_bg_sampler.positive_fraction == 0.5
+
+
 def test_weights_begin_as_detectron2s() -> None:
     large = head(Design(), classes=20)
     heads = large.roi_heads

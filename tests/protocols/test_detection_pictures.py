@@ -16,18 +16,17 @@ from sslbench.features.originals import open_originals
 from sslbench.features.pictures import Pictures
 from sslbench.protocols._detection_options import ADAMW, SMALL, STUDY, Options, canonical
 from sslbench.protocols._detection_pictures import (
-    Annotated,
     Sizes,
     Stream,
+    TrainingPictures,
     annotated,
+    batches_by_shape,
     boxes_shown,
     shown,
 )
-from sslbench.protocols._detection_pictures import (
-    test_batches as batches_of_tests,
-)
 from sslbench.protocols.base import Part
 from sslbench.training.schedules import warmup_drops
+from sslbench.training.seeds import seed_of
 
 PLAIN = Preprocessing(input_size=(64, 64), resize=64, mean=(0.0,) * 3, std=(1 / 255,) * 3)
 
@@ -83,7 +82,16 @@ def test_batches_are_detectron2s(batch: int) -> None:
     counts = np.bincount([item for items in drawn for item in items], minlength=7)
     # No picture is left out at the end of a pass.
     assert counts.max() - counts.min() <= 1 + batch
-    assert drawn == [Stream(sizes, batch, seed=5).batch(number) for number in range(40)]
+    waiting: dict[bool, list[int]] = {True: [], False: []}
+    wanted: list[list[int]] = []
+    for turn in range(40):
+        generator = torch.Generator().manual_seed(seed_of(5, "pass", turn))
+        for item in torch.randperm(7, generator=generator).tolist():
+            waiting[wide[item]].append(item)
+            if len(waiting[wide[item]]) == batch:
+                wanted.append(waiting[wide[item]])
+                waiting[wide[item]] = []
+    assert drawn == wanted[:40]
     back = [stream.batch(number) for number in (7, 3, 39)]
     assert back == [drawn[7], drawn[3], drawn[39]]
     assert drawn != [Stream(sizes, batch, seed=6).batch(number) for number in range(40)]
@@ -150,7 +158,7 @@ def test_boxes_are_of_the_size_before_a_picture_was_reduced(tmp_path: Path) -> N
     assert torch.allclose(found.boxes[0], torch.tensor([[0.1, 0.1, 0.6, 0.6]]))
     assert torch.allclose(found.boxes[1], torch.tensor([[0.1, 0.1, 1.0, 1.0], [0.0, 0.0, 0.5, 0.5]]))
     assert [labels.tolist() for labels in found.labels] == [[1], [1, 2]]
-    both: Annotated = found + found
+    both: TrainingPictures = found + found
     assert len(both) == 4 and both.without == 2
     assert [int(both.pictures.take([item])[0][0, 0, 0]) for item in (3, 0)] == [2, 0]
     opened = open_originals(images, 50, extraction="exact", pictures=Pictures(tmp_path, 1 << 20), device="cpu")
@@ -162,10 +170,12 @@ def test_boxes_are_of_the_size_before_a_picture_was_reduced(tmp_path: Path) -> N
 def test_pictures_of_one_shape_are_tested_together() -> None:
     images = ImageArray("array", np.zeros((7, 30, 40, 3), np.uint8))
     originals = part(images, [one([])] * 7).originals(800)
-    found = list(batches_of_tests(originals, Sizes((60,), 100), 60 * 80 * 3))
+    found = list(batches_by_shape(originals, Sizes((60,), 100), 60 * 80 * 3))
     assert found == [([0, 1, 2], (60, 80)), ([3, 4, 5], (60, 80)), ([6], (60, 80))]
+    # Of several sizes the last one is shown.
+    assert {shape for _, shape in batches_by_shape(originals, Sizes((30, 45, 60), 100), 1)} == {(60, 80)}
     # What is too large for a batch is one of its own.
-    assert [len(places) for places, _ in batches_of_tests(originals, Sizes((60,), 100), 1)] == [1] * 7
+    assert [len(places) for places, _ in batches_by_shape(originals, Sizes((60,), 100), 1)] == [1] * 7
 
 
 def test_options_have_one_spelling() -> None:
