@@ -116,7 +116,7 @@ def test_an_unreadable_file_is_an_error_unless_it_is_skipped(tmp_path: Path, pic
     with pytest.raises(DataError, match=r"cannot read the image .*7\.jpg"):
         opened(strict, pictures)
     assert not list(pictures.root.glob("*.pictures*"))
-    with pytest.raises(DataError, match="no readable image is left to train on"):
+    with pytest.raises(DataError, match="no readable image is left to be used"):
         opened(files_source(tmp_path / "g", 2, bad=(0, 1)), pictures)
     with pytest.raises(DataError, match=r"reduced to 0 pixels; expected .* at least 1"):
         opened(strict, pictures, 0)
@@ -231,7 +231,7 @@ def test_arrays_stay_in_memory(tmp_path: Path, pictures: Pictures) -> None:
     expected = [np.asarray(Image.fromarray(one).resize((14, 15), Image.Resampling.BICUBIC)) for one in pixels]
     assert_same(all_of(reduced), [one.transpose(2, 0, 1) for one in expected])
     assert not pictures.root.exists()
-    with pytest.raises(DataError, match="no image to train on"):
+    with pytest.raises(DataError, match="there is no image"):
         opened(ImageArray("none", pixels[:0]), pictures)
 
 

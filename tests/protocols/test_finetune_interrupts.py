@@ -77,7 +77,7 @@ def test_an_interrupted_training_goes_on_with_the_same_bits(tmp_path: Path, monk
         TrainingError, match=r"was begun with rate 0\.05, not 0\.1; .*Go on with what it had, or remove it"
     ):
         setting().trained(train_set, {**given, "rate": 0.1}, "search", tmp_path, silent())
-    monkeypatch.setattr(_finetune_training, "_device_name", lambda device: "NVIDIA H100")
+    monkeypatch.setattr(_finetune_training, "device_name", lambda device: "NVIDIA H100")
     with pytest.raises(TrainingError, match="was begun with device 'cpu', not 'NVIDIA H100'"):
         setting().trained(train_set, given, "search", tmp_path, silent())
 
