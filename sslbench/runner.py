@@ -19,7 +19,7 @@ from sslbench.compat import concerning
 from sslbench.config import Settings
 from sslbench.datasets import Dataset, dataset_spec, load_dataset
 from sslbench.environment import environment
-from sslbench.errors import DataError, SslbenchError
+from sslbench.errors import DataError, SslbenchError, tell
 from sslbench.features.device_store import FeatureStore
 from sslbench.material import CaseMaterial
 from sslbench.metrics import Score, metric_spec
@@ -177,6 +177,11 @@ class PreparedCase:
         recipe = dataset.recipes.get(spec.name, "")
         development = Development(material.parts(spec.learns), dataset.classes, metric, recipe)
         if protocol.trains:
+            if runner.settings.dtype != "float32":
+                tell(
+                    f"{self.case.task.id}: the dtype {runner.settings.dtype} is that of extracted features, of which this "
+                    "protocol has none; it computes in float32, or as its variant says (precision=bfloat16)"
+                )
             self.backbone.require(material.seen.digest)
             self.backbone.to(runner.store.device)
         trials = Trials(runner.settings.cache_dir / "trials", self._what_fit_sees())
@@ -227,7 +232,7 @@ class PreparedCase:
             key=self.key,
             backbone={
                 **self.backbone.to_json(material.seen),
-                "dtype": runner.settings.dtype,
+                "dtype": "float32" if self._protocol.trains else runner.settings.dtype,
                 "stored": runner.settings.stored,
                 "extraction": {"name": runner.settings.extraction, "execution": sorted(material.executions)},
             },

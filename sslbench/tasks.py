@@ -158,6 +158,12 @@ def _folder_tasks(family: Family, protocol: str, rest: str, pattern: str) -> lis
         raise UnknownNameError(
             f"{pattern!r} names no task: * does not stand for {' and '.join(known)}, which may take hours; name it, as in {full}"
         )
+    if not names and protocol in list_protocols():
+        taken = " or ".join(kind.kind for kind in protocol_spec(protocol).takes)
+        raise UnknownNameError(
+            f"{pattern!r} names no task: {protocol} takes {taken}, but {family.scheme}: has {family.targets.kind}, for which "
+            f"there is {', '.join(known)}"
+        )
     if not names:
         raise unknown("protocol", protocol, known, f"It was asked for by {pattern!r}")
     tasks = [(name, variant) for name in names for variant in protocol_spec(name).variants]

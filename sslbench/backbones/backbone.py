@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from sslbench.backbones.copying import independent_copy
 from sslbench.backbones.identity import Described, FromCode, Seen, identity
 from sslbench.backbones.preprocessing import Preprocessing
-from sslbench.backbones.undisturbed import device_of
+from sslbench.backbones.undisturbed import UNSUITABLE, device_of
 from sslbench.errors import BackboneError
 
 if TYPE_CHECKING:
@@ -128,7 +128,14 @@ class Backbone:
         Raises BackboneError for a network that gives no maps.
         """
         height, width = self.preprocessing.input_size
-        maps: Any = self.feature_maps(torch.zeros(1, 3, height, width, device=self.device))
+        try:
+            maps: Any = self.feature_maps(torch.zeros(1, 3, height, width, device=self.device))
+        except UNSUITABLE as error:
+            told = next(iter(str(error).splitlines()), "")
+            raise BackboneError(
+                f"{self.name}: it gives no maps of pictures of its own size, {height} x {width} "
+                f"({type(error).__name__}: {told}); choose a size that it takes (?size=N)"
+            ) from error
         if (
             not isinstance(maps, list | tuple)
             or not all(isinstance(m, Tensor) and m.ndim == 4 for m in maps)

@@ -121,10 +121,10 @@ def resampled_score(
 ) -> tuple[Score, NDArray[np.float64]]:
     """A Score from its value and its values on resamples (R,), which come back with it.
 
-    n: items. Fewer than two resamples that are not nan tell no standard error; then it and ``ci95`` are nan.
+    n: items. A single one, or fewer than two resamples that are not nan, tell no standard error; then it and ``ci95`` are nan.
     """
     defined = resampled[~np.isnan(resampled)]
-    if len(defined) < 2:
+    if len(defined) < 2 or n < 2:
         return Score(value, math.nan, (math.nan, math.nan), n, scale.unit, scale.higher_is_better), resampled
     stderr = float(defined.std(ddof=1))
     low, high = scale.limits

@@ -382,6 +382,10 @@ def test_tasks_are_named() -> None:
         UnknownNameError, match=r"\* does not stand for detection, .* as in detection/voc:pictures/frozen"
     ):
         expand_tasks(["*/voc:pictures*"], "embedded")
+    with pytest.raises(
+        UnknownNameError, match="knn takes one class an image, but voc: has boxes, for which there is detection"
+    ):
+        expand_tasks(["knn/voc:pictures"], "embedded")
     assert [task.id for task in expand_tasks(["detection/voc:pictures/frozen"], "embedded")] == [
         "detection/voc:pictures/frozen"
     ]
@@ -429,6 +433,8 @@ def test_networks_that_cannot_be_trained_on_are_told_before_a_picture_is_read(bo
         run(tmp_path, network=backbone(Fixed(), "fixed"))
     with pytest.raises(BackboneError, match="Pixels has no feature maps"):
         run(tmp_path, network=load_backbone("pixels"))
+    with pytest.raises(BackboneError, match=r"gives no maps of pictures of its own size, 72 x 72 .*\?size=N"):
+        run(tmp_path, network=load_backbone("random-init:test_vit?size=72"))
 
 
 def test_unreadable_test_pictures_are_left_out(boxed: Sets, tmp_path: Path) -> None:
@@ -448,6 +454,20 @@ def test_unreadable_test_pictures_are_left_out(boxed: Sets, tmp_path: Path) -> N
     assert arrays["rows"].tolist() == [0, 1, 3, 4, 5]
     assert record.scores["AP"]["n"] == 5
     assert json.loads(arrays["classes"].tobytes()) == ["red", "green", "blue"]
+
+
+def test_a_dtype_of_features_is_none_of_a_detector(boxed: Sets, tmp_path: Path) -> None:
+    with pytest.warns(DataWarning, match="the dtype bfloat16 is that of extracted features"):
+        record = run(tmp_path, dtype="bfloat16")
+    assert record.backbone["dtype"] == "float32"
+
+
+def test_a_single_test_picture_has_no_interval(boxed: Sets, tmp_path: Path) -> None:
+    boxed.sizes, boxed.most = {"train": 10, "val": 4, "test": 1}, 1
+    red = Objects(np.array([[1, 1, 20, 20]], np.float32), np.zeros(1, np.int64), np.zeros(1, bool))
+    boxed.objects = {"test": [red]}
+    score = run(tmp_path).scores["AP"]
+    assert (score["n"], score["stderr"], score["ci95"]) == (1, None, [None, None])
 
 
 def test_another_recipe_of_the_dataset_is_another_case(boxed: Sets, tmp_path: Path) -> None:
