@@ -15,8 +15,6 @@ from tqdm import tqdm
 
 from sslbench.backbones.undisturbed import UNSUITABLE
 from sslbench.errors import BackboneError, DeviceError, TrainingError
-from sslbench.features.allocator import keep_large_blocks, return_large_blocks
-from sslbench.features.device import device_name
 from sslbench.features.originals import Originals
 from sslbench.heads.detector import Detector
 from sslbench.heads.faster_rcnn import Wanted
@@ -31,8 +29,8 @@ from sslbench.protocols._network_parts import (
     groups,
     last_groups,
 )
-from sslbench.threads import look
-from sslbench.training.loop import Plan, Step, train
+from sslbench.protocols._training_run import trained
+from sslbench.training.loop import Plan, Step
 from sslbench.training.progress import GridBar
 from sslbench.training.schedules import warmup_drops
 from sslbench.training.seeds import seed_of
@@ -258,34 +256,18 @@ def train_detector(
     bar: GridBar,
 ) -> TrialResult:
     """Trained once: the weights that training changed, and the mean loss at its end."""
-    steps, device = hyperparameters["steps"], setting.backbone.device
     bar.begin("")
-    # Before a training alone: another number of threads adds in another order.
-    look()
-    if device.type == "cpu":
-        keep_large_blocks()
     # What a recipe consists of is no other draw.
-    seed = seed_of(
-        setting.case, "detector", {name: hyperparameters[name] for name in hyperparameters if name != "details"}
-    )
-    learner = setting.learner(pictures, seed)
-    every = -(-steps // _MOST_GROUPS)
-    try:
-        log = train(
-            learner,
-            Plan(steps, CHECKPOINT_STEPS * every, seed, reseed_every=every),
-            schedule=setting.schedule(),
-            begun_with={**hyperparameters, "device": device_name(device), "torch": torch.__version__},
-            folder=folder,
-            bfloat16=False,
-            save_seconds=CHECKPOINT_SECONDS,
-            advance=bar.advance,
-        )
-    finally:
-        if device.type == "cpu":
-            return_large_blocks()
-    trained = {name: value.detach().cpu() for name, value in learner.model.named_parameters() if value.requires_grad}
-    return TrialResult({"loss": _last(log)}, trained)
+    drawn_by = {name: value for name, value in hyperparameters.items() if name != "details"}
+    seed = seed_of(setting.case, "detector", drawn_by)
+    every = -(-setting.steps // _MOST_GROUPS)
+    learner, log = trained(
+        partial(setting.learner, pictures, seed), Plan(setting.steps, CHECKPOINT_STEPS * every, seed, reseed_every=every),
+        schedule=setting.schedule(), begun_with=hyperparameters, folder=folder, device=setting.backbone.device,
+        save_seconds=CHECKPOINT_SECONDS, bar=bar,
+    )  # fmt: skip
+    weights = {name: value.detach().cpu() for name, value in learner.model.named_parameters() if value.requires_grad}
+    return TrialResult({"loss": _last(log)}, weights)
 
 
 def _last(log: Sequence[Mapping[str, Any]]) -> float:

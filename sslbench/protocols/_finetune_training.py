@@ -16,16 +16,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sslbench.errors import DivergedError
-from sslbench.features.allocator import keep_large_blocks, return_large_blocks
-from sslbench.features.device import device_name
 from sslbench.features.joined import JoinedOriginals
 from sslbench.metrics import MetricSpec
 from sslbench.protocols._finetune_network import TunedNetwork
 from sslbench.protocols._finetune_options import Options
+from sslbench.protocols._training_run import trained
 from sslbench.protocols.base import Part, label_values
-from sslbench.threads import look
 from sslbench.training.crops import FILTERS, draw_boxes, resized_crops
-from sslbench.training.loop import Plan, Step, train
+from sslbench.training.loop import Plan, Step
 from sslbench.training.progress import GridBar
 from sslbench.training.schedules import cosine, warmup_cosine
 from sslbench.training.seeds import seed_of
@@ -163,32 +161,13 @@ class Setting:
         """A network trained with `rate`, `decay`, `steps` and `seed`. Raises DivergedError."""
         steps = hyperparameters["steps"]
         bar.begin(f"{stage}, rate {hyperparameters['rate']:g}, decay {hyperparameters['decay']:g}")
-        device, way = self.backbone.device, self.options.way
-        # Between two trainings alone: another number of threads adds in another order.
-        look()
-        if device.type == "cpu":
-            keep_large_blocks()
-        seed = seed_of(self.case, stage, hyperparameters)
-        learner = self.learner(pictures, hyperparameters, seed)
-        try:
-            train(
-                learner,
-                Plan(steps, min(CHECKPOINT_STEPS, steps), seed),
-                schedule=partial(warmup_cosine, warmup=way.warmup) if way.warmup else cosine,
-                begun_with={
-                    **hyperparameters,
-                    "stage": stage,
-                    "device": device_name(device),
-                    "torch": torch.__version__,
-                },
-                folder=folder,
-                bfloat16=False,
-                save_seconds=CHECKPOINT_SECONDS,
-                advance=bar.advance,
-            )
-        finally:
-            if device.type == "cpu":
-                return_large_blocks()
+        way, seed = self.options.way, seed_of(self.case, stage, hyperparameters)
+        learner, _ = trained(
+            partial(self.learner, pictures, hyperparameters, seed), Plan(steps, min(CHECKPOINT_STEPS, steps), seed),
+            schedule=partial(warmup_cosine, warmup=way.warmup) if way.warmup else cosine,
+            begun_with={**hyperparameters, "stage": stage}, folder=folder, device=self.backbone.device,
+            save_seconds=CHECKPOINT_SECONDS, bar=bar,
+        )  # fmt: skip
         return learner.model
 
     def learner(self, pictures: TrainingSet, hyperparameters: Mapping[str, Any], seed: int) -> Learner:

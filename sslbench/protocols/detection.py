@@ -28,8 +28,10 @@ if TYPE_CHECKING:
     from sslbench.training.trials import Trials
 
 MAIN = "AP"
-_NOTHING_TO_LEARN = "no picture of train and val has an object to learn from"
-_NOTHING_TO_SCORE = "no test picture has an object that counts, so that nothing can be scored"
+_NOTHING_TO_LEARN = (
+    "no picture of train and val has an object to learn from; correct the annotations or the lists of the splits"
+)
+_NOTHING_TO_SCORE = "no test picture has an object that counts, so that nothing can be scored; correct the annotations"
 
 
 class Trained(Predictor):

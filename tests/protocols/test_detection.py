@@ -245,7 +245,7 @@ def test_detections_are_scaled_to_the_full_picture(tmp_path: Path, monkeypatch: 
 
 def test_a_finished_training_is_not_trained_again(boxed: Sets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = run(tmp_path)
-    monkeypatch.setattr(_detection_training, "train", None)
+    monkeypatch.setattr(_detection_training, "trained", None)
     second = run(tmp_path)
     assert second.scores == first.scores and second.paired == first.paired
     assert second.hyperparameters == first.hyperparameters

@@ -129,7 +129,7 @@ def test_a_second_run_trains_nothing_and_another_seed_of_numbers_gives_the_same(
     np.random.seed(12345)
     other = run(tmp_path / "b")
     assert (first.scores, first.hyperparameters, first.paired) == (other.scores, other.hyperparameters, other.paired)
-    monkeypatch.setattr(_finetune_training, "train", None)
+    monkeypatch.setattr(_finetune_training, "trained", None)
     again = run(tmp_path / "a")
     assert (again.scores, again.hyperparameters) == (first.scores, first.hyperparameters)
 

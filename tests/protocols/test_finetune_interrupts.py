@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from sslbench.errors import CacheWarning, DeviceError, TrainingError
-from sslbench.protocols import _finetune_training
+from sslbench.protocols import _finetune_training, _training_run
 from sslbench.protocols._finetune_training import Learner, training_set
 from sslbench.training.loop import Step
 from tests.protocols import tuning
@@ -77,7 +77,7 @@ def test_an_interrupted_training_goes_on_with_the_same_bits(tmp_path: Path, monk
         TrainingError, match=r"was begun with rate 0\.05, not 0\.1; .*Go on with what it had, or remove it"
     ):
         setting().trained(train_set, {**given, "rate": 0.1}, "search", tmp_path, silent())
-    monkeypatch.setattr(_finetune_training, "device_name", lambda device: "NVIDIA H100")
+    monkeypatch.setattr(_training_run, "device_name", lambda device: "NVIDIA H100")
     with pytest.raises(TrainingError, match="was begun with device 'cpu', not 'NVIDIA H100'"):
         setting().trained(train_set, given, "search", tmp_path, silent())
 

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from sslbench.errors import BackboneError
-from sslbench.protocols import _finetune_options, _finetune_training, finetune
+from sslbench.protocols import _finetune_options, _training_run, finetune
 from sslbench.protocols._finetune_network import TunedNetwork
 from sslbench.protocols._finetune_training import training_set
 from sslbench.training.loop import Step
@@ -101,7 +101,7 @@ def test_the_rate_rises_in_the_recipe_for_vits_alone(monkeypatch: pytest.MonkeyP
     def noted(learner: object, plan: object, *, schedule: Callable[[float], float], **rest: object) -> None:
         shapes.append([schedule(progress) for progress in (0.0, 0.05, 0.1, 1.0)])
 
-    monkeypatch.setattr(_finetune_training, "train", noted)
+    monkeypatch.setattr(_training_run, "train", noted)
     from sslbench.backbones import load_backbone
 
     pictures = training_set(part(8), np.arange(8), 64)
