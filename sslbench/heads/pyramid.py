@@ -107,15 +107,22 @@ def _every_second(finer: Tensor) -> Tensor:
 def pyramid(levels: Sequence[Level], channels: int, name: str) -> Pyramid:
     """The pyramid that fits a network's levels.
 
-    levels: as `Backbone.levels` gives them. name: of the network, for messages. Raises BackboneError for strides that neither
-    double nor are all the same, or differ between height and width.
+    levels: as `Backbone.levels` gives them. name: of the network, for messages. Raises BackboneError as `strides_double`.
+    """
+    return MapsPyramid(levels, channels) if strides_double(levels, name) else SinglePyramid(levels[-1], channels)
+
+
+def strides_double(levels: Sequence[Level], name: str) -> bool:
+    """Whether the strides double from map to map, or else are all the same.
+
+    Raises BackboneError for strides that do neither, or differ between height and width.
     """
     strides = [level.stride for level in levels]
     if all(high == wide for high, wide in strides):
         if len(levels) > 1 and all(fine[0] * 2 == coarse[0] for fine, coarse in pairwise(strides)):
-            return MapsPyramid(levels, channels)
+            return True
         if len(set(strides)) == 1:
-            return SinglePyramid(levels[-1], channels)
+            return False
     shown = ", ".join(f"{high:g} x {wide:g}" for high, wide in strides)
     raise BackboneError(
         f"{name}: its maps have the strides {shown}; expected strides that double from map to map, or maps of one stride. "

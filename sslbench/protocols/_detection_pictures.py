@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from sslbench.backbones import Preprocessing
+from sslbench.datasets import ImageArray
 from sslbench.features.joined import JoinedOriginals
 from sslbench.features.originals import Originals
 from sslbench.protocols._detection_options import Recipe
@@ -86,6 +88,15 @@ def annotated(part: Part, largest: int) -> TrainingPictures:
             boxes.append((torch.from_numpy(objects.boxes) / torch.tensor([wide, high, wide, high])).clamp(0, 1))
             labels.append(torch.from_numpy(objects.labels) + 1)
     return TrainingPictures(JoinedOriginals([originals], places), boxes, labels, len(originals) - len(places))
+
+
+def one_size(part: Part) -> tuple[int, int] | None:
+    """Height and width of all pictures of an array; None for files, whose sizes are not known before they are opened."""
+    if not isinstance(part.images, ImageArray):
+        return None
+    pixels: Any = part.images.load(range(1))
+    high, wide = pixels.shape[1:3]
+    return high, wide
 
 
 class Stream:

@@ -96,7 +96,7 @@ def behind_maps(network: Network, size: tuple[int, int], name: str) -> set[str]:
     except UNSUITABLE as error:
         told = next(iter(str(error).splitlines()), "")
         raise BackboneError(
-            f"{name}: no detector can be trained on its maps ({type(error).__name__}: {told}); give a network whose "
+            f"{name}: nothing can be trained on its maps ({type(error).__name__}: {told}); give a network whose "
             "feature_maps(images) can be trained"
         ) from error
     used = {key for key, parameter in body.named_parameters() if parameter.grad is not None}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sslbench.datasets import Boxes, Dataset, DeferredObjects, ImageArray
+from sslbench.datasets import Boxes, Dataset, DeferredObjects
 from sslbench.errors import DataError, TrainingError, UnknownNameError, tell
 from sslbench.protocols import _detection_options as options
 from sslbench.protocols._detection_options import ADAMW, RECIPES, STUDY, Options, Recipe
@@ -79,7 +79,7 @@ class Detection(Protocol[Trained]):
 
     def fit(self, development: Development, backbone: Backbone, trials: Trials) -> Trained:
         """Train a detector on train and val."""
-        from sslbench.protocols._detection_pictures import annotated
+        from sslbench.protocols._detection_pictures import annotated, one_size
         from sslbench.protocols._detection_training import Setting, train_detector
         from sslbench.protocols._network_parts import batch_norms
         from sslbench.training.progress import grid_bar
@@ -89,7 +89,7 @@ class Detection(Protocol[Trained]):
         setting = Setting(backbone, self.options, recipe, levels, len(development.classes), trials.case)
         # Before a picture is decoded.
         probe = setting.detector(0)
-        setting.check_sizes(probe, _one_size(development.train))
+        setting.check_sizes(probe, one_size(development.train))
         facts = _facts(probe)
         del probe
         largest = max(setting.sizes.short)
@@ -157,15 +157,6 @@ def _facts(detector: Detector) -> dict[str, Any]:
         "pyramid": detector.pyramid.kind,
         "strides": list(detector.pyramid.strides),
     }
-
-
-def _one_size(part: Part) -> tuple[int, int] | None:
-    """Height and width of all pictures of an array; None for files, whose sizes are not known before they are opened."""
-    if not isinstance(part.images, ImageArray):
-        return None
-    pixels: Any = part.images.load(range(1))
-    high, wide = pixels.shape[1:3]
-    return high, wide
 
 
 def _absent(pictures: TrainingPictures, classes: tuple[str, ...]) -> list[str]:

@@ -27,3 +27,14 @@ def warmup_drops(progress: float, *, steps: int, warmup: int, first: float, drop
     step = round(progress * steps)
     rise = first * (1 - step / warmup) + step / warmup if step < warmup else 1.0
     return rise * 0.1 ** sum(step >= drop for drop in drops)
+
+
+def poly(progress: float, *, steps: int, power: float, warmup: int = 0, lag: int = 0) -> float:
+    """`(1 - step / steps) ** power` (Liu et al. 2015, ParseNet), after a line up over the first `warmup` steps.
+
+    steps: of the whole training. lag: so many steps later, where the rate is set after a step instead of before it. The first
+    step has a rate.
+    """
+    step = round(progress * steps)
+    rise = (step + 1) / warmup if step < warmup else 1.0
+    return rise * float((1 - max(0, step - lag) / steps) ** power)

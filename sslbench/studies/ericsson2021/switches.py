@@ -40,6 +40,14 @@ SWITCHES: Mapping[str, Switch] = {
         protocols=("finetune",),
         scope="all",
     ),
+    "normals-padding": Switch(
+        ("ignore", "class-0"),
+        "labels of the rows and columns that fill pictures up in the training of normals: left out of the loss, or the first "
+        "codeword, as in the official code",
+        protocols=("normals",),
+        scope="all",
+        published=("ignore", "class-0"),
+    ),
     "caltech101-list": Switch(
         ("2021", "unique"),
         "train.txt of 2021 with 3,060 rows, some of them twice, or its 2,416 unique rows (official file since 2023)",
