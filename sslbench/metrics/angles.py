@@ -16,6 +16,7 @@ LIMITS = (11.25, 22.5, 30.0)
 """Degrees below which an angle counts as small (Fouhey et al., "Data-Driven 3D Primitives", 2013)."""
 
 _BINS = 100  # a degree
+_PIECE = 2**14  # pixels
 _CELLS = 180 * _BINS + 1
 _DEGREES = Scale("degrees", higher_is_better=False, limits=(0.0, 180.0))
 
@@ -89,20 +90,35 @@ def angles_between(truth: NDArray[Any], predicted: NDArray[Any]) -> NDArray[np.f
     """
     for name, values in (("truth", truth), ("predicted", predicted)):
         check_map(values, name, "f", channels=3)
-    there = truth.astype(np.float64)
-    if not np.isfinite(there).all():
+    pairs = truth.reshape(-1, 3), predicted.reshape(-1, 3)
+    # Pieces that stay in the processor's cache take half the time.
+    pieces = range(0, len(pairs[0]), _PIECE)
+    return np.concatenate([_angles(*(values[at : at + _PIECE] for values in pairs)) for at in pieces])
+
+
+def _angles(truth: NDArray[Any], predicted: NDArray[Any]) -> NDArray[np.float64]:
+    """Of vectors (M, 3)."""
+    # Sums over rows of three are slow, and sums of three columns are not.
+    counted = (truth[:, 0] != 0) | (truth[:, 1] != 0) | (truth[:, 2] != 0)
+    there, found = ([values[:, axis][counted].astype(np.float64) for axis in range(3)] for values in (truth, predicted))
+    lengths, own = np.sqrt(_product(found, found)), np.sqrt(_product(there, there))
+    # nan is not 0, so that it is among those that count.
+    if not np.isfinite(own).all():
         raise ValueError("truth: expected finite vectors, and 0 where there is none, got nan or inf")
-    counted = (there != 0).any(axis=2)
-    there, found = there[counted], predicted[counted].astype(np.float64)
-    lengths = np.sqrt(np.einsum("ij,ij->i", found, found))
-    if odd := np.count_nonzero(~(np.isfinite(lengths) & (lengths > 0))):
-        raise ValueError(
-            f"predicted: expected finite vectors longer than 0 where there is a truth, got others at {odd} of {len(found)} pixels"
-        )
-    lengths *= np.sqrt(np.einsum("ij,ij->i", there, there))
-    cosines = np.einsum("ij,ij->i", there, found) / lengths
+    if odd := np.flatnonzero(~(np.isfinite(lengths) & (lengths > 0))).tolist():
+        vector = [float(column[odd[0]]) for column in found]
+        raise ValueError(f"predicted: expected finite vectors longer than 0 where there is a truth, got {vector}")
+    cosines = _product(there, found) / (own * lengths)
     degrees: NDArray[np.float64] = np.degrees(np.arccos(np.clip(cosines, -1, 1)))
     return degrees
+
+
+def _product(one: list[NDArray[np.float64]], other: list[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Scalar products (M,) of vectors given as three columns (M,)."""
+    product = one[0] * other[0]
+    for axis in (1, 2):
+        product += one[axis] * other[axis]
+    return product
 
 
 def _middle(counts: NDArray[np.float64]) -> list[tuple[int, float]]:
