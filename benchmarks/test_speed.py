@@ -225,6 +225,57 @@ def test_detection(way: str, boxes: tuple[Detections, Truth], benchmark: Benchma
         assert got == pytest.approx(detection_scores(found, truth, 20, resamples=0).scores["AP_coco"].value, abs=1e-3)
 
 
+@pytest.fixture(scope="module")
+def masks() -> list[tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]]:
+    """Truth and prediction of 20 pictures of 512 x 512 in patches of 16 x 16, a tenth of them without truth."""
+    rng, pairs = np.random.default_rng(0), []
+    for _ in range(20):
+        here = rng.choice(150, size=12, replace=False)
+        truth = rng.choice(here, size=(32, 32))
+        found = np.where(rng.random(truth.shape) < 0.7, truth, rng.integers(150, size=truth.shape))
+        truth[rng.random(truth.shape) < 0.1] = 255
+        whole = (np.kron(patches, np.ones((16, 16), int)).astype(np.uint8) for patches in (truth, found))
+        pairs.append(tuple(whole))
+    return pairs
+
+
+@pytest.mark.parametrize(
+    "way",
+    ["torchmetrics, overlap", "torchmetrics, matrix", "torchmetrics, matrix, unchecked", "sslbench", "200 resamples"],
+)
+def test_masks(way: str, masks: list[tuple[Any, Any]], benchmark: Benchmark) -> None:
+    """The pictures' pixels counted, given as bytes. `unchecked` looks at no label; `200 resamples` scores as well."""
+    from torchmetrics.classification import MulticlassConfusionMatrix, MulticlassJaccardIndex
+
+    from sslbench.metrics.overlap import Overlap, class_overlaps
+
+    kind = MulticlassJaccardIndex if way.endswith("overlap") else MulticlassConfusionMatrix
+    given = [(torch.from_numpy(found), torch.from_numpy(truth)) for truth, found in masks]
+
+    def theirs() -> npt.NDArray[np.int64]:
+        metric = kind(150, ignore_index=255, validate_args="unchecked" not in way)
+        for found, truth in given:
+            metric.update(found, truth)
+        return metric.confmat.numpy()
+
+    def ours() -> npt.NDArray[np.int64]:
+        scores = Overlap(150, ignore=255)
+        for truth, found in masks:
+            scores.add(truth, found)
+        if way == "200 resamples":
+            overlap = scores.scored().scores["mean_iou"].value
+            assert overlap == pytest.approx(100 * np.nanmean(class_overlaps(scores.confusion)))
+        return scores.confusion
+
+    benchmark.group = "masks, 20 pictures of 512 x 512, 150 classes"
+    got = benchmark.pedantic(theirs if way.startswith("torchmetrics") else ours, rounds=ROUNDS, warmup_rounds=1)
+    benchmark.extra_info["pictures a second"] = round(len(masks) / benchmark.stats.stats.min)
+    expected = np.zeros((151, 150), np.int64)
+    for truth, found in masks:
+        np.add.at(expected, (np.minimum(truth, 150).ravel(), found.ravel()), 1)
+    np.testing.assert_array_equal(got, expected[:150])
+
+
 def test_machine_products(benchmark: Benchmark) -> None:
     """17.2 GFLOP: a float32 product of two 2048 x 2048 matrices."""
     a, b = torch.randn(2048, 2048), torch.randn(2048, 2048)

@@ -67,8 +67,8 @@ def score_text(record: Record, name: str | None = None) -> str:
 
 
 def _decimals(unit: str) -> int:
-    # Nats and squared probabilities are small numbers.
-    return 4 if unit in ("", "nats") else 2
+    # Nats, squared probabilities and errors in metres are small numbers.
+    return 4 if unit in ("", "nats", "m") else 2
 
 
 def compare(new: list[Record], base: list[Record], score: str | None = None) -> str:

@@ -61,8 +61,19 @@ def mean_guess(columns: Iterable[Iterable[Record]]) -> float | None:
     return sum(known) / len(known) if known and len(known) == len(levels) else None
 
 
+def decimals_of(unit: str) -> int:
+    """How many decimals a table gives of a number in `unit`: of metres down to millimetres."""
+    return 3 if unit == "m" else 1
+
+
+def number_text(value: float, unit: str) -> str:
+    """A number in `unit`, without it."""
+    return f"{value:.{decimals_of(unit)}f}"
+
+
 def score_text(score: Score, *, decimals: int = 1, between: str = " ± ") -> str:
-    """Value and standard error, `?` for one that is not known."""
+    """Value and standard error, `?` for one that is not known. decimals: at least so many, by the unit more."""
+    decimals = max(decimals, decimals_of(score.unit))
     stderr = f"{score.stderr:.{decimals}f}" if math.isfinite(score.stderr) else "?"
     return f"{score.value:.{decimals}f}{between}{stderr}"
 

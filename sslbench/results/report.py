@@ -22,6 +22,7 @@ from sslbench.results.marks import (
     guess,
     legends,
     marks,
+    number_text,
     score_text,
     unsolved,
 )
@@ -95,7 +96,11 @@ def _overview(columns: dict[str, list[Record]], heats: dict[str, list[float]]) -
     levels = [guess(column) for column in columns.values()]
     foot = ""
     if any(level is not None for level in levels):
-        guessed = "".join(f'<td class="number">{"–" if level is None else f"{level:.1f}"}</td>' for level in levels)
+        units = [column[0].main.unit for column in columns.values()]
+        guessed = "".join(
+            f'<td class="number">{"–" if level is None else number_text(level, unit)}</td>'
+            for level, unit in zip(levels, units, strict=True)
+        )
         foot = f'\n<tfoot><tr><th scope="row">{GUESSING}</th>{guessed}</tr></tfoot>'
     return f'<thead><tr><th scope="col">Backbone</th>{heads}</tr></thead>\n<tbody>\n{rows}\n</tbody>{foot}'
 
@@ -121,7 +126,8 @@ def _heat_cell(record: Record, heat: float) -> str:
 def _row(record: Record, column: Sequence[Record]) -> str:
     score, reference = record.main, record.reference or {}
     expected, tolerance = reference.get("value"), reference.get("tolerance")
-    expected_text = "" if expected is None else f"{expected:.1f}" + ("" if tolerance is None else f" ± {tolerance:.1f}")
+    numbers = [number_text(value, score.unit) for value in (expected, tolerance) if value is not None]
+    expected_text = "" if expected is None else " ± ".join(numbers)
     mark = f"{VERDICT_MARKS.get(record.verdict, '')} {record.verdict}".strip()
     text = escape(f"{score_text(score)} {score.unit} {record.main_score}")
     if unsolved(record):
@@ -132,7 +138,7 @@ def _row(record: Record, column: Sequence[Record]) -> str:
         _cell(record.task["id"], escape(record.task["id"])),
         _cell(score.value, text, number=True),
         _cell(score.ci95[0], _bar(record, column)),
-        _cell(level, "" if level is None else f"{level:.1f}", number=True),
+        _cell(level, "" if level is None else number_text(level, score.unit), number=True),
         _cell(expected, escape(expected_text), number=True),
         f'<td data-sort="{escape(record.verdict)}" data-verdict="{escape(record.verdict)}">{escape(mark)}</td>',
     ]
@@ -160,11 +166,11 @@ def _bar(record: Record, column: Sequence[Record]) -> str:
     score, (lower, upper) = record.main, record.main.ci95
     label, interval, reference = "interval not known", "", ""
     if math.isfinite(lower) and math.isfinite(upper):
-        label = f"{lower:.1f} to {upper:.1f}"
+        label = f"{number_text(lower, score.unit)} to {number_text(upper, score.unit)}"
         interval = f'<line class="interval" x1="{at(lower)}" x2="{at(upper)}" y1="8" y2="8"/>'
     if record.reference and "value" in record.reference:
         x = at(record.reference["value"])
-        label += f", reference {record.reference['value']:.1f}"
+        label += f", reference {number_text(record.reference['value'], score.unit)}"
         reference = f'<line class="reference" x1="{x}" x2="{x}" y1="1" y2="15"/>'
     return (
         f'<svg role="img" aria-label="{label}" width="{_BAR_WIDTH}" height="16"><title>{label}</title>'

@@ -17,6 +17,7 @@ from sslbench.results.marks import (
     legends,
     marks,
     mean_guess,
+    number_text,
     score_text,
     unsolved,
 )
@@ -39,6 +40,7 @@ _LEGEND = (
     "± standard error; **best** and <u>second best</u> of a column; ≈ the data do not separate these two (paired test on "
     f"the same items, two-sided p of this one pair at least {LEVEL:g}; without single outcomes: overlapping 95 % intervals)"
 )
+_NOTHING = "–"
 
 
 def natural(text: str) -> list[tuple[int, str]]:
@@ -112,7 +114,7 @@ def terminal_table(records: Iterable[Record], width: int) -> list[str]:
     known: list[bool] = []
     for task, level in levels.items():
         column = [cells.get((name, task), "–" + " " * room) for name in backbones]
-        guessed = ("–" if level is None else f"{level:.1f}") + " " * room
+        guessed = _level(level, columns[task][0].main.unit) + " " * room
         column = _padded([names.tasks[task] + " " * room, *column, guessed], left=False)
         if not blocks or len(blocks[-1][0]) + 1 + len(column[0]) > width:
             blocks.append(list(first))
@@ -161,16 +163,20 @@ def _protocol_table(protocol: str, records: list[Record], names: ShortNames) -> 
         for task, column in columns.items()
         if (why := why_not_comparable(column)) is not None
     ]
-    levels = [guess(column) for column in columns.values()]
+    levels = [_level(guess(column), column[0].main.unit) for column in columns.values()]
     if len(columns) > 1:
         averages, guessed, note = _averages(backbones, columns)
         titles.append("average")
         rows = [[*row, average] for row, average in zip(rows, averages, strict=True)]
         levels.append(guessed)
         notes += [note] if note else []
-    if any(level is not None for level in levels):
-        rows.append([f"*{GUESSING}*", *("–" if level is None else f"{level:.1f}" for level in levels)])
+    if any(level != _NOTHING for level in levels):
+        rows.append([f"*{GUESSING}*", *levels])
     return "\n\n".join([f"## {escape(protocol)}", table(["backbone", *titles], rows), *notes])
+
+
+def _level(level: float | None, unit: str) -> str:
+    return _NOTHING if level is None else number_text(level, unit)
 
 
 def _cells(column: list[Record]) -> list[tuple[Record, str]]:
@@ -191,18 +197,20 @@ def _merit(record: Record) -> float:
     return record.main.value if record.main.higher_is_better else -record.main.value
 
 
-def _averages(backbones: list[str], columns: Mapping[str, list[Record]]) -> tuple[list[str], float | None, str]:
+def _averages(backbones: list[str], columns: Mapping[str, list[Record]]) -> tuple[list[str], str, str]:
     """The average cell of each backbone, that of guessing, and a note, empty where the average is over all columns."""
     shared = {t: column for t, column in columns.items() if len(column) == len(backbones) and comparable(column)}
     scales = {(column[0].main.unit, column[0].main.higher_is_better) for column in shared.values()}
     if not shared:
-        return ["–"] * len(backbones), None, "No average: no task is comparable over all backbones."
+        return [_NOTHING] * len(backbones), _NOTHING, "No average: no task is comparable over all backbones."
     if len(scales) > 1:
-        return ["–"] * len(backbones), None, "No average: the scores have different units or directions."
+        return [_NOTHING] * len(backbones), _NOTHING, "No average: the scores have different units or directions."
     sums = dict.fromkeys(backbones, 0.0)
     for record in chain.from_iterable(shared.values()):
         sums[record.backbone["name"]] += record.main.value
-    averages, guessed = [f"{sums[name] / len(shared):.1f}" for name in backbones], mean_guess(shared.values())
+    ((unit, _),) = scales
+    averages = [number_text(sums[name] / len(shared), unit) for name in backbones]
+    guessed = _level(mean_guess(shared.values()), unit)
     if len(shared) == len(columns):
         return averages, guessed, ""
     told = ", ".join(escape(task) for task in shared)

@@ -5,10 +5,15 @@ from __future__ import annotations
 import inspect
 import math
 
+import numpy as np
 import pytest
 
 from sslbench.logistic import binary_path, softmax_path
-from sslbench.results.marks import GAP_TOLERANCE, guess, marks, mean_guess, score_text, unsolved
+from sslbench.results.compare import interval
+from sslbench.results.marks import GAP_TOLERANCE, difference_unit, guess, marks, mean_guess, score_text, unsolved
+from sslbench.results.report import html_report
+from sslbench.results.statistics import paired_resamples
+from sslbench.results.tables import pivot_markdown, terminal_table
 
 
 @pytest.mark.parametrize("solve", [softmax_path, binary_path])
@@ -56,3 +61,27 @@ def test_the_level_of_guessing_of_a_column(make_record):
 def test_a_score_in_words(make_record):
     assert score_text(make_record(value=1.26, stderr=0.04).main) == "1.3 ± 0.0"
     assert score_text(make_record(value=1.26, stderr=math.nan).main, decimals=2, between="±") == "1.26±?"
+
+
+def test_metres_are_told_to_the_millimetre(make_record):
+    scale = {"unit": "m", "higher_is_better": False, "main_score": "rmse"}
+    records = [
+        make_record(name, "dense/rooms", value=value, stderr=0.0042, guess=1.23456, **scale)
+        for name, value in (("a", 0.61249), ("b", 0.5551))
+    ]
+    assert score_text(records[0].main) == "0.612 ± 0.004"
+    assert score_text(records[0].main, decimals=4) == "0.6125 ± 0.0042"
+    markdown = pivot_markdown(records)
+    assert "rooms (m, lower is better)" in markdown and "| b | **0.555 ± 0.004** |" in markdown
+    assert "| *guessing* | 1.235 |" in markdown
+    lines = terminal_table(records, 80)
+    assert "0.612±0.004" in lines[1] and lines[3].split() == ["guessing", "1.235"]
+    page = html_report(records, title="metres")
+    assert ">0.612 ± 0.004</a>" in page and ">1.235</td>" in page and 'aria-label="0.604 to 0.621"' in page
+
+
+def test_differences_of_metres_and_degrees():
+    base = np.linspace(0.6, 0.63, 30)
+    comparison = paired_resamples(base - np.linspace(0.1, 0.12, 30), base, -0.11254, 30, higher_is_better=False)
+    assert interval(comparison, "m").startswith("-0.1125 m, 95 % interval [-0.")
+    assert [difference_unit(unit) for unit in ("%", "m", "degrees")] == ["points", "m", "degrees"]
