@@ -541,7 +541,8 @@ def ade20k(
 class BuiltRooms:
     """Files of NYU Depth v2.
 
-    pictures: uint8 (N, H, W, 3). depths: (N, H, W). normals: (N, H, W, 3) unit, in the file's axes. valid: (N, H, W). train, test: numbers of the pictures, from 0.
+    pictures: uint8 (N, H, W, 3). depths: (N, H, W). normals: (N, H, W, 3) unit, in the file's axes. valid: (N, H, W). train,
+    test: numbers of the pictures, from 0.
     """
 
     root: Path

@@ -194,7 +194,7 @@ def test_the_code_is_within_a_twentieth_of_a_degree() -> None:
     valid[0, 3] = False
     # Of small angles, the arc cosine would tell nothing.
     angles = np.degrees(2 * np.arcsin(np.linalg.norm(decoded - wanted, axis=-1)[valid] / 2))
-    assert angles.max() < 0.003
+    assert angles.max() < 0.002
 
 
 def test_axes_that_are_not_the_assumed_ones_are_told(tmp_path: Path) -> None:
