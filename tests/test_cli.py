@@ -107,6 +107,7 @@ def test_list_datasets_tells_the_kind_of_targets(capsys):
         ("world-boxes", "8 classes  boxes "),
         ("world-masks", "9 classes  masks "),
         ("world-normals", "- classes  surface normals "),
+        ("world-depth", "- classes  depth "),
     ):
         assert kind in lines[name]
 

@@ -5,10 +5,20 @@ from sslbench.datasets.family import FAMILIES, Family, family_of, register_famil
 from sslbench.datasets.images import ImageArray, ImageFiles, Images
 from sslbench.datasets.registry import dataset_spec, inspect, list_datasets, load_dataset, register_dataset
 from sslbench.datasets.status import Status
-from sslbench.datasets.targets import Boxes, DeferredObjects, Labels, LabelSets, Masks, Normals, Objects, Targets
+from sslbench.datasets.targets import (
+    Boxes,
+    DeferredObjects,
+    Depths,
+    Labels,
+    LabelSets,
+    Masks,
+    Normals,
+    Objects,
+    Targets,
+)
 
 __all__ = [
-    "FAMILIES", "Boxes", "Dataset", "DatasetSpec", "DeferredObjects", "Family", "ImageArray", "ImageFiles", "Images",
+    "FAMILIES", "Boxes", "Dataset", "DatasetSpec", "DeferredObjects", "Depths", "Family", "ImageArray", "ImageFiles", "Images",
     "LabelSets", "Labels", "Masks", "Normals", "Objects", "Split", "Status", "Targets", "dataset_spec", "family_of",
     "inspect", "list_datasets", "load_dataset", "register_dataset", "register_family", "tidy_folder",
 ]  # fmt: skip

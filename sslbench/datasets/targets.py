@@ -278,9 +278,26 @@ class Masks(_Maps):
 
 @dataclass(frozen=True, eq=False)
 class Normals(_Maps):
-    """A unit normal for each pixel: float32 (H, W, 3), x right, y up, z towards the camera; 0 where there is none."""
+    """A unit normal for each pixel: float32 (H, W, 3), x right, y up, z towards the camera; 0 where there is none.
 
+    codewords: float64 (K, 3) unit vectors in the same axes, where the dataset comes with a vocabulary of normals.
+    """
+
+    codewords: npt.NDArray[np.float64] | None = None
     kind: ClassVar[str] = "surface normals"
+
+    def feed(self, digest: Digest) -> None:
+        """What identifies the maps, and the vocabulary if there is one."""
+        super().feed(digest)
+        if self.codewords is not None:
+            digest.update(b"|codewords|" + np.ascontiguousarray(self.codewords, dtype="<f8").tobytes())
+
+
+@dataclass(frozen=True, eq=False)
+class Depths(_Maps):
+    """How far away each pixel's surface is: float32 (H, W), metres unless the dataset says otherwise; 0 where there is none."""
+
+    kind: ClassVar[str] = "depth"
 
 
 def as_targets(given: Targets | npt.NDArray[Any]) -> Targets:

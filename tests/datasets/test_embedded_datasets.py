@@ -8,7 +8,7 @@ import pytest
 from sslbench.datasets import list_datasets, load_dataset
 from sslbench.datasets.embedded._world_sets import SIZES
 
-DENSE = ["world-boxes", "world-masks", "world-normals"]
+DENSE = ["world-boxes", "world-depth", "world-masks", "world-normals"]
 WORLDS = ["world-shape", "world-colour", "world-texture", "world-count", "world-objects"]
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from sslbench.datasets import Boxes, DeferredObjects, Labels, LabelSets, Masks, Normals, Objects, Targets
+from sslbench.datasets import Boxes, DeferredObjects, Depths, Labels, LabelSets, Masks, Normals, Objects, Targets
 from sslbench.errors import DataError
 
 ROWS = np.array([2, 0])
@@ -40,6 +40,7 @@ MADE: dict[str, Targets] = {
     "deferred": deferred(read=[ONE, TWO, NONE].__getitem__),
     "masks": Masks(numbered, "f", np.arange(3)),
     "normals": Normals(lambda row: np.full((2, 3, 3), row, dtype=np.float32), "f", np.arange(3)),
+    "depths": Depths(lambda row: np.full((2, 3), row, dtype=np.float32), "f", np.arange(3)),
 }
 
 
@@ -80,7 +81,7 @@ def test_what_is_loaded() -> None:
 
 
 def test_kinds_have_names_of_their_own_and_digests_too() -> None:
-    assert len({targets.kind for targets in MADE.values()}) == 5
+    assert len({targets.kind for targets in MADE.values()}) == 6
     assert MADE["masks"].digest != Normals(numbered, "f", np.arange(3)).digest
     assert Labels(np.array([1, 0])).digest != LabelSets(np.array([[1], [0]])).digest
 
@@ -109,9 +110,18 @@ def test_objects_are_not_confused_with_those_of_the_next_picture() -> None:
 
 def test_the_digest_of_what_is_deferred_comes_from_the_fingerprint() -> None:
     assert deferred("a").digest == deferred("a").digest != deferred("b").digest
-    for kind in (Masks, Normals):
+    for kind in (Masks, Normals, Depths):
         assert kind(numbered, "a", ROWS).digest == kind(numbered, "a", ROWS).digest
         assert kind(numbered, "a", ROWS).digest != kind(numbered, "b", ROWS).digest
+
+
+def test_a_vocabulary_of_normals_is_part_of_the_digest_where_there_is_one() -> None:
+    words = np.eye(3)
+    plain, given = (Normals(numbered, "a", ROWS, codewords=codewords) for codewords in (None, words))
+    assert plain.digest == Normals(numbered, "a", ROWS).digest != given.digest
+    assert given.digest != Normals(numbered, "a", ROWS, codewords=-words).digest
+    taken = given.take(np.array([1]))
+    assert taken.codewords is words
 
 
 def test_deferred_objects_are_read_when_asked_for() -> None:

@@ -1,18 +1,19 @@
-"""Boxes, masks and normals of the rendered world, against its own instances counted by hand."""
+"""Boxes, masks, normals and depths of the rendered world, against its own instances counted by hand."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from sslbench.datasets import Boxes, Dataset, Masks, Normals, dataset_spec, load_dataset
+from sslbench.datasets import Boxes, Dataset, Depths, Masks, Normals, dataset_spec, load_dataset
 from sslbench.datasets.embedded import _world_sets, world_dense
-from sslbench.datasets.world import SHAPES, Annotations, World, annotate, render, sample_scenes
+from sslbench.datasets.world import CAMERA_Z, SHAPES, Annotations, World, annotate, depth_maps, render, sample_scenes
 from sslbench.tasks import dataset_tasks, list_tasks
 
-DENSE = {"world-boxes": Boxes, "world-masks": Masks, "world-normals": Normals}
+DENSE = {"world-boxes": Boxes, "world-masks": Masks, "world-normals": Normals, "world-depth": Depths}
 FEW = 24
 
 
@@ -26,9 +27,13 @@ def pictures() -> World:
 def few(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Only the first pictures are annotated."""
     monkeypatch.setattr(world_dense, "annotate", lambda scenes: annotate(scenes[:FEW]))
-    world_dense._annotations.cache_clear()
+    monkeypatch.setattr(world_dense, "depth_maps", lambda scenes: depth_maps(scenes[:FEW]))
+    caches = (world_dense._annotations, world_dense._depths)
+    for cache in caches:
+        cache.cache_clear()
     yield
-    world_dense._annotations.cache_clear()
+    for cache in caches:
+        cache.cache_clear()
 
 
 @pytest.mark.usefixtures("few")
@@ -95,12 +100,66 @@ def test_normals_are_of_unit_length_on_solids_and_0_elsewhere(pictures: World) -
     assert np.array_equal(targets.load(0), pictures.normals[0])
 
 
+@pytest.mark.usefixtures("few")
+def test_depths_are_there_where_a_solid_is(pictures: World) -> None:
+    targets = load_dataset("world-depth").splits["train"].targets
+    for row in range(FEW):
+        depths, inside = targets.load(row), pictures.instances[row] > 0
+        assert (depths.dtype, depths.shape) == (np.float32, (64, 64))
+        assert np.array_equal(depths > 0, inside)
+        assert not depths[~inside].any()
+    before = targets.load(0)
+    targets.load(0)[:] = 7
+    assert np.array_equal(targets.load(0), before)
+
+
+def test_a_depth_is_that_of_the_nearest_of_all_objects(pictures: World) -> None:
+    """Each object is cast alone; the nearest of them is the one that the picture shows."""
+    scenes = sample_scenes(FEW, kind="scatter", seed=1)
+    alone = np.full((6, FEW, 64, 64), np.inf)
+    for slot in range(6):
+        others = np.arange(6) != slot
+        depths = depth_maps(replace(scenes, shape=np.where(others, -1, scenes.shape)))
+        alone[slot] = np.where(depths > 0, depths, np.inf)
+    nearest, shown = alone.min(axis=0), pictures.instances > 0
+    assert np.array_equal(depth_maps(scenes), np.where(shown, nearest, 0).astype(np.float32))
+    assert np.array_equal(alone.argmin(axis=0)[shown] + 1, pictures.instances[shown])
+
+
+def test_a_sphere_is_as_far_away_as_it_should_be() -> None:
+    scenes = sample_scenes(3, kind="single", seed=0)
+    scenes = replace(scenes, shape=np.full((3, 1), SHAPES.index("sphere")))
+    depths, grid = depth_maps(scenes, size=48), (2 * np.arange(48) + 1) / 48 - 1
+    for row in range(3):
+        (x, y, z), radius = scenes.position[row, 0].astype(float), float(scenes.size[row, 0])
+        inside = radius**2 - (grid[None, :] - x) ** 2 - (-grid[:, None] - y) ** 2
+        wanted = np.where(inside > 0, CAMERA_Z - z - np.sqrt(np.maximum(inside, 0)), 0)
+        # At the silhouette rounding decides whether a ray hits.
+        clear = np.abs(inside) > 1e-4
+        np.testing.assert_allclose(depths[row][clear], wanted[clear], atol=1e-4)
+        assert (depths[row] > 0).sum() > 100
+
+
+def test_depths_slope_as_the_normals_say(pictures: World) -> None:
+    """On a smooth surface the slope of the depth along x is x/z of the normal."""
+    depths = depth_maps(sample_scenes(FEW, kind="scatter", seed=1)).astype(float)
+    slope = (depths[:, :, 2:] - depths[:, :, :-2]) / (4 / 64)
+    same = (pictures.instances[:, :, 2:] == pictures.instances[:, :, :-2]) & (pictures.instances[:, :, 1:-1] > 0)
+    flat = same & (np.abs(pictures.normals[:, :, 2:] - pictures.normals[:, :, :-2]).max(axis=-1) < 0.02)
+    facing = flat & (pictures.normals[:, :, 1:-1, 2] > 0.3)
+    normals = pictures.normals[:, :, 1:-1][facing]
+    assert facing.sum() > 500
+    assert np.median(np.abs(slope[facing] - normals[:, 0] / normals[:, 2])) < 1e-3
+
+
 def test_annotations_are_those_of_the_pictures(pictures: World) -> None:
     found = annotate(sample_scenes(FEW, kind="scatter", seed=1))
     for name in ("instances", "normals", "boxes"):
         assert np.array_equal(getattr(found, name), getattr(pictures, name), equal_nan=True), name
     with pytest.raises(ValueError, match="size must be at least 8 pixels, got 7"):
         annotate(sample_scenes(1, kind="scatter", seed=1), size=7)
+    with pytest.raises(ValueError, match="size must be at least 8 pixels, got 7"):
+        depth_maps(sample_scenes(1, kind="scatter", seed=1), size=7)
 
 
 @pytest.mark.parametrize("name", DENSE)
@@ -117,9 +176,10 @@ def test_nothing_is_rendered_before_it_is_asked_for(name: str, targets: type, mo
         raise AssertionError("rendered too early")
 
     monkeypatch.setattr(world_dense, "annotate", fails)
+    monkeypatch.setattr(world_dense, "depth_maps", fails)
     monkeypatch.setattr(_world_sets, "render", fails)
     monkeypatch.setattr(_world_sets, "sample_scenes", fails)
-    for cache in (world_dense._annotations, _world_sets._images, _world_sets.scenes_of):
+    for cache in (world_dense._annotations, world_dense._depths, _world_sets._images, _world_sets.scenes_of):
         cache.cache_clear()
     spec = dataset_spec(name)
     assert (spec.targets, spec.metric) == (targets, None)
@@ -141,9 +201,10 @@ def test_fingerprints_come_from_the_recipe() -> None:
         "world-boxes": "20c5286f652dd130",
         "world-masks": "554c7ea9d52b0eee",
         "world-normals": "0b4af6f54c01c4ba",
+        "world-depth": "98eff56887a2984d",
     }
     everything = [text for name in DENSE for text in fingerprints(load_dataset(name))]
-    assert len(set(everything)) == len(everything) == 12
+    assert len(set(everything)) == len(everything) == 16
 
 
 def test_fingerprints_follow_the_renderer_and_what_is_difficult(monkeypatch: pytest.MonkeyPatch) -> None:

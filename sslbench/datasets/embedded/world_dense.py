@@ -1,4 +1,4 @@
-"""Boxes, masks and normals of the rendered world, on the pictures of `world-count`."""
+"""Boxes, masks, normals and depths of the rendered world, on the pictures of `world-count`."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import numpy.typing as npt
 from sslbench.config import Settings
 from sslbench.datasets.dataset import Dataset, DatasetSpec
 from sslbench.datasets.embedded._world_sets import LICENCE, SEEDS, SIZES, SOURCE, recipe, scenes_of, world_dataset
-from sslbench.datasets.targets import Boxes, DeferredObjects, Masks, Normals, Objects
-from sslbench.datasets.world import SHAPES, Annotations, annotate
+from sslbench.datasets.targets import Boxes, DeferredObjects, Depths, Masks, Normals, Objects
+from sslbench.datasets.world import CAMERA_Z, SHAPES, Annotations, annotate, depth_maps
 
 # An object with fewer visible pixels than an 8 x 8 patch, 1/64 of the picture, is marked difficult: that is less than one
 # cell of a network's map at stride 8. Every object shows 40 pixels or more, and 1 in 39 is difficult.
@@ -22,6 +22,11 @@ DIFFICULT_BELOW = 64
 @lru_cache(maxsize=3)
 def _annotations(split: str) -> Annotations:
     return annotate(scenes_of("scatter", split))
+
+
+@lru_cache(maxsize=3)
+def _depths(split: str) -> npt.NDArray[np.float32]:
+    return depth_maps(scenes_of("scatter", split))
 
 
 def _objects(split: str, row: int) -> Objects:
@@ -42,6 +47,11 @@ def _normal(split: str, row: int) -> npt.NDArray[np.float32]:
     # A copy, so that whoever writes to it spoils nothing.
     normals: npt.NDArray[np.float32] = _annotations(split).normals[row].copy()
     return normals
+
+
+def _depth(split: str, row: int) -> npt.NDArray[np.float32]:
+    depths: npt.NDArray[np.float32] = _depths(split)[row].copy()
+    return depths
 
 
 def _rows(split: str) -> npt.NDArray[np.int64]:
@@ -85,6 +95,19 @@ def world_normals(settings: Settings) -> Dataset:
     return world_dataset("world-normals", "scatter", (), targets, metric=None)
 
 
+def world_depth(settings: Settings) -> Dataset:
+    """How far away is the surface at each pixel, in units of the scene, of which the picture is 2 wide.
+
+    The camera is a plane and its rays are parallel, so that size in the picture says nothing of depth: shading and what hides
+    what do. The background has no surface; its depth is 0, and an evaluation leaves such pixels out.
+    """
+    targets = {
+        split: Depths(partial(_depth, split), f"{recipe('scatter', split)}:depth:{CAMERA_Z}", _rows(split))
+        for split in SEEDS
+    }
+    return world_dataset("world-depth", "scatter", (), targets, metric=None)
+
+
 SPECS = [
     DatasetSpec(
         "world-boxes", f"{__name__}:world_boxes", len(SHAPES), "which solids are where, one to six a picture",
@@ -97,5 +120,9 @@ SPECS = [
     DatasetSpec(
         "world-normals", f"{__name__}:world_normals", 0, "which way the surface faces at each pixel",
         LICENCE, SOURCE, metric=None, targets=Normals,
+    ),
+    DatasetSpec(
+        "world-depth", f"{__name__}:world_depth", 0, "how far away the surface is at each pixel",
+        LICENCE, SOURCE, metric=None, targets=Depths,
     ),
 ]  # fmt: skip

@@ -1,4 +1,6 @@
-"""The study's datasets, 15 of recognition and one of detection: Ericsson, Gouk and Hospedales, CVPR 2021, table 1 and appendix A.
+"""The study's datasets, of recognition, detection, segmentation and geometry, and what lies on the same pictures.
+
+Ericsson, Gouk and Hospedales, CVPR 2021, table 1 and appendix A.
 
 A module of this package that does not start with an underscore declares one dataset as `SPEC` and has a `load`; it
 needs no entry anywhere else. Facts and quirks: docs/datasets.md.

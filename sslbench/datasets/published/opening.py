@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from sslbench.config import Settings
 from sslbench.datasets.dataset import Dataset, DatasetSpec, Split
@@ -20,16 +21,27 @@ NAMED = 5
 
 
 @dataclass(frozen=True)
+class Draw:
+    """How validation is taken from the official train. train, val: sorted rows of it. told: how they were drawn."""
+
+    train: npt.NDArray[np.int64]
+    val: npt.NDArray[np.int64]
+    told: str
+
+
+@dataclass(frozen=True)
 class Listing:
     """What a reader found: classes, and the official splits `train`, `test` and perhaps `val`, or the single `all`.
 
-    differs: what it found that is not as published, beside what the declaration expects.
+    differs: what it found that is not as published, beside what the declaration expects. draw: of val, where the study's is not
+    to be taken.
     """
 
     classes: tuple[str, ...]
     splits: Mapping[str, Rows]
     details: Mapping[str, Any] = field(default_factory=dict)
     differs: tuple[str, ...] = ()
+    draw: Draw | None = None
 
 
 Reader = Callable[[Found, Settings], Listing]
@@ -39,16 +51,20 @@ def open_dataset(spec: DatasetSpec, settings: Settings, read: Reader, expected: 
     """Read the first layout that is complete and check it against what is published.
 
     expected: replaces the declaration's, where a compat switch changes what is expected. Without a split `val`, the
-    study's draw takes it from `train`. Raises IncompleteDataError for what is not there or, unless `check_data` is `loose`,
-    not as published; with `loose` the details name the differences. Raises DataError for a file that cannot be read.
+    listing's draw, or else the study's, takes it from `train`. Raises IncompleteDataError for what is not there or, unless
+    `check_data` is `loose`, not as published; with `loose` the details name the differences. Raises DataError for a file that
+    cannot be read.
     """
     found, listing, differs = _first_complete(spec, settings, read, expected or spec.expected)
     splits, val = dict(listing.splits), "official"
     if "val" not in splits and "train" in splits:
-        size = len(splits["train"].targets)
-        train, held_out = (np.sort(rows) for rows in study_validation(size))
-        splits = {"train": splits["train"].take(train), "val": splits["train"].take(held_out), "test": splits["test"]}
-        val = f"first fifth of {size} train rows, shuffled with seed 0"
+        draw = listing.draw or _study_draw(len(splits["train"].targets))
+        splits = {
+            "train": splits["train"].take(draw.train),
+            "val": splits["train"].take(draw.val),
+            "test": splits["test"],
+        }
+        val = draw.told
     details = {
         "layout": f"{found.layout.name} ({found.layout.base})",
         **({"val": val} if "val" in splits else {}),
@@ -70,6 +86,11 @@ def open_dataset(spec: DatasetSpec, settings: Settings, read: Reader, expected: 
         pool=_pool(spec, settings, splits),
         details=details,
     )
+
+
+def _study_draw(size: int) -> Draw:
+    train, val = (np.sort(rows) for rows in study_validation(size))
+    return Draw(train, val, f"first fifth of {size} train rows, shuffled with seed 0")
 
 
 def _pool(spec: DatasetSpec, settings: Settings, splits: Mapping[str, Rows]) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ first four of a dataset are an RGB, a greyscale and a CMYK JPEG and a palette PN
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import json
 import pickle
@@ -493,3 +494,130 @@ def _voc_lists(built: BuiltBoxes, year: str, lists: Mapping[str, Sequence[str]])
                 found = [difficult for name, _, difficult in built.objects[f"{year}/{picture}"] if name == kind]
                 marks.append(f"{picture} {-1 if not found else 0 if all(found) else 1:2d}")
             _write(sets / "Main" / f"{kind}_{split}.txt", marks)
+
+
+@dataclass
+class BuiltMasks:
+    """A tree of `ade20k`. splits: stems in sorted order. numbers: what each mask's file holds. root: ADEChallengeData2016."""
+
+    root: Path
+    splits: dict[str, list[str]] = field(default_factory=dict)
+    numbers: dict[str, Any] = field(default_factory=dict)
+
+
+def ade20k(
+    root: Path, count: int = 5, *, layout: str = "ade20k/ADEChallengeData2016", lists: bool = False
+) -> BuiltMasks:
+    """Write the archive as it is unpacked below `root`, the data directory: `count` pictures of training, 3 of validation.
+
+    Every picture has a size of its own. Masks hold 0 to 150. lists: also the study's lists beside, in reverse order.
+    """
+    built, rng = BuiltMasks(root / layout), np.random.default_rng(1)
+    for folder, name, size in (("training", "train", count), ("validation", "val", 3)):
+        stems = [f"ADE_{name}_{number:08d}" for number in range(1, size + 1)]
+        lines = []
+        for stem in stems:
+            width, height = (int(side) for side in rng.integers(8, 20, 2))
+            picture = built.root / "images" / folder / f"{stem}.jpg"
+            mask = built.root / "annotations" / folder / f"{stem}.png"
+            for path in (picture, mask):
+                path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (width, height), colour_of(stem)).save(picture, quality=95)
+            built.numbers[stem] = rng.integers(0, 151, (height, width), dtype=np.uint8)
+            built.numbers[stem].flat[:2] = (0, 150)
+            Image.fromarray(built.numbers[stem]).save(mask)
+            paths = {
+                "fpath_img": f"ADEChallengeData2016/images/{folder}/{stem}.jpg",
+                "fpath_segm": f"ADEChallengeData2016/annotations/{folder}/{stem}.png",
+            }
+            lines.append(json.dumps({**paths, "width": width, "height": height}))
+        built.splits[folder] = stems
+        if lists:
+            _write(built.root.parent / f"{folder}.odgt", lines[::-1])
+    return built
+
+
+@dataclass
+class BuiltRooms:
+    """Files of NYU Depth v2.
+
+    pictures: uint8 (N, H, W, 3). depths: (N, H, W). normals: (N, H, W, 3) unit, in the file's axes. valid: (N, H, W). train,
+    test: numbers of the pictures, from 0.
+    """
+
+    root: Path
+    pictures: Any
+    depths: Any
+    normals: Any
+    valid: Any
+    scenes: tuple[str, ...]
+    train: list[int]
+    test: list[int]
+
+
+ROOMS = (
+    "kitchen_0004",
+    "kitchen_0004",
+    "office_0001a",
+    "office_0001b",
+    "office_0001b",
+    "den_0002",
+    "study_0003",
+    "den_0005",
+)
+
+
+def nyuv2(
+    root: Path, *, folder: str = "nyuv2", inner: str = "surfacenormal_metadata", scenes: Sequence[str] = ROOMS,
+    size: tuple[int, int] = (9, 7), protocol: int = 4, shuffled: bool = False,
+) -> BuiltRooms:  # fmt: skip
+    """Write the three files below `root`, the data directory; the last two pictures are test.
+
+    size: width and height. protocol: of the pickle. shuffled: its maps are in another order than the pictures.
+    """
+    # Only the tests of these datasets need it.
+    import h5py
+
+    (width, height), count, rng = size, len(scenes), np.random.default_rng(2)
+    base = root / folder
+    (base / inner).mkdir(parents=True, exist_ok=True)
+    pictures = rng.integers(0, 256, (count, height, width, 3), dtype=np.uint8)
+    depths = rng.uniform(0.7, 9.9, (count, height, width)).astype(np.float32)
+    normals = rng.standard_normal((count, height, width, 3))
+    # Towards the camera, in the axes of a camera.
+    normals[..., 2] = -np.abs(normals[..., 2]) - 0.1
+    normals = (normals / np.linalg.norm(normals, axis=-1, keepdims=True)).astype(np.float32)
+    valid = rng.random((count, height, width)) < 0.8
+    normals[~valid] = np.nan
+    # MATLAB writes 512 bytes of its own before what is HDF5.
+    with h5py.File(base / "nyu_depth_v2_labeled.mat", "w", userblock_size=512) as file:
+        file.create_dataset("images", data=pictures.transpose(0, 3, 2, 1), compression="gzip")
+        file.create_dataset("depths", data=depths.transpose(0, 2, 1), compression="gzip")
+        cells = file.create_dataset("scenes", (1, count), dtype=h5py.ref_dtype)
+        for number, scene in enumerate(scenes):
+            text = np.frombuffer(scene.encode("utf-16-le"), "<u2").reshape(-1, 1)
+            cells[0, number] = file.create_dataset(f"#refs#/{number}", data=text).ref
+    numbers = rng.permutation(count - 2).tolist(), [count - 2, count - 1]
+    train, test = (np.array(rows, dtype=np.uint16)[:, None] + 1 for rows in numbers)
+    savemat(base / "splits.mat", {"trainNdxs": train, "testNdxs": test})
+    order = rng.permutation(count) if shuffled else np.arange(count)
+    content = {
+        "all_normals": normals[order],
+        "all_valid_depth_masks": valid[order].astype(np.float32),
+        "all_filenames": [f"{number + 1:06d}" for number in order],
+    }
+    dump_pickle(base / inner / "all_normals.pklz", content, protocol)
+    return BuiltRooms(base, pictures, depths, normals, valid, tuple(scenes), *numbers)
+
+
+def dump_pickle(path: Path, content: Any, protocol: int = 4) -> None:
+    """Write a gzipped pickle."""
+    with gzip.open(path, "wb", compresslevel=1) as file:
+        pickle.dump(content, file, protocol=protocol)
+
+
+def vocabulary(path: Path, words: Any) -> None:
+    """Write `vocab40.mat`, a cell that holds a struct with the codewords."""
+    cell = np.empty((1, 1), dtype=object)
+    cell[0, 0] = {"normals": words, "faces": np.zeros((2, 3))}
+    savemat(path, {"vocabs": cell})

@@ -36,12 +36,16 @@ FACTS = {
 SPECS = {spec.name: spec for spec in specs()}
 # The study's detection, whose facts are in test_voc.py.
 DETECTION = {"voc"}
+# What each pixel shows, with what their scores are of; facts are in test_ade20k.py and test_nyuv2.py.
+DENSE = {"ade20k": "overlap", "nyuv2": "angles", "nyuv2-depth": "depths"}
+# Of these nobody publishes a digest; that of the first file is pinned.
+UNPUBLISHED = {"nyuv2_surfacenormal_metadata.zip"}
 
 
 def test_each_module_declares_the_dataset_it_is_named_after() -> None:
-    assert set(SPECS) == {*FACTS, *DETECTION}
+    assert set(SPECS) == {*FACTS, *DETECTION, *DENSE}
     for name, spec in SPECS.items():
-        assert spec.loader == f"sslbench.datasets.published.{name}:load"
+        assert spec.loader == f"sslbench.datasets.published.{name.replace('-', '_')}:load"
         assert dataset_spec(name) is spec
     assert set(SPECS) <= set(list_datasets())
 
@@ -102,7 +106,7 @@ def test_sources_can_be_fetched_or_say_what_to_do(name: str) -> None:
         assert re.fullmatch(r"([0-9a-f]{32})?", source.md5)
         assert re.fullmatch(r"([0-9a-f]{64})?", source.sha256)
         if source.urls:
-            assert source.md5 or source.sha256
+            assert bool(source.md5 or source.sha256) != (source.filename in UNPUBLISHED)
         archive = re.search(r"\.(tgz|tar\.gz|tar|zip)$", source.filename) is not None
         assert source.unpack == ("." if archive else None)
 
@@ -112,7 +116,8 @@ def test_the_documentation_lists_every_dataset() -> None:
     for name, spec in SPECS.items():
         facts, places = (line for line in text.splitlines() if line.startswith(f"| {name} |"))
         assert f"| {spec.num_classes} |" in facts
-        assert f"| `{spec.metric}` |" in facts or (spec.metric is None and "| AP |" in facts)
+        wanted = f"`{spec.metric}`" if spec.metric else DENSE.get(name, "AP")
+        assert f"| {wanted} |" in facts
         assert ("by hand" if spec.by_hand else "fetched") in facts
         assert spec.licence in facts
         for layout in spec.layouts:
@@ -125,4 +130,4 @@ def test_declarations_import_nothing_heavy() -> None:
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     )
     assert "sslbench.datasets.published.voc2007" in loaded
-    assert not {"torch", "torchvision", "timm", "scipy", "pandas", "sklearn", "PIL"} & loaded
+    assert not {"torch", "torchvision", "timm", "scipy", "pandas", "sklearn", "PIL", "h5py"} & loaded
