@@ -16,6 +16,7 @@ from sslbench.features.batches import Batch, read_batches
 from sslbench.features.device_store import Features, FeatureStore
 from sslbench.features.extract import default_batch, feature_recipe
 from sslbench.features.loading import input_name
+from sslbench.features.maps import Maps
 from sslbench.features.originals import Originals, open_originals
 from sslbench.features.stacked import Pool
 from sslbench.protocols.base import Labelled, Part
@@ -58,6 +59,7 @@ class CaseMaterial:
                 unreadable=partial(self._unreadable, name),
                 shown=partial(self._shown, name),
                 originals=partial(self._originals, name),
+                maps=partial(self._maps, name),
             )
             for name in names
         }
@@ -80,6 +82,21 @@ class CaseMaterial:
         )
         if len(found.rows) < len(images):
             self._unreadable(name, np.setdiff1d(np.arange(len(images)), found.rows).tolist())
+        return found
+
+    def _maps(self, name: str, most: int) -> Maps:
+        start = time.perf_counter()
+        images = self.dataset.splits[name].images
+        # Once a case, as for features.
+        again = not self.extracted_images
+        found = self._store.maps(self.backbone, images, most, digest=self.seen.digest, again=again)
+        self.executions.add("plain (maps)")
+        if found.seconds:
+            self.extract_seconds += found.seconds
+            self.extracted_images += len(images)
+        if len(found) < len(images):
+            self._unreadable(name, np.setdiff1d(np.arange(len(images)), found.rows).tolist())
+        self.obtaining += time.perf_counter() - start
         return found
 
     @property

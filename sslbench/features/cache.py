@@ -20,6 +20,7 @@ from filelock import FileLock
 from sslbench.errors import CacheError, CacheWarning
 from sslbench.features import original_file, picture_file
 from sslbench.features.cache_locks import is_locked, lock_of, remove_lock
+from sslbench.features.streamed import Rows, RowWriter, row_writer
 from sslbench.files import replacing
 
 FORMAT = "sslbench-features-1"
@@ -127,6 +128,33 @@ class FeatureCache:
                     stacklevel=2,
                 )
             return arrays, False
+
+    def get_rows(
+        self, recipe: Mapping[str, Any], rows: Rows, compute: Callable[[RowWriter], None], label: str = ""
+    ) -> Arrays:
+        """`maps` (N, width) and `present` uint8 (N,) of a recipe, mapped from the file; computed when absent or damaged.
+
+        compute: appends the rows to what it is given. Raises CacheError where they cannot be stored: they need not fit in memory.
+        """
+        path = self.path(recipe)
+        if (found := self._read_if_sound(path)) is not None:
+            return found
+        self.check_writable()
+        path.parent.mkdir(exist_ok=True)
+        with FileLock(path.with_suffix(".lock")):
+            if (found := self._read_if_sound(path)) is not None:
+                return found
+            metadata = {"format": FORMAT, "label": label, "recipe": json.dumps(recipe, sort_keys=True)}
+            try:
+                with row_writer(path, rows, metadata) as writer:
+                    compute(writer)
+            except OSError as error:
+                size = rows.count * rows.width * np.dtype(rows.dtype).itemsize
+                raise CacheError(
+                    f"could not store {size / 2**30:.1f} GiB of feature maps in {self.root}: {error}. Free space "
+                    "(sslbench cache prune) or choose another directory with --sslbench-cache"
+                ) from error
+            return read(path)[0]
 
     def _read_if_sound(self, path: Path) -> Arrays | None:
         if not path.exists():

@@ -17,6 +17,7 @@ from sslbench.datasets.picture_warnings import PictureWarnings, picture_warnings
 from sslbench.features.cache import FeatureCache
 from sslbench.features.device import resolve_device
 from sslbench.features.extract import extract_features, feature_recipe
+from sslbench.features.maps import Maps, take_maps
 from sslbench.features.pictures import Pictures
 
 if TYPE_CHECKING:
@@ -100,3 +101,24 @@ class FeatureStore:
         while len(self._held) > 1 and sum(held.x.nbytes for held in self._held.values()) > self.capacity:
             self._held.popitem(last=False)
         return features
+
+    def maps(self, backbone: Backbone, images: Images, most: int, *, digest: str, again: bool = False) -> Maps:
+        """The feature maps of a set of images by a backbone, which stay on disk.
+
+        most: cells a side that a map has at most. digest, again: as in `get`.
+        """
+        settings = self.settings
+        recipe = feature_recipe(backbone, images, settings.dtype, settings.stored, settings.extraction, digest=digest)
+        said: PictureWarnings | None = None
+
+        def before() -> None:
+            if again:
+                backbone.require(digest)
+
+        with picture_warnings() as said:
+            found = take_maps(
+                backbone, images, most, settings=settings, cache=self.cache, pictures=self.pictures, device=self.device,
+                recipe=recipe, before=before,
+            )  # fmt: skip
+        said.tell(images.fingerprint)
+        return found

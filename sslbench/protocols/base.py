@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from sslbench.datasets.images import Loaded
     from sslbench.features.batches import Batch
     from sslbench.features.device_store import Features
+    from sslbench.features.maps import Maps
     from sslbench.features.originals import Originals
     from sslbench.training.trials import Trials
 
@@ -45,7 +46,8 @@ class Part:
     images, targets: all of them. features: gives the frozen, pooled features of the pictures that could be read, extracted or
     from the cache. unreadable: told the rows whose picture `load` had to leave out. shown: gives batches of all pictures as the
     network is to see them, resized and cropped but not normalised; originals: gives them at their own size, decoded once, those
-    with a shorter side of more than so many pixels reduced to it.
+    with a shorter side of more than so many pixels reduced to it; maps: gives the network's maps of them, with at most so many
+    cells a side.
     """
 
     images: Images
@@ -54,6 +56,7 @@ class Part:
     unreadable: Callable[[Sequence[int]], None]
     shown: Callable[[], Iterator[Batch]]
     originals: Callable[[int], Originals]
+    maps: Callable[[int], Maps]
 
     def load(self, rows: Sequence[int]) -> tuple[Loaded, list[int]]:
         """The pictures of some rows as `Images.load` gives them, without those that were skipped, and the rows of those given."""

@@ -33,7 +33,7 @@ PLAIN = Preprocessing(input_size=(64, 64), resize=64, mean=(0.0,) * 3, std=(1 / 
 
 def part(images: ImageArray | ImageFiles, objects: list[Objects]) -> Part:
     return Part(
-        images, Boxes(objects), features=None, unreadable=lambda rows: None, shown=None,
+        images, Boxes(objects), features=None, unreadable=lambda rows: None, shown=None, maps=None,
         originals=lambda side: open_originals(
             images, side, extraction="exact", pictures=Pictures(Path("unused"), 0), device="cpu"
         ),

@@ -124,7 +124,7 @@ def silent() -> GridBar:
 def part(count: int, *, classes: int = 4, several: bool = False, size: int = SIZE) -> Part:
     images, targets = pictures("part", count, classes, 5, several=several, size=size)
     return Part(
-        images, targets, features=None, unreadable=lambda rows: None, shown=None,
+        images, targets, features=None, unreadable=lambda rows: None, shown=None, maps=None,
         originals=lambda side: open_originals(
             images, side, extraction="exact", pictures=Pictures(Path("unused"), 0), device="cpu"
         ),
