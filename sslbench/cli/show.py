@@ -1,4 +1,4 @@
-"""`sslbench show`: a gallery of the pictures on which a detector did worst and best."""
+"""`sslbench show`: a gallery of the pictures on which a network did worst and best."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def add(commands: Commands) -> None:
     """Declare the command."""
     show = commands.add_parser(
-        "show", help="show what a detector found: a page of the worst and the best test pictures of a record"
+        "show", help="show what was found or predicted: a page of the worst and the best test pictures of a record"
     )
     show.add_argument("record", help="record file, or a case of the run: BACKBONE|TASK, or a part that no other has")
     show.add_argument("--run", help="run directory or name; default: the latest below the results directory")
@@ -25,7 +25,12 @@ def add(commands: Commands) -> None:
         metavar="FILE",
         help=".html or .png to write (default: gallery-CASE.html beside the run's tables)",
     )
-    show.add_argument("--count", type=int, metavar="N", help="of the worst and of the best pictures each (default: 12)")
+    show.add_argument(
+        "--count",
+        type=int,
+        metavar="N",
+        help="of the worst and of the best pictures each (default: 12; of maps 4, and as many around the median)",
+    )
     show.add_argument(
         "--threshold", type=float, metavar="SCORE", help="hide detections with a lower score (default: 0.3)"
     )
@@ -35,21 +40,24 @@ def add(commands: Commands) -> None:
 
 
 def _show(arguments: argparse.Namespace) -> int:
-    from sslbench.results.detections import read_detections
     from sslbench.results.gallery import COUNT, THRESHOLD, check_options, write_gallery
     from sslbench.results.record import slug
+    from sslbench.results.shown import read_shown
 
-    count = COUNT if arguments.count is None else arguments.count
-    threshold = THRESHOLD if arguments.threshold is None else arguments.threshold
+    count, threshold = arguments.count, arguments.threshold
     # Before a run is read.
-    check_options(arguments.out or Path("gallery.html"), count, threshold)
+    check_options(
+        arguments.out or Path("gallery.html"),
+        COUNT if count is None else count,
+        THRESHOLD if threshold is None else threshold,
+    )
     record, folder = _record(arguments)
     beside = folder.parent if folder.name == "records" else folder
     path = arguments.out or beside / f"gallery-{slug(record.case)}.html"
     gallery = write_gallery(
-        record, read_detections(record, folder), path, count=count, threshold=threshold, data_dir=arguments.data
+        record, read_shown(record, folder), path, count=count, threshold=threshold, data_dir=arguments.data
     )
-    print(f"{record.case}: {len(gallery.worst)} of the worst and {len(gallery.best)} of the best test pictures\n{path}")
+    print(f"{record.case}: {gallery.told}\n{path}")
     return 0
 
 
@@ -57,14 +65,14 @@ def _record(arguments: argparse.Namespace) -> tuple[Record, Path]:
     """The record, and the directory where its file lies or would lie."""
     from sslbench.errors import RecordError
     from sslbench.files import is_there
-    from sslbench.results.detections import find_detections, has_detections, what_can_be_shown
     from sslbench.results.runs import Run, open_run, read_record
+    from sslbench.results.shown import can_be_shown, find_shown, nothing_to_show, what_can_be_shown
 
     path = Path(arguments.record)
     if is_there(path) and path.is_file():
         record, folder = read_record(path), path.absolute().parent
-        if record.samples is not None and not has_detections(record):
-            raise RecordError(f"{record.case} has no detections; {what_can_be_shown(Run(folder.parent).records())}")
+        if record.samples is not None and not can_be_shown(record):
+            raise RecordError(f"{nothing_to_show(record)}; {what_can_be_shown(Run(folder.parent).records())}")
         return record, folder
     run = open_run(arguments.run, arguments.results)
-    return find_detections(run, arguments.record), run.directory / "records"
+    return find_shown(run, arguments.record), run.directory / "records"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sslbench.metrics.angles import Angles
 from sslbench.metrics.calibration import (
     adaptive_calibration_error,
     brier_score,
@@ -11,6 +12,8 @@ from sslbench.metrics.calibration import (
     reliability_table,
 )
 from sslbench.metrics.classification import correct, mean_per_class, top1
+from sslbench.metrics.dense import DenseScored, DenseScores
+from sslbench.metrics.depth_errors import DepthErrors
 from sslbench.metrics.detection import (
     Detections,
     DetectionScores,
@@ -21,6 +24,7 @@ from sslbench.metrics.detection import (
 )
 from sslbench.metrics.episodes import episode_mean
 from sslbench.metrics.multilabel import voc_map11, voc_map11_resampled
+from sslbench.metrics.overlap import Overlap
 from sslbench.metrics.ranking import auroc, auroc_resampled, average_precision, average_precision_resampled
 from sslbench.metrics.registry import METRICS, MetricSpec, metric_spec, metrics_for
 from sslbench.metrics.score import Score
@@ -28,9 +32,14 @@ from sslbench.metrics.temperature import fit_temperature, fold_scaled_calibratio
 
 __all__ = [
     "METRICS",
+    "Angles",
+    "DenseScored",
+    "DenseScores",
+    "DepthErrors",
     "DetectionScores",
     "Detections",
     "MetricSpec",
+    "Overlap",
     "Score",
     "Truth",
     "adaptive_calibration_error",

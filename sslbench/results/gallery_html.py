@@ -4,34 +4,22 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from html import escape
 from importlib.resources import files
 from string import Template
 from typing import TYPE_CHECKING
 
 from sslbench.names import printable
-from sslbench.results.gallery_panel import (
-    CHIP,
-    COLOURS,
-    DASHES,
-    LEGEND,
-    PADDING,
-    SIDE,
-    SIGN,
-    SIGNS,
-    Mark,
-    Panel,
-    sign_lines,
-)
+from sslbench.results.gallery_frame import GAP, Entry, Frame, Mark, Panel, panel_width
+from sslbench.results.gallery_panel import CHIP, COLOURS, DASHES, PADDING, SIDE, SIGN, SIGNS, sign_lines
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
-
     from sslbench.results.gallery import Gallery
 
 # Above so many pixels a picture is a photograph that JPEG makes small; below, squares of pixels must stay what they are.
 _PNG_UP_TO = 180 * 180
+_STRIPES = 4  # of each colour, where the legend has them
 
 
 def gallery_html(gallery: Gallery) -> str:
@@ -47,10 +35,11 @@ def gallery_html(gallery: Gallery) -> str:
     page = Template(template).substitute(
         title=escape(gallery.title),
         facts=escape(gallery.facts.replace("+-", "±")),
-        chosen="\n".join(f"<p>{escape(sentence)}</p>" for sentence in gallery.chosen),
-        side=SIDE,
+        chosen="\n".join(f"<p>{escape(sentence)}</p>" for sentence in gallery.shown.told),
+        side=max(SIDE, *(panel_width(panel) for _, panels in gallery.parts for panel in panels)),
+        gap=GAP,
         colours="\n".join(colours),
-        legend="\n".join(_legend(kind, told) for kind, told in LEGEND.items()),
+        legend="\n".join(map(_legend, gallery.shown.legend)),
         parts="\n".join(_part(heading, panels) for heading, panels in gallery.parts),
     )
     return printable(page)
@@ -62,24 +51,26 @@ def _part(heading: str, panels: Iterable[Panel]) -> str:
 
 
 def _figure(panel: Panel) -> str:
-    width, height = panel.size
     first, second = map(escape, panel.caption)
-    kind = ' class="pixelated"' if panel.pixelated else ""
-    # Dark bases would cover other boxes, and boxes would cross labels.
-    drawn = [*map(_base, panel.marks), *map(_box, panel.marks)]
-    marks = "\n".join([*drawn, *(_chip(mark) for mark in panel.marks if mark.chip is not None)])
+    frames = "\n".join(map(_frame, panel.frames))
     return (
-        f'<figure><div class="frame" style="width:{width}px;aspect-ratio:{width}/{height}">'
-        f'<img{kind} src="{_data(panel.picture)}" alt="{escape(_alternative(panel))}">\n'
-        f'<svg viewBox="0 0 {width} {height}" aria-hidden="true">\n{marks}\n</svg></div>\n'
+        f'<figure><div class="frames">\n{frames}\n</div>\n'
         f"<figcaption>{first}<span>{second}</span></figcaption></figure>"
     )
 
 
-def _alternative(panel: Panel) -> str:
-    """What is drawn, in words."""
-    told = "; ".join(mark.told for mark in panel.marks) or "nothing is drawn"
-    return f"Test picture in row {panel.row}. {told}."
+def _frame(frame: Frame) -> str:
+    width, height = frame.size
+    kind = ' class="pixelated"' if frame.pixelated else ""
+    # Dark bases would cover other boxes, and boxes would cross labels.
+    drawn = [*map(_base, frame.marks), *map(_box, frame.marks)]
+    marks = "\n".join([*drawn, *(_chip(mark) for mark in frame.marks if mark.chip is not None)])
+    drawing = f'\n<svg viewBox="0 0 {width} {height}" aria-hidden="true">\n{marks}\n</svg>' if marks else ""
+    title = f'<div class="title">{escape(frame.title)}</div>' if frame.title else ""
+    return (
+        f'<div class="part" style="width:{width}px">{title}<div class="frame" style="aspect-ratio:{width}/{height}">'
+        f'<img{kind} src="{_data(frame)}" alt="{escape(frame.told)}">{drawing}</div></div>'
+    )
 
 
 def _base(mark: Mark) -> str:
@@ -111,18 +102,29 @@ def _group(mark: Mark, content: str) -> str:
     return f'<g class="{mark.kind}"><title>{escape(mark.told)}</title>{content}</g>'
 
 
-def _legend(kind: str, told: str) -> str:
-    mark = Mark(kind, (3.0, 2.0, 43.0, 22.0), "", told, (3.0, 2.0, 3.0 + 2 * PADDING + SIGN, 2.0 + CHIP))
-    chip = _chip(mark) if kind in SIGNS else ""
-    return (
-        f'<li><svg width="46" height="25" aria-hidden="true">{_base(mark)}{_box(mark)}{chip}</svg>{escape(told)}</li>'
-    )
+def _legend(entry: Entry) -> str:
+    drawn = "".join(_swatch(entry)) if entry.colours else _example(entry)
+    return f'<li><svg width="46" height="25" aria-hidden="true">{drawn}</svg>{escape(entry.text)}</li>'
 
 
-def _data(picture: Image) -> str:
+def _example(entry: Entry) -> str:
+    chip = (3.0, 2.0, 3.0 + 2 * PADDING + SIGN, 2.0 + CHIP)
+    mark = Mark(entry.kind, (3.0, 2.0, 43.0, 22.0), "", entry.text, chip)
+    return f"{_base(mark)}{_box(mark)}{_chip(mark) if entry.kind in SIGNS else ''}"
+
+
+def _swatch(entry: Entry) -> Iterator[str]:
+    """40 x 20 pixels of colours from left to right."""
+    bands = _STRIPES * entry.colours if entry.striped else entry.colours
+    for number, colour in enumerate(bands):
+        left, right = (3 + 40 * edge / len(bands) for edge in (number, number + 1))
+        yield f'<rect x="{left:.2f}" y="2" width="{right - left:.2f}" height="20" fill="{escape(colour)}"/>'
+
+
+def _data(frame: Frame) -> str:
     """A picture as a data URI."""
-    content = io.BytesIO()
-    if picture.width * picture.height <= _PNG_UP_TO:
+    content, picture = io.BytesIO(), frame.picture
+    if frame.exact or picture.width * picture.height <= _PNG_UP_TO:
         picture.save(content, "PNG", optimize=True)
         kind = "png"
     else:

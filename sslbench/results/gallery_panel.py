@@ -1,4 +1,4 @@
-"""One picture of a gallery as it is drawn, whether in HTML or PNG: its size, its boxes and where their labels go."""
+"""One picture of a gallery of detections: its size, its boxes and where their labels go."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from sslbench.metrics.detection_data import Detections, Truth
 from sslbench.metrics.detection_matching import as_written
 from sslbench.metrics.detection_outcomes import detection_outcomes
 from sslbench.metrics.detection_samples import DetectionSamples
+from sslbench.results.gallery_frame import Frame, Mark, Place, reduced, shown_sizes
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 SIDE = 360
 """Pixels of the longer side of a picture as it is shown."""
 
-_LARGEST = 720  # kept of a large picture, so that it stays sharp on a dense screen
 _LETTER, CHIP, PADDING, SIGN = 6.7, 16, 4, 11  # pixels: a letter's width, a label's height, its margin, a sign's width
 _LONGEST = 18
 
@@ -45,23 +45,9 @@ LEGEND = {
     "taken": "object, found", "missed": "object, missed", "difficult": "object, difficult: counts neither way",
 }  # fmt: skip
 
-Place = tuple[float, float, float, float]
-"""x1, y1, x2, y2 in pixels as shown."""
-
 
 @dataclass(frozen=True)
-class Mark:
-    """A box. kind: a key of COLOURS. label: its short text, none for objects that were found. told: the whole of it."""
-
-    kind: str
-    box: Place
-    label: str
-    told: str
-    chip: Place | None = None
-
-
-@dataclass(frozen=True)
-class Panel:
+class BoxPanel:
     """A picture with its marks, in the order in which they are drawn.
 
     picture: RGB, as it is kept. size: width and height as shown. row: in the test split. precision: in percent. counts: marks
@@ -77,9 +63,10 @@ class Panel:
     hidden: int
 
     @property
-    def pixelated(self) -> bool:
-        """Whether its pixels are to be seen as squares."""
-        return self.size[0] >= 2 * self.picture.width
+    def frames(self) -> tuple[Frame]:
+        """The picture with all that is drawn on it."""
+        drawn = "; ".join(mark.told for mark in self.marks) or "nothing is drawn"
+        return (Frame(self.picture, self.size, f"Test picture in row {self.row}. {drawn}.", self.marks),)
 
     @property
     def caption(self) -> tuple[str, str]:
@@ -91,7 +78,7 @@ class Panel:
         return f"row {self.row}: AP50 {self.precision:.1f}", ", ".join(parts)
 
 
-def make_panel(samples: DetectionSamples, place: int, picture: Image, precision: float, threshold: float) -> Panel:
+def make_panel(samples: DetectionSamples, place: int, picture: Image, precision: float, threshold: float) -> BoxPanel:
     """The panel of the picture at a place of the samples. picture: RGB, at its own size.
 
     Detections with a score below the threshold, to three decimals as VOC's rule reads it, are judged and not shown; an object
@@ -103,7 +90,7 @@ def make_panel(samples: DetectionSamples, place: int, picture: Image, precision:
     # What follows a detection does not change what it is, so that those shown are judged alike without the others.
     found, classes = _detections(samples.found, here[shown]), len(samples.classes)
     outcomes, taken = detection_outcomes(found, truth, classes), detection_outcomes(every, truth, classes).taken
-    size, kept = _sizes(picture)
+    size, kept = shown_sizes(picture.width, picture.height, SIDE)
     scale = np.array([size[0] / picture.width, size[1] / picture.height] * 2)
     marks = []
     # What is more certain lies on top.
@@ -120,10 +107,8 @@ def make_panel(samples: DetectionSamples, place: int, picture: Image, precision:
         told = f"{name}: {LEGEND[kind]}" + f" with a score below {threshold:g}" * bool(below)
         marks.append(Mark(kind, _inside(truth.boxes[i] * scale, size), text, told))
     counts = {kind: sum(mark.kind == kind for mark in marks) for kind in COLOURS}
-    picture = picture.resize(kept, reducing_gap=3.0) if kept != picture.size else picture
-    return Panel(
-        picture, size, _labelled(marks, size), int(samples.rows[place]), precision, counts, int((~shown).sum())
-    )
+    row, hidden = int(samples.rows[place]), int((~shown).sum())
+    return BoxPanel(reduced(picture, kept), size, _labelled(marks, size), row, precision, counts, hidden)
 
 
 def _detections(found: Detections, rows: NDArray[np.int64]) -> Detections:
@@ -135,15 +120,6 @@ def _objects(truth: Truth, place: int) -> Truth:
     """The objects of one picture, which becomes the only one."""
     rows = np.flatnonzero(truth.image == place)
     return Truth(1, np.zeros(len(rows), np.int64), truth.boxes[rows], truth.labels[rows], truth.difficult[rows])
-
-
-def _sizes(picture: Image) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Width and height as shown and as kept; a small picture grows by a whole factor, so that its pixels stay equal."""
-    longest = max(picture.size)
-    scale = SIDE // longest if 2 * longest <= SIDE else SIDE / longest
-    kept = min(1.0, _LARGEST / longest)
-    shown, stored = ([max(1, round(side * by)) for side in picture.size] for by in (scale, kept))
-    return (shown[0], shown[1]), (stored[0], stored[1])
 
 
 def _inside(box: NDArray[np.floating[Any]], size: tuple[int, int]) -> Place:

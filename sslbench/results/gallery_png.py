@@ -11,20 +11,8 @@ from math import hypot
 from typing import TYPE_CHECKING
 
 from sslbench.errors import SettingsError
-from sslbench.results.gallery_panel import (
-    CHIP,
-    COLOURS,
-    DASHES,
-    LEGEND,
-    PADDING,
-    SIDE,
-    SIGN,
-    SIGNS,
-    Mark,
-    Panel,
-    Place,
-    sign_lines,
-)
+from sslbench.results.gallery_frame import GAP, Entry, Frame, Mark, Panel, Place, panel_width
+from sslbench.results.gallery_panel import CHIP, COLOURS, DASHES, PADDING, SIDE, SIGN, SIGNS, sign_lines
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -32,26 +20,31 @@ if TYPE_CHECKING:
 
     from sslbench.results.gallery import Gallery
 
-_COLUMNS, _GAP, _MARGIN, _CAPTION = 6, 20, 28, 44
-_LINE, _HEADING = 22, 48
+_GAP, _MARGIN, _CAPTION = 20, 28, 44
+_LINE, _HEADING, _TITLE = 22, 48, 20
+_LEAST, _WIDEST = 2 * (SIDE + _GAP), 6 * (SIDE + _GAP)  # pixels of a row: below the text has no room
 _PIXELS = 100_000_000  # more need a gigabyte to draw
 _TEXT, _SOFT, _RAISED, _BLACK = "#1b1d21", "#5a606b", "#f3f4f6", "#000000"
 
 
 def gallery_png(gallery: Gallery) -> bytes:
-    """The picture of all panels, at most six in a row.
+    """The picture of all panels, at most six of detections in a row.
 
     Pillow's own font has few letters beyond ASCII: accents are dropped, and other letters are `?`. Raises SettingsError for more
     panels than a picture of 100 million pixels takes.
     """
     from PIL import Image, ImageDraw
 
-    columns = max(2, min(_COLUMNS, max(len(panels) for _, panels in gallery.parts)))
-    width = 2 * _MARGIN + columns * SIDE + (columns - 1) * _GAP
+    across = max(SIDE, *(panel_width(panel) for _, panels in gallery.parts for panel in panels)) + _GAP
+    longest = max(len(panels) for _, panels in gallery.parts)
+    columns = max(1, _LEAST // across, min(_WIDEST // across, longest))
+    width = 2 * _MARGIN + columns * across - _GAP
     told = [
-        line for sentence in gallery.chosen for line in textwrap.wrap(plain(sentence), int((width - 2 * _MARGIN) / 7.2))
+        line
+        for sentence in gallery.shown.told
+        for line in textwrap.wrap(plain(sentence), int((width - 2 * _MARGIN) / 7.2))
     ]
-    legend = _legend_places(width)
+    legend = _legend_places(gallery.shown.legend, width)
     rows = {
         heading: [panels[at : at + columns] for at in range(0, len(panels), columns)]
         for heading, panels in gallery.parts
@@ -73,8 +66,8 @@ def gallery_png(gallery: Gallery) -> bytes:
     for number, line in enumerate(told):
         _write(draw, (_MARGIN, _MARGIN + 40 + _LINE * (1 + number)), line, 15, _SOFT)
     draw.rectangle((_MARGIN, top, width - _MARGIN, bottom_of_legend), fill=_RAISED)
-    for (x, y), (kind, text) in zip(legend, LEGEND.items(), strict=True):
-        _draw_legend(draw, (x, top + y), kind, text)
+    for (x, y), entry in zip(legend, gallery.shown.legend, strict=True):
+        _draw_legend(draw, (x, top + y), entry)
     y = bottom_of_legend + 16
     for heading, lines in rows.items():
         _write(draw, (_MARGIN, y + 8), heading, 19)
@@ -82,7 +75,7 @@ def gallery_png(gallery: Gallery) -> bytes:
         for panels in lines:
             y += _height(panels)
             for column, panel in enumerate(panels):
-                _draw_panel(canvas, draw, (_MARGIN + column * (SIDE + _GAP), y), panel)
+                _draw_panel(canvas, draw, (_MARGIN + column * across, y), panel)
             y += _CAPTION + _GAP
     content = io.BytesIO()
     canvas.save(content, "PNG")
@@ -96,7 +89,8 @@ def plain(text: str) -> str:
 
 
 def _height(panels: Sequence[Panel]) -> int:
-    return max(panel.size[1] for panel in panels)
+    frames = [frame for panel in panels for frame in panel.frames]
+    return max(frame.size[1] for frame in frames) + _TITLE * any(frame.title for frame in frames)
 
 
 def _write(draw: ImageDraw, place: tuple[float, float], text: str, size: int, colour: str = _TEXT) -> None:
@@ -106,20 +100,29 @@ def _write(draw: ImageDraw, place: tuple[float, float], text: str, size: int, co
 
 
 def _draw_panel(canvas: Image, draw: ImageDraw, place: tuple[int, int], panel: Panel) -> None:
-    """place: of the left end of the picture's lower edge, so that a row stands on its captions."""
-    from PIL import Image, ImageDraw
-
-    resampling = Image.Resampling.NEAREST if panel.pixelated else Image.Resampling.LANCZOS
-    picture = panel.picture.resize(panel.size, resampling)
-    own = ImageDraw.Draw(picture)
-    # Dark bases would cover other boxes, and boxes would cross labels.
-    for draw_part in (_draw_base, _draw_box, _draw_chip):
-        for mark in panel.marks:
-            draw_part(own, mark)
-    canvas.paste(picture, (place[0], place[1] - panel.size[1]))
+    """place: of the left end of the pictures' lower edge, so that a row stands on its captions."""
+    left = place[0]
+    for frame in panel.frames:
+        top = place[1] - frame.size[1]
+        canvas.paste(_drawn(frame), (left, top))
+        _write(draw, (left, top - _TITLE), frame.title, 14, _SOFT)
+        left += frame.size[0] + GAP
     first, second = panel.caption
     _write(draw, (place[0], place[1] + 4), first, 15)
     _write(draw, (place[0], place[1] + 23), second, 14, _SOFT)
+
+
+def _drawn(frame: Frame) -> Image:
+    from PIL import Image, ImageDraw
+
+    resampling = Image.Resampling.NEAREST if frame.pixelated else Image.Resampling.LANCZOS
+    picture = frame.picture.resize(frame.size, resampling)
+    own = ImageDraw.Draw(picture)
+    # Dark bases would cover other boxes, and boxes would cross labels.
+    for draw_part in (_draw_base, _draw_box, _draw_chip):
+        for mark in frame.marks:
+            draw_part(own, mark)
+    return picture
 
 
 def _draw_base(draw: ImageDraw, mark: Mark) -> None:
@@ -163,14 +166,14 @@ def _rectangle(draw: ImageDraw, box: Place, colour: str, width: int, dashes: tup
             at += on + off
 
 
-def _legend_places(width: int) -> list[tuple[float, int]]:
+def _legend_places(entries: Sequence[Entry], width: int) -> list[tuple[float, int]]:
     """Where each entry of the legend stands, from its left upper corner; in as many lines as the width takes."""
     from PIL import ImageFont
 
     font = ImageFont.load_default(size=15)
     places, x, y = [], float(_MARGIN + 12), 8
-    for text in LEGEND.values():
-        wide = 52 + font.getlength(text) + 28
+    for entry in entries:
+        wide = 52 + font.getlength(plain(entry.text)) + 28
         if x + wide > width - _MARGIN and x > _MARGIN + 12:
             x, y = float(_MARGIN + 12), y + 30
         places.append((x, y))
@@ -178,10 +181,21 @@ def _legend_places(width: int) -> list[tuple[float, int]]:
     return places
 
 
-def _draw_legend(draw: ImageDraw, place: tuple[float, float], kind: str, text: str) -> None:
+def _draw_legend(draw: ImageDraw, place: tuple[float, float], entry: Entry) -> None:
     x, y = place
-    chip = (x, y, x + 2 * PADDING + SIGN, y + CHIP) if kind in SIGNS else None
-    mark = Mark(kind, (x, y, x + 42, y + 22), "", text, chip)
-    for draw_part in (_draw_base, _draw_box, _draw_chip):
-        draw_part(draw, mark)
-    _write(draw, (x + 52, y + 2), text, 15)
+    if entry.colours:
+        _draw_swatch(draw, place, entry)
+    else:
+        chip = (x, y, x + 2 * PADDING + SIGN, y + CHIP) if entry.kind in SIGNS else None
+        mark = Mark(entry.kind, (x, y, x + 42, y + 22), "", entry.text, chip)
+        for draw_part in (_draw_base, _draw_box, _draw_chip):
+            draw_part(draw, mark)
+    _write(draw, (x + 52, y + 2), entry.text, 15)
+
+
+def _draw_swatch(draw: ImageDraw, place: tuple[float, float], entry: Entry) -> None:
+    """42 x 22 pixels of colours from left to right."""
+    bands = 4 * entry.colours if entry.striped else entry.colours
+    for number, colour in enumerate(bands):
+        left, right = (place[0] + 42 * edge / len(bands) for edge in (number, number + 1))
+        draw.rectangle((left, place[1], right, place[1] + 22), fill=colour)

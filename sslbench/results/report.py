@@ -12,6 +12,8 @@ from string import Template
 from sslbench.files import write_atomic
 from sslbench.names import printable
 from sslbench.results.compare import RECIPE, flatten
+from sslbench.results.dense_report import mask_section, mask_tables
+from sslbench.results.dense_report import to_csv as mask_csv
 from sslbench.results.detection_report import class_tables, detection_section
 from sslbench.results.detection_report import to_csv as detection_csv
 from sslbench.results.marks import (
@@ -39,30 +41,33 @@ def write_report(records: Iterable[Record], directory: Path) -> list[Path]:
     """Write `summary.csv`, `summary.md` and `report.html` into `directory` and return their paths.
 
     Where records belong to the study's tables, `study.md` sets them beside the published figures. Where records have
-    detections beside them, below `directory`, `detection.csv` has the scores of each class.
+    detections beside them, below `directory`, `detection.csv` has the scores of each class, and where they have masks
+    `masks.csv` has.
     """
     records = ordered(records)
     tables = class_tables(records, directory / "records")
+    masks = mask_tables(records, directory / "records")
+    sections = detection_section(tables, directory.name) + mask_section(masks, directory.name)
     texts = {
         "summary.csv": to_csv(records),
         "summary.md": pivot_markdown(records) + ranking_markdown(ranking(records)),
-        "report.html": html_report(
-            records, title="sslbench report", detection=detection_section(tables, directory.name)
-        ),
+        "report.html": html_report(records, title="sslbench report", sections=sections),
     }
     if study := study_tables(records):
         texts["study.md"] = study
     if tables:
         texts["detection.csv"] = detection_csv(tables)
+    if masks:
+        texts["masks.csv"] = mask_csv(masks)
     for name, text in texts.items():
         write_atomic(directory / name, printable(text).encode())
     return [directory / name for name in texts]
 
 
-def html_report(records: Iterable[Record], *, title: str, detection: str = "") -> str:
+def html_report(records: Iterable[Record], *, title: str, sections: str = "") -> str:
     """One self-contained page: overview, sortable table with a filter, and the recipe of every record.
 
-    detection: HTML of a section for records with detections (`sslbench.results.detection_report`).
+    sections: HTML for records with detections or masks (`sslbench.results.detection_report`, `dense_report`).
     """
     records = ordered(records)
     columns = by_task(records)
@@ -73,7 +78,7 @@ def html_report(records: Iterable[Record], *, title: str, detection: str = "") -
         overview=_overview(columns, heats),
         legends=" ".join(f"{escape(legend[0].upper() + legend[1:])}." for legend in legends(records)),
         rows="\n".join(_row(record, columns[record.task["id"]]) for record in records),
-        detection=detection,
+        sections=sections,
         recipes="\n".join(_recipe(record) for record in records),
     )
 

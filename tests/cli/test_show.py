@@ -16,6 +16,7 @@ from sslbench.results.record import slug
 from sslbench.results.runs import Run
 from tests.conftest import Registries
 from tests.metrics.detection_data import detections, objects
+from tests.results import map_records
 from tests.results.conftest import build
 from tests.results.detection_records import register, write
 
@@ -75,8 +76,8 @@ def test_a_copied_record_is_shown_beside_itself_where_its_samples_are(capsys, ru
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["knn"], f"net|knn/digits has no detections; what can be shown there: {CASE}"),
-        (["RECORD-OF-KNN"], f"net|knn/digits has no detections; what can be shown there: {CASE}"),
+        (["knn"], f"net|knn/digits has neither detections nor maps; what can be shown there: {CASE}"),
+        (["RECORD-OF-KNN"], f"net|knn/digits has neither detections nor maps; what can be shown there: {CASE}"),
         (["lost"], f"'lost' is no record file and no case of results/mine; what can be shown there: {CASE}"),
         (["net", "--run", "lost"], "no run at lost or results/lost; expected a directory that holds records/"),
         (["net", "--results", "nowhere"], "no run below "),
@@ -132,3 +133,17 @@ def test_pictures_of_the_rendered_world(capsys, tmp_path, monkeypatch):
     assert status == 0
     page = Path(out.splitlines()[1]).read_text()
     assert page.index("row 5: AP50 0.0") < page.index("row 9: AP50 100.0")
+
+
+def test_maps(capsys, tmp_path, monkeypatch, registries):
+    monkeypatch.chdir(tmp_path)
+    run = Run(Path("results/mine"))
+    record = map_records.write(run, map_records.register(tmp_path / "rooms").fingerprint)
+    run.write(build("net", "knn/digits"))
+    status, out, err = call(capsys, "show", "segmentation", "--count", 1, "--out", "one.png")
+    told = f"{record.case}: 1 of the worst, 1 around the median and 1 of the best test pictures"
+    assert (status, err, out.splitlines()) == (0, "", [told, "one.png"])
+    assert call(capsys, "show", run.record_path(record.case))[0] == 0
+    assert (run.directory / f"gallery-{slug(record.case)}.html").is_file()
+    status, _, err = call(capsys, "show", "segmentation", "--threshold", 0.5)
+    assert status == 2 and err.startswith("sslbench: threshold: expected none, since") and err.count("\n") == 1

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from sslbench.errors import RecordError
-from sslbench.results.detections import find_detections, read_detections
+from sslbench.results.detections import read_detections
 from sslbench.results.runs import Run
 from tests.results.detection_records import FOUND, ROWS, SAMPLES, write
 
@@ -77,26 +77,3 @@ def test_a_file_that_is_no_samples(record, folder, run):
     path.write_bytes(b"nothing")
     with pytest.raises(RecordError, match="expected a safetensors file"):
         read_detections(replace(record, samples={**odd, "sha256": hashlib.sha256(b"nothing").hexdigest()}), folder)
-
-
-def test_a_case_is_found_by_its_name_or_a_part_that_no_other_with_detections_has(record, run, make_record):
-    run.write(make_record("net", "knn/digits"))
-    write(run, "data-1", "net2")
-    write(run, "data-1", "other", "detection/five/full")
-    assert find_detections(run, "net|detection/five/frozen").case == record.case
-    assert find_detections(run, "net2").case == "net2|detection/five/frozen"
-    assert find_detections(run, "full").case == "other|detection/five/full"
-    with pytest.raises(
-        RecordError, match=r"'net' is part of several cases .*: net2?\|.*, net2?\|.*; give more of the name"
-    ):
-        find_detections(run, "net")
-    with pytest.raises(RecordError, match=r"^net\|knn/digits has no detections; what can be shown there: net2?\|det"):
-        find_detections(run, "knn")
-    with pytest.raises(RecordError, match=r"'lost' is no record file and no case of .*; what can be shown there: "):
-        find_detections(run, "lost")
-
-
-def test_a_run_without_detections(run, make_record):
-    run.write(make_record("net", "knn/digits"))
-    with pytest.raises(RecordError, match="no record there has any; those of the protocol detection do"):
-        find_detections(run, "net")

@@ -40,13 +40,13 @@ def test_what_is_below_the_threshold_is_hidden_but_found_the_object():
 def test_boxes_are_where_they_are_on_the_picture():
     # 64 x 64 grows by the largest whole factor that fits, 5.
     small = panel(1)
-    assert small.size == (320, 320) and small.picture.size == (64, 64) and small.pixelated
+    assert small.size == (320, 320) and small.picture.size == (64, 64) and small.frames[0].pixelated
     assert small.marks[4].box == (200.0, 200.0, 300.0, 300.0)
     # Lines at the edge would be cut.
     assert small.marks[3].box == (1.0, 1.0, 150.0, 150.0)
     # 900 x 600 shrinks by .4, and is kept larger for dense screens.
     large = panel(0)
-    assert large.size == (SIDE, 240) and large.picture.size == (720, 480) and not large.pixelated
+    assert large.size == (SIDE, 240) and large.picture.size == (720, 480) and not large.frames[0].pixelated
     assert large.marks[2].box == pytest.approx((40.0, 40.0, 160.0, 120.0))
     assert panel(2).size == (SIDE, 92) and panel(2).picture.size == (250, 64)
 
