@@ -99,7 +99,7 @@ class FeatureRows:
     x: a tensor, or an array mapped from the file. values: float32 (n, width).
     """
 
-    def __init__(self, files: ExitStack, folder: Path, maps: Maps, drawn: Drawn, last: int, grid: Grid) -> None:
+    def __init__(self, files: ExitStack, folder: Path | None, maps: Maps, drawn: Drawn, last: int, grid: Grid) -> None:
         chosen = drawn.of(maps.rows)
         self.values = drawn.values[chosen]
         width = sum(channels for channels, _, _ in maps.levels[-last:])
@@ -141,10 +141,11 @@ class FeatureRows:
         return (slice(start, min(start + step, len(self.x))) for start in range(0, len(self.x), step))
 
 
-def _empty(files: ExitStack, folder: Path, count: int, width: int) -> Any:
+def _empty(files: ExitStack, folder: Path | None, count: int, width: int) -> Any:
     if 4 * count * width <= _IN_MEMORY:
         return torch.empty(count, width)
-    folder.mkdir(parents=True, exist_ok=True)
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
     file = files.enter_context(tempfile.NamedTemporaryFile(dir=folder, prefix="rows-"))
     return np.memmap(file, dtype=np.float32, mode="w+", shape=(count, width))
 
