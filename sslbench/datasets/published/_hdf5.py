@@ -13,11 +13,9 @@ from sslbench.errors import DataError, IncompleteDataError
 
 @contextmanager
 def opened(path: Path) -> Iterator[Any]:
-    """The open file, for reading only.
+    """The open file, for reading only, and for one use: a handle is good for nothing in a forked process.
 
-    It is to be opened for each use: a handle is good for nothing in a forked process, and opening takes less than a
-    millisecond. h5py lets one thread in at a time. Raises DataError without h5py, IncompleteDataError for a file that is cut
-    short, damaged or of another format.
+    Raises DataError without h5py, IncompleteDataError for a file that is cut short, damaged or of another format.
     """
     try:
         import h5py

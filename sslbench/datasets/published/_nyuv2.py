@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from sslbench.datasets.formats import AGAIN, mat_arrays
 from sslbench.datasets.images import Images
 from sslbench.datasets.published._file_maps import sizes_digest
 from sslbench.datasets.published._hdf5 import checked, opened
+from sslbench.datasets.published._kept import kept_array
 from sslbench.datasets.published.facts import Expected
 from sslbench.datasets.published.layout import Found
 from sslbench.datasets.published.opening import Draw, Listing
@@ -64,28 +66,39 @@ class Labelled:
 
     def depth(self, row: int) -> npt.NDArray[np.float32]:
         """float32 (H, W) metres of one picture. Raises DataError for what is no distance."""
-        with opened(self.path) as file:
-            depth = np.asarray(checked(file, self.path, "depths", self._maps, "f")[row], dtype=np.float32).T.copy()
+        # A copy, so that whoever writes to it gets no error.
+        depth: npt.NDArray[np.float32] = np.array(_kept(self, "depths")[row])
         if not (np.isfinite(depth).all() and (depth >= 0).all()):
             raise DataError(
                 f"{self.path}: expected depths of 0 or more metres, got others in picture {row + 1}; {AGAIN}"
             )
         return depth
 
-    def pictures(self, rows: Sequence[int] | npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
+    def pictures(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
         """uint8 (B, H, W, 3) of some rows."""
-        width, height = self.size
-        pixels = np.empty((len(rows), height, width, 3), dtype=np.uint8)
-        with opened(self.path) as file:
-            data = file["images"]
-            for number, row in enumerate(rows):
-                # MATLAB counts columns first.
-                pixels[number] = data[int(row)].transpose(2, 1, 0)
-        return pixels
+        pictures: npt.NDArray[np.uint8] = np.asarray(_kept(self, "images")[rows])
+        return pictures
 
-    @property
-    def _maps(self) -> tuple[int, int, int]:
-        return (len(self), *self.size)
+
+@lru_cache(maxsize=4)
+def _kept(labelled: Labelled, name: str) -> npt.NDArray[Any]:
+    """All `images` uint8 (N, H, W, 3) or `depths` float32 (N, H, W), from a file of our own.
+
+    MATLAB cuts arrays into compressed blocks that may hold a corner of many pictures; then a single one takes a second.
+    """
+    channels, dtype = ((3,), "|u1") if name == "images" else ((), "<f4")
+    shape = (len(labelled), *labelled.size[::-1], *channels)
+    return kept_array(labelled.path, f"{name}-", labelled.bytes, shape, dtype, partial(_blocks, labelled.path, name))
+
+
+def _blocks(path: Path, name: str) -> Iterator[npt.NDArray[Any]]:
+    """Some pictures after the other; MATLAB counts columns first."""
+    with opened(path) as file:
+        data = file[name]
+        step = max(data.chunks[0] if data.chunks else 1, 16)
+        for start in range(0, len(data), step):
+            block = data[start : start + step]
+            yield block.transpose(0, 3, 2, 1) if name == "images" else block.transpose(0, 2, 1)
 
 
 def read_labelled(path: Path, bytes_: int) -> Labelled:

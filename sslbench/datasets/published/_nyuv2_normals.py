@@ -5,19 +5,18 @@ from __future__ import annotations
 import gzip
 import pickle
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import IO, Any, cast
 
 import numpy as np
 import numpy.typing as npt
-from filelock import FileLock
 
 from sslbench.datasets.formats import AGAIN
+from sslbench.datasets.published._kept import kept_array
 from sslbench.errors import DataError, IncompleteDataError, tell
-from sslbench.files import replacing
 from sslbench.unpickling import RestrictedUnpickler, numpy_arrays
 
 # From the axes of the file to x right, y up, z towards the camera, if the file has them as cameras do: x right, y down, z into
@@ -25,8 +24,6 @@ from sslbench.unpickling import RestrictedUnpickler, numpy_arrays
 FILE_AXES = (1, -1, -1)
 # Fixed point of 16 bits: off by 0.002 degrees at most. float16, as large, would be off by 0.03, and 8 bits by 0.4.
 SCALE = 32767
-# Raised when the file of our own means something else.
-_VERSION = 1
 _KEYS = ("all_normals", "all_valid_depth_masks", "all_filenames")
 # A unit vector is as long as this, whatever it was rounded to on its way.
 _LENGTHS = (0.9, 1.1)
@@ -45,11 +42,6 @@ class NormalMaps:
     path: Path
     bytes: int
     shape: tuple[int, int, int]
-
-    @property
-    def kept(self) -> Path:
-        """The file of our own, int16 (N, H, W, 3). Another pickle has another one."""
-        return self.path.with_name(f"{self.path.name.partition('.')[0]}-{self.bytes}-{_VERSION}.npy")
 
     def __call__(self, row: int) -> npt.NDArray[np.float32]:
         """float32 (H, W, 3) of unit length, 0 where there is none."""
@@ -81,28 +73,11 @@ def decode(codes: npt.NDArray[np.int16]) -> npt.NDArray[np.float32]:
 
 
 @lru_cache(maxsize=4)
-def _mapped(maps: NormalMaps) -> npt.NDArray[np.int16]:
-    kept, shape = maps.kept, (*maps.shape, 3)
-    try:
-        if not kept.is_file():
-            # Of two processes, the other one would need the memory a second time.
-            with FileLock(kept.with_name(f".{kept.name}.lock")):
-                if not kept.is_file():
-                    _convert(maps)
-        codes: npt.NDArray[np.int16] = np.load(kept, mmap_mode="r")
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(
-            f"cannot keep or read {kept}: {error}. It is made of {maps.path} and may be removed; its folder has to be writable "
-            f"once, with {2 * np.prod(shape, dtype=np.int64) / 1e9:.1f} GB free"
-        ) from error
-    if codes.shape != shape or codes.dtype != np.int16:
-        raise DataError(
-            f"{kept}: expected int16 {shape}, got {codes.dtype} {codes.shape}; remove it, and it is made again"
-        )
-    return codes
+def _mapped(maps: NormalMaps) -> npt.NDArray[Any]:
+    return kept_array(maps.path, "", maps.bytes, (*maps.shape, 3), "<i2", partial(_codes, maps))
 
 
-def _convert(maps: NormalMaps) -> None:
+def _codes(maps: NormalMaps) -> Iterator[npt.NDArray[np.int16]]:
     content = _read(maps.path)
     normals, valid = content["all_normals"], content["all_valid_depth_masks"]
     position = _positions(maps.path, content["all_filenames"], maps.shape[0])
@@ -110,17 +85,14 @@ def _convert(maps: NormalMaps) -> None:
         if not isinstance(values, np.ndarray | list) or len(values) != maps.shape[0]:
             raise DataError(f"{maps.path}: expected {maps.shape[0]} maps in {name}, one a picture; {AGAIN}")
     facing = total = 0
-    with replacing(maps.kept) as temporary, temporary.open("xb") as file:
-        header = {"descr": "<i2", "fortran_order": False, "shape": (*maps.shape, 3)}
-        np.lib.format.write_array_header_2_0(file, header)
-        for picture, row in enumerate(position):
-            where = f"{maps.path}, picture {picture + 1}"
-            vectors = _map(where, "all_normals", normals[row], (*maps.shape[1:], 3))
-            mask = _map(where, "all_valid_depth_masks", valid[row], maps.shape[1:]) > 0
-            codes = encode(vectors, mask, where)
-            file.write(codes.astype("<i2").tobytes())
-            facing += int(np.count_nonzero(codes[..., 2] > 0))
-            total += int(np.count_nonzero(codes.any(axis=-1)))
+    for picture, row in enumerate(position):
+        where = f"{maps.path}, picture {picture + 1}"
+        vectors = _map(where, "all_normals", normals[row], (*maps.shape[1:], 3))
+        mask = _map(where, "all_valid_depth_masks", valid[row], maps.shape[1:]) > 0
+        codes = encode(vectors, mask, where)
+        facing += int(np.count_nonzero(codes[..., 2] > 0))
+        total += int(np.count_nonzero(codes.any(axis=-1)))
+        yield codes
     if facing < total / 2:
         tell(
             f"{maps.path}: {total - facing} of {total} normals face away from the camera, so that the file's axes are not those "

@@ -20,7 +20,7 @@ from scipy.io import savemat
 from sslbench.cli import main
 from sslbench.config import Settings
 from sslbench.datasets import Dataset, Depths, Normals, inspect, load_dataset
-from sslbench.datasets.published import _nyuv2, nyuv2_depth
+from sslbench.datasets.published import _kept, _nyuv2, nyuv2_depth
 from sslbench.datasets.published import _nyuv2_normals as keeping
 from sslbench.datasets.published import nyuv2 as module
 from sslbench.datasets.published.facts import Expected
@@ -85,6 +85,65 @@ def test_pictures_and_normals(folder: str, inner: str, protocol: int, tmp_path: 
     assert numbers(dataset, "test") == built.test
 
 
+def test_pictures_and_depths_are_kept_in_files_that_are_made_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More pictures than are read at once, in blocks that hold corners of several."""
+    built = nyuv2(tmp_path, scenes=[f"den_{number:04d}" for number in range(40)])
+    with h5py.File(built.root / "nyu_depth_v2_labeled.mat", "a") as file:
+        for name, chunks in (("images", (18, 1, 4, 5)), ("depths", (7, 5, 3))):
+            values = file[name][:]
+            del file[name]
+            file.create_dataset(name, data=values, chunks=chunks, compression="gzip")
+
+    def same(dataset: Dataset) -> None:
+        for split in dataset.splits.values():
+            rows = split.images.numbers
+            assert np.array_equal(split.images.load(range(len(rows))), built.pictures[rows])
+            assert np.array_equal([split.targets.load(row) for row in range(len(rows))], built.depths[rows])
+
+    same(load(tmp_path, "nyuv2-depth"))
+    bytes_ = (built.root / "nyu_depth_v2_labeled.mat").stat().st_size
+    assert sorted(path.name for path in built.root.glob("*.npy")) == [
+        f"nyu_depth_v2_labeled-{bytes_}-{name}-1.npy" for name in ("depths", "images")
+    ]
+    assert not list(built.root.glob("*.tmp"))
+
+    def again(*_: object) -> None:
+        raise AssertionError("read again")
+
+    monkeypatch.setattr(_nyuv2, "_blocks", again)
+    _nyuv2._kept.cache_clear()
+    same(load(tmp_path, "nyuv2-depth"))
+
+
+def test_a_depth_may_be_written_to(tmp_path: Path) -> None:
+    nyuv2(tmp_path)
+    targets = load(tmp_path, "nyuv2-depth").splits["test"].targets
+    before = targets.load(0).copy()
+    targets.load(0)[:] = 7
+    assert np.array_equal(targets.load(0), before)
+
+
+def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    built = nyuv2(tmp_path)
+    dataset = load(tmp_path)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(_kept, "_make", full)
+    for give, name in (
+        (lambda: dataset.splits["test"].images.load([0]), "nyu_depth_v2_labeled.mat"),
+        (lambda: dataset.splits["test"].targets.load(0), "all_normals.pklz"),
+    ):
+        with pytest.raises(
+            DataError, match=rf"No space left.* made of {name}.* has to be writable once, with 0\.0 GB free"
+        ):
+            give()
+    assert not list(built.root.rglob("*.npy"))
+
+
 def test_depths_are_metres(tmp_path: Path) -> None:
     built = nyuv2(tmp_path)
     dataset = load(tmp_path, "nyuv2-depth")
@@ -140,7 +199,11 @@ def test_normals_are_kept_in_a_file_that_is_made_once(tmp_path: Path, monkeypatc
     (kept,) = folder.glob("*.npy")
     assert np.load(kept).dtype == np.int16
     assert not list(folder.glob("*.tmp"))
-    monkeypatch.setattr(keeping, "_read", None)
+
+    def again(*_: object) -> None:
+        raise AssertionError("read again")
+
+    monkeypatch.setattr(keeping, "_read", again)
     keeping._mapped.cache_clear()
     assert np.array_equal(load(tmp_path).splits["test"].targets.load(0), first)
 
