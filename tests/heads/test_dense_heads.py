@@ -41,7 +41,9 @@ def layer(weights: dict[str, Tensor], name: str, maps: Tensor, *, training: bool
         mean, variance = maps.mean((0, 2, 3)), maps.var((0, 2, 3), unbiased=False)
     else:
         mean, variance = weights[f"{name}.1.running_mean"], weights[f"{name}.1.running_var"]
-    columns = [each[None, :, None, None] for each in (mean, variance, weights[f"{name}.1.weight"], weights[f"{name}.1.bias"])]
+    columns = [
+        each[None, :, None, None] for each in (mean, variance, weights[f"{name}.1.weight"], weights[f"{name}.1.bias"])
+    ]
     return ((maps - columns[0]) / (columns[1] + 1e-5).sqrt() * columns[2] + columns[3]).clamp(min=0)
 
 

@@ -59,7 +59,9 @@ def test_tensorflows_padding_goes_along() -> None:
     assert made.forward_features(torch.randn(1, 3, 48, 72)).shape[2:] == (6, 9)
 
 
-@pytest.mark.parametrize("name", ["resnetblur18", "test_vit", "test_convnext", "test_efficientnet", "swin_tiny_patch4_window7_224"])
+@pytest.mark.parametrize(
+    "name", ["resnetblur18", "test_vit", "test_convnext", "test_efficientnet", "swin_tiny_patch4_window7_224"]
+)
 def test_other_networks_are_left_as_they_are(name: str) -> None:
     made = timm.create_model(name, num_classes=0)
     before = str(made)

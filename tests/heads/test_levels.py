@@ -19,14 +19,22 @@ def test_maps_whose_strides_double_are_taken_as_they_are() -> None:
     assert made.strides == ((4, 4), (8, 8), (16, 16), (32, 32))
     maps = [torch.zeros(1)] * 4
     assert all(one is other for one, other in zip(made(maps), maps, strict=True))
-    with pytest.raises(BackboneError, match="net: its maps have the strides 4 x 4, 12 x 12; expected strides that double"):
+    with pytest.raises(
+        BackboneError, match="net: its maps have the strides 4 x 4, 12 x 12; expected strides that double"
+    ):
         several_levels([Level(8, (4.0, 4.0)), Level(8, (12.0, 12.0))], "net", 0.1)
 
 
 @pytest.mark.parametrize(
     ("patch", "strides", "divisor"),
-    [(16, (4, 8, 16, 32), 32), (8, (4, 8, 16, 32), 32), (14, (3.5, 7, 14, 28), 28), (32, (8, 16, 32, 64), 64), (4, (4, 8, 16, 32), 32)],
-)  # fmt: skip
+    [
+        (16, (4, 8, 16, 32), 32),
+        (8, (4, 8, 16, 32), 32),
+        (14, (3.5, 7, 14, 28), 28),
+        (32, (8, 16, 32, 64), 64),
+        (4, (4, 8, 16, 32), 32),
+    ],
+)
 def test_patch_grids_are_enlarged_and_reduced(patch: int, strides: tuple[float, ...], divisor: int) -> None:
     made = several_levels([Level(6, (float(patch), float(patch)))] * 4, "vit", 0.1)
     assert isinstance(made, RescaledLevels) and made.channels == (6,) * 4 and made.divisor == divisor

@@ -1,4 +1,4 @@
-"""Small pictures with coloured rectangles on grey, the class and the normal of each pixel, and heads that train on them quickly."""
+"""Small pictures with coloured rectangles on grey, class and normal of each pixel, and heads that train on them quickly."""
 
 from __future__ import annotations
 

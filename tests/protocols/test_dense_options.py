@@ -14,7 +14,12 @@ def test_the_studys_recipes() -> None:
     seg, normals = SEGMENTATION.study, NORMALS.study
     for recipe in (seg, normals):
         assert (recipe.optimiser, recipe.rate, recipe.decay, recipe.power, recipe.warmup) == ("sgd", 0.02, 1e-4, 0.9, 0)
-        assert (recipe.short, recipe.tested, recipe.longest, recipe.width) == ((300, 375, 450, 525, 600), 450, 1000, 512)
+        assert (recipe.short, recipe.tested, recipe.longest, recipe.width) == (
+            (300, 375, 450, 525, 600),
+            450,
+            1000,
+            512,
+        )
     assert [(recipe.steps, recipe.batch, recipe.lag) for recipe in (seg, normals)] == [(150_000, 4, 0), (13_500, 2, 1)]
     assert (SEGMENTATION.encoder, NORMALS.encoder) == ("finetune", "frozen")
     # A mirrored picture has other normals.
@@ -44,7 +49,7 @@ def test_a_variant_has_one_spelling(name: str) -> None:
 def test_scales_are_of_segmentation_alone() -> None:
     assert SEGMENTATION.canonical("scales=multi") == "" and SEGMENTATION.canonical("scales=single") == "scales=single"
     assert SEGMENTATION.options("size=300+precision=bfloat16") == Options(size=300, precision="bfloat16")
-    with pytest.raises(UnknownNameError, match="'scales=single' of the variant .* is no option of normals"):
+    with pytest.raises(UnknownNameError, match=r"'scales=single' of the variant .* is no option of normals"):
         NORMALS.options("scales=single")
 
 

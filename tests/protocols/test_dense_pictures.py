@@ -18,8 +18,8 @@ from sslbench.protocols._dense_coding import Classes
 from sslbench.protocols._dense_pictures import batches_alike, labels_shown, padded, pictures_of, resized, rows_enlarged
 from sslbench.protocols._detection_pictures import shown
 from sslbench.protocols._read_ahead import ReadAhead
-from tests.protocols.dense import coding_of, part
 from tests.protocols.dense import NORMALS as NORMALS_TASK
+from tests.protocols.dense import coding_of, part
 
 PLAIN = Preprocessing(input_size=(64, 64), resize=64, mean=(0.0,) * 3, std=(1 / 255,) * 3)
 
@@ -112,7 +112,7 @@ def test_masks_are_of_the_full_picture(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("mask", "told"),
     [
-        (np.zeros((20, 30), np.uint8), r"train, row 1: expected a map of the picture's 30 x 20 pixels .* got one of shape \(20, 30\)"),
+        (np.zeros((20, 30), np.uint8), r"row 1: expected a map of the picture's 30 x 20 pixels .* got one of shape \(20, 30\)"),
         (np.full((30, 20), 4, np.uint8), "train, row 1: expected classes from 0 to 3, got 4; correct the masks"),
         (np.full((30, 20), -1, np.int32), "train, row 1: expected classes from 0 to 3, got -1"),
         (np.zeros((30, 20), np.float32), "train, row 1: expected a mask of whole numbers"),

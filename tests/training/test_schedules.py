@@ -44,13 +44,15 @@ def test_without_warm_up_it_is_cosine() -> None:
 
 
 def test_poly_has_the_studys_rates() -> None:
-    """Golden values of 13,500 steps from 0.02: the first, the second, half of it, the last; set after a step, all come one later."""
+    """Golden values of 13,500 steps from 0.02: the first two, half of it, the last; set after a step, all come one later."""
     steps = 13_500
     wanted = {0: 0.02, 1: 0.01999867, 6750: 0.01071773, 13_499: 3.83e-6}
     for step, rate in wanted.items():
         assert 0.02 * poly(step / steps, steps=steps, power=0.9) == pytest.approx(rate, rel=1e-3, abs=5e-9)
         if step + 1 < steps:
-            assert 0.02 * poly((step + 1) / steps, steps=steps, power=0.9, lag=1) == pytest.approx(rate, rel=1e-3, abs=5e-9)
+            assert 0.02 * poly((step + 1) / steps, steps=steps, power=0.9, lag=1) == pytest.approx(
+                rate, rel=1e-3, abs=5e-9
+            )
     assert 0.02 * poly(0.0, steps=steps, power=0.9, lag=1) == 0.02
 
 
