@@ -1,6 +1,6 @@
 """Training of dense heads beside its bare step: pictures a second, and what drawing, resizing, padding and labels cost.
 
-    python tools/compare_dense.py [--task segmentation] [--backbone random-init:resnet50] [--size 450] [--repeats 5] [--first-pass]
+    python tools/compare_dense.py [--task normals] [--backbone random-init:resnet50] [--size 450] [--repeats 5] [--first-pass]
 
 The bare steps are forward, loss, backward and update on batches that are there already, the same that the whole ones draw;
 these are what a case trains with: pictures from decoded files, masks from PNG files or normals from an array. Maps of classes are
@@ -144,9 +144,11 @@ def main() -> None:
         for _ in range(options.repeats):
             for what, value in our_rates(learner, batch, options.steps).items():
                 found.setdefault(what, []).append(value)
+    passes = ", first pass" if options.first_pass else ""
     print(
         f"{options.task}, {options.backbone}, {variant}, batch {batch}, JPEG of {options.source}, {options.repeats} rounds of "
-        f"{options.steps} steps{', first pass' * options.first_pass}; {cpu_model()}, {torch.get_num_threads()} threads, {options.device}, torch {torch.__version__}\n"
+        f"{options.steps} steps{passes}; {cpu_model()}, {torch.get_num_threads()} threads, {options.device}, torch "
+        f"{torch.__version__}\n"
     )
     print("| what | pictures/s, median (least to most) |\n| --- | ---: |")
     for what, values in found.items():

@@ -21,6 +21,8 @@ from sslbench.protocols._read_ahead import ReadAhead
 from tests.protocols.dense import NORMALS as NORMALS_TASK
 from tests.protocols.dense import coding_of, part
 
+# Of files that are decoded again for each use, which is what is meant here.
+pytestmark = pytest.mark.filterwarnings("ignore::sslbench.errors.CacheWarning")
 PLAIN = Preprocessing(input_size=(64, 64), resize=64, mean=(0.0,) * 3, std=(1 / 255,) * 3)
 
 

@@ -14,6 +14,8 @@ from sslbench.backbones import load_backbone
 from sslbench.config import Settings
 from sslbench.datasets import ImageFiles, Masks, Normals
 from sslbench.errors import BackboneError, DataError, TrainingError
+from sslbench.metrics.dense_samples import DenseSamples
+from sslbench.metrics.overlap import confusion_of
 from sslbench.protocols import _dense_training
 from sslbench.protocols._dense_options import SEGMENTATION
 from sslbench.protocols._dense_training import DenseLearner
@@ -41,7 +43,16 @@ def test_rectangles_are_learned_as_classes(mapped: Sets, tmp_path: Path) -> None
     assert (told["recipe"], told["steps"], told["batch"], told["sizes"]) == ("small", 40, 8, [[64], 128])
     assert (told["encoder"], told["tested"], told["pictures"]) == ("finetune", [64], {"train": 40, "val": 20})
     assert told["stride"] == [4, 4] and told["trained"] == "20 of 20 tensors of the network"
-    assert record.samples is not None and load_file(tmp_path / "run" / "records" / record.samples["path"])
+    # Beside the record lies enough to score it again, and to look at some of it.
+    assert record.samples is not None
+    arrays = load_file(tmp_path / "run" / "records" / record.samples["path"])
+    confusion = confusion_of(arrays, len(CLASSES))
+    assert confusion.sum() == 10 * 64 * 64
+    assert 100 * confusion.trace() / confusion.sum() == pytest.approx(scores["pixel_accuracy"])
+    looked = DenseSamples.from_arrays(arrays)
+    assert looked.rows.tolist() == list(range(10)) and len(looked.kept) == 10 and looked.classes == CLASSES
+    truth = masks_of(scenes(10, 2)[0])
+    assert all(np.array_equal(one.truth, truth[looked.rows[one.place]]) for one in looked.kept)
     assert set(record.paired["others"]) == set(scores) - {"mean_iou"} and record.paired["images"] == 10
     # The frozen network that other cases see is as it was.
     assert own.digest == before
