@@ -34,11 +34,9 @@ class DenseNetwork(nn.Module):
         self._network, self._still, self._frozen, self._bfloat16 = network, list(still), frozen, bfloat16
         self.body = network.module
         device = next(self.body.parameters()).device
-        self.levels, self.head = levels.to(device), head.to(device)
-        if device.type == "cuda":
-            # On a CPU this makes the head's convolutions slower.
-            self.levels.to(memory_format=torch.channels_last)
-            self.head.to(memory_format=torch.channels_last)
+        # As the network's maps lie in memory.
+        self.levels = levels.to(device).to(memory_format=torch.channels_last)
+        self.head = head.to(device).to(memory_format=torch.channels_last)
 
     @property
     def divisor(self) -> int:

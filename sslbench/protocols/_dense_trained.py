@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
     from sslbench.backbones import Backbone
     from sslbench.heads.dense_network import DenseNetwork
+    from sslbench.metrics.dense import DenseScores
+    from sslbench.metrics.dense_samples import DensePredictions
     from sslbench.protocols._dense_coding import Coding
     from sslbench.protocols._dense_training import Setting
     from sslbench.training.trials import Trials
@@ -117,22 +120,22 @@ class TrainedDense(Protocol[Trained]):
 
         setting = predictor.setting
         pictures = pictures_of({"test": held_out.test}, max(setting.scales), setting.coding)
-        scores = _scores(held_out)
+        scores, kept = _scores(held_out)
         network = restored(setting, predictor.weights)
-        counted = False
+        counted, rows = False, pictures.pictures.originals[0].rows
         for place, predicted in setting.predictions(network, pictures, f"{setting.backbone.name} on test"):
             truth = pictures.target(place)
-            scores.add(truth, predicted)
-            counted = counted or bool(
-                (setting.coding.encode(truth, held_out.test.targets) != setting.coding.none).any()
-            )
+            figure = scores.add(truth, predicted)
+            kept.add(int(rows[place]), truth, predicted, figure)
+            # Not a number where no pixel of the picture counts.
+            counted = counted or not math.isnan(figure)
         if not counted:
             raise DataError(_NOTHING_TO_SCORE)
         scored, main = scores.scored(), scores.main
         others = {name: values for name, values in scored.resampled.items() if name != main}
-        items = held_out.test.targets.take(pictures.pictures.originals[0].rows).digest
+        items = held_out.test.targets.take(rows).digest
         paired = Paired("resamples", scored.resampled[main], items, {"images": scored.images}, others)
-        return Outcome(scored.scores, main, None, paired, scored.arrays)
+        return Outcome(scored.scores, main, None, paired, {**scored.arrays, **kept.to_arrays()})
 
     def _coding(self, development: Development) -> Coding:
         from sslbench.protocols._dense_coding import Classes, codewords_of
@@ -163,10 +166,13 @@ def _facts(network: DenseNetwork) -> dict[str, Any]:
     }
 
 
-def _scores(held_out: HeldOut) -> Any:
-    """What adds up a test picture's truth and prediction."""
+def _scores(held_out: HeldOut) -> tuple[DenseScores, DensePredictions]:
+    """What adds up truth and predictions of the test pictures, and what keeps some of them to be looked at."""
     from sslbench.metrics.angles import Angles
+    from sslbench.metrics.dense_samples import DensePredictions
     from sslbench.metrics.overlap import Overlap
 
-    targets = held_out.test.targets
-    return Overlap(len(held_out.classes), targets.ignore) if isinstance(targets, Masks) else Angles()
+    targets, classes = held_out.test.targets, held_out.classes
+    if isinstance(targets, Masks):
+        return Overlap(len(classes), targets.ignore), DensePredictions("masks", classes, targets.ignore)
+    return Angles(), DensePredictions("normals")

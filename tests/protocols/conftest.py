@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tests.conftest import Registries
-from tests.protocols import detecting
+from tests.protocols import dense, detecting
 from tests.protocols.tuning import Sets
 
 
@@ -28,3 +28,8 @@ def tuned(registries: Registries) -> Sets:
 @pytest.fixture
 def boxed(registries: Registries) -> detecting.Sets:
     return detecting.Sets()
+
+
+@pytest.fixture
+def mapped(registries: Registries) -> dense.Sets:
+    return dense.Sets()

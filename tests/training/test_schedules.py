@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, LRScheduler, SequentialLR
+from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, LRScheduler, PolynomialLR, SequentialLR
 
-from sslbench.training.schedules import cosine, warmup_cosine
+from sslbench.training.schedules import cosine, poly, warmup_cosine
 
 STEPS = 40
 
@@ -41,3 +41,24 @@ def test_warm_up_and_cosine_are_torchs(warm: int, optimiser: torch.optim.Optimiz
 def test_without_warm_up_it_is_cosine() -> None:
     for step in range(STEPS + 1):
         assert warmup_cosine(step / STEPS, 0.0) == cosine(step / STEPS)
+
+
+def test_poly_has_the_studys_rates() -> None:
+    """Golden values of 13,500 steps from 0.02: the first two, half of it, the last; set after a step, all come one later."""
+    steps = 13_500
+    wanted = {0: 0.02, 1: 0.01999867, 6750: 0.01071773, 13_499: 3.83e-6}
+    for step, rate in wanted.items():
+        assert 0.02 * poly(step / steps, steps=steps, power=0.9) == pytest.approx(rate, rel=1e-3, abs=5e-9)
+        if step + 1 < steps:
+            assert 0.02 * poly((step + 1) / steps, steps=steps, power=0.9, lag=1) == pytest.approx(
+                rate, rel=1e-3, abs=5e-9
+            )
+    assert 0.02 * poly(0.0, steps=steps, power=0.9, lag=1) == 0.02
+
+
+def test_poly_is_torchs(optimiser: torch.optim.Optimizer) -> None:
+    expected = rates(PolynomialLR(optimiser, STEPS, power=0.9))
+    found = [poly(step / STEPS, steps=STEPS, power=0.9) for step in range(STEPS)]
+    assert found == pytest.approx(expected, abs=1e-12)
+    warm = [poly(step / STEPS, steps=STEPS, power=0.9, warmup=4) for step in range(STEPS)]
+    assert warm == pytest.approx([min(1, (step + 1) / 4) * rate for step, rate in enumerate(expected)], abs=1e-12)
