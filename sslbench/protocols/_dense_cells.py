@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate, normalize
+from torch.nn.functional import interpolate
 
 from sslbench.datasets import Depths, Masks, Normals, Targets
 from sslbench.errors import DataError
@@ -30,19 +30,24 @@ class CellTask(ABC):
     """One kind of question about pixels.
 
     kind: of its maps. width: numbers that a probe gives for a cell. drawn: cells of a picture that are learned from, by default.
+    least: the share of a cell's pixels that have to count for it to be learned from.
     """
 
     kind: Kind
     width: int
     drawn: int
+    least: float
 
     @abstractmethod
     def check(self, target: Array, where: str) -> None:
         """Raise DataError, which begins with `where`, for a target that cannot be."""
 
     @abstractmethod
-    def pooled(self, target: Array, grid: Grid) -> tuple[Array, npt.NDArray[np.bool_]]:
-        """float32 (cells, width), the mean over the pixels of each cell that count, and which cells have enough of them."""
+    def pooled(self, target: Array, grid: Grid) -> tuple[Array, npt.NDArray[np.float64]]:
+        """float32 (cells, width), the mean over the pixels of each cell that count, and what share of its pixels these are.
+
+        Zeros, where there are none.
+        """
 
     @abstractmethod
     def answers(self, values: Tensor, size: Grid) -> Array:
@@ -58,6 +63,7 @@ class SegmentationCells(CellTask):
 
     kind: Kind = "masks"
     drawn = 16
+    least = 0.0
 
     def __init__(self, classes: Sequence[str], targets: Masks) -> None:
         self.width, self._targets, self._coding = len(classes), targets, Classes(len(classes))
@@ -70,12 +76,12 @@ class SegmentationCells(CellTask):
         """Pixels of each class (width,)."""
         return self._counted(np.zeros(target.size, np.int64), target, 1)[0]
 
-    def pooled(self, target: Array, grid: Grid) -> tuple[Array, npt.NDArray[np.bool_]]:
-        """A cell counts where one of its pixels does."""
-        counts = self._counted(_cells(target.shape[:2], grid), target, grid[0] * grid[1])
-        total = counts.sum(axis=1, keepdims=True)
-        shares = np.divide(counts, total, out=np.zeros(counts.shape, np.float32), where=total > 0)
-        return shares, total[:, 0] > 0
+    def pooled(self, target: Array, grid: Grid) -> tuple[Array, npt.NDArray[np.float64]]:
+        """Shares of the classes."""
+        cells = _cells(target.shape[:2], grid)
+        counts = self._counted(cells, target, grid[0] * grid[1])
+        total = counts.sum(axis=1)
+        return _fractions(counts, total[:, None]).astype(np.float32), _fractions(total, _pixels(target.shape[:2], grid))
 
     def _counted(self, cells: npt.NDArray[np.int64], target: Array, number: int) -> npt.NDArray[np.int64]:
         labels = self._coding.encode(target, self._targets).ravel()
@@ -85,7 +91,7 @@ class SegmentationCells(CellTask):
 
     def answers(self, values: Tensor, size: Grid) -> Array:
         """uint8, or int32 for more than 256 classes."""
-        return self._coding.decode(_enlarged(values, size))
+        return self._coding.decode(enlarged(values, size))
 
     def scores(self) -> DenseScores:
         """Overlap."""
@@ -93,11 +99,12 @@ class SegmentationCells(CellTask):
 
 
 class NormalsCells(CellTask):
-    """Mean directions; the answer is their direction. A cell counts where half of its pixels have a normal."""
+    """Mean directions; the answer is their direction."""
 
     kind: Kind = "normals"
     width = 3
     drawn = 64
+    least = 0.5
 
     def check(self, target: Array, where: str) -> None:
         """Finite numbers (H, W, 3)."""
@@ -106,16 +113,15 @@ class NormalsCells(CellTask):
                 f"{where}: expected finite normals float32 (H, W, 3), 0 where there is none, got {target.dtype} {target.shape}"
             )
 
-    def pooled(self, target: Array, grid: Grid) -> tuple[Array, npt.NDArray[np.bool_]]:
+    def pooled(self, target: Array, grid: Grid) -> tuple[Array, npt.NDArray[np.float64]]:
         """Unit vectors."""
-        sums, counted = _sums(target, target.any(axis=2), grid)
+        sums, share = _sums(target, target.any(axis=2), grid)
         lengths = np.linalg.norm(sums, axis=1, keepdims=True)
-        mean = np.divide(sums, lengths, out=np.zeros_like(sums), where=lengths > 0)
-        return mean.astype(np.float32), counted & (lengths[:, 0] > 0)
+        return _fractions(sums, lengths).astype(np.float32), np.where(lengths[:, 0] > 0, share, 0.0)
 
     def answers(self, values: Tensor, size: Grid) -> Array:
-        """Unit vectors; towards the camera where directions cancel out."""
-        found: Array = normalize(_enlarged(values, size), dim=1).permute(0, 2, 3, 1).cpu().numpy()
+        """Directions, not of unit length; towards the camera where they cancel out."""
+        found: Array = enlarged(values, size).permute(0, 2, 3, 1).cpu().numpy()
         found[~found.any(axis=3)] = (0, 0, 1)
         return found
 
@@ -125,11 +131,12 @@ class NormalsCells(CellTask):
 
 
 class DepthCells(CellTask):
-    """Mean logarithms of the depth. A cell counts where half of its pixels have one."""
+    """Mean logarithms of the depth."""
 
     kind: Kind = "depth"
     width = 1
     drawn = 64
+    least = 0.5
 
     def check(self, target: Array, where: str) -> None:
         """Finite numbers (H, W), none below 0."""
@@ -138,17 +145,17 @@ class DepthCells(CellTask):
                 f"{where}: expected finite depths float32 (H, W), 0 where there is none, got {target.dtype} {target.shape}"
             )
 
-    def pooled(self, target: Array, grid: Grid) -> tuple[Array, npt.NDArray[np.bool_]]:
+    def pooled(self, target: Array, grid: Grid) -> tuple[Array, npt.NDArray[np.float64]]:
         """Logarithms, of the target's own unit."""
         there = target > 0
         logarithms = np.log(target, out=np.zeros(target.shape, np.float64), where=there)
-        sums, counted = _sums(logarithms[..., None], there, grid, mean=True)
-        return sums.astype(np.float32), counted
+        sums, share = _sums(logarithms[..., None], there, grid)
+        return _fractions(sums, (share * _pixels(target.shape, grid))[:, None]).astype(np.float32), share
 
     def answers(self, values: Tensor, size: Grid) -> Array:
         """Depths."""
         # What float32's exponential holds; a probe may answer anything.
-        found: Array = _enlarged(values, size)[:, 0].clamp(-80, 80).exp().cpu().numpy()
+        found: Array = enlarged(values, size)[:, 0].clamp(-80, 80).exp().cpu().numpy()
         return found
 
     def scores(self) -> DenseScores:
@@ -166,7 +173,21 @@ def task_of(targets: Targets, classes: Sequence[str]) -> CellTask:
     return DepthCells()
 
 
-def _enlarged(values: Tensor, size: Grid) -> Tensor:
+def reachable(task: CellTask, target: Array, grid: Grid) -> Tensor:
+    """(1, width, H, W), what is true of each cell, enlarged to the target's size: no answer on the grid is nearer by much.
+
+    Cells of which nothing is known take no part.
+    """
+    size = target.shape[:2]
+    pooled, share = task.pooled(target, grid)
+    known = torch.from_numpy((share > 0).astype(np.float32)).view(1, 1, *grid)
+    values = torch.from_numpy(pooled.T.copy()).view(1, -1, *grid)
+    # Of a pixel that counts, the own cell is known and has a quarter of the weight at least.
+    return enlarged(values * known, size) / enlarged(known, size).clamp_min(0.2)
+
+
+def enlarged(values: Tensor, size: Grid) -> Tensor:
+    """Values (B, C, h, w) at another size."""
     return interpolate(values, size, mode="bilinear", align_corners=False)
 
 
@@ -179,15 +200,23 @@ def _cells(size: Grid, grid: Grid) -> npt.NDArray[np.int64]:
     return (rows[:, None] * grid[1] + columns).ravel()
 
 
+@lru_cache(maxsize=16)
+def _pixels(size: Grid, grid: Grid) -> npt.NDArray[np.int64]:
+    """How many each cell has, none where the grid is finer than the picture."""
+    return np.bincount(_cells(size, grid), minlength=grid[0] * grid[1])
+
+
 def _sums(
-    values: Array, there: npt.NDArray[np.bool_], grid: Grid, *, mean: bool = False
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
-    """Sums (cells, C) or means of values (H, W, C) over pixels that are there, and where at least half of them are."""
-    cells, number, kept = _cells(values.shape[:2], grid), grid[0] * grid[1], there.ravel()
-    own = cells[kept]
-    pixels, counts = np.bincount(cells, minlength=number), np.bincount(own, minlength=number)
+    values: Array, there: npt.NDArray[np.bool_], grid: Grid
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Sums (cells, C) of values (H, W, C) over pixels that are there, and their share of each cell's pixels."""
+    number, kept = grid[0] * grid[1], there.ravel()
+    own = _cells(values.shape[:2], grid)[kept]
     flat = values.reshape(-1, values.shape[2])[kept]
     sums = np.stack([np.bincount(own, weights=channel, minlength=number) for channel in flat.T], axis=1)
-    if mean:
-        sums = np.divide(sums, counts[:, None], out=np.zeros_like(sums), where=counts[:, None] > 0)
-    return sums, (counts > 0) & (2 * counts >= pixels)
+    return sums, _fractions(np.bincount(own, minlength=number), _pixels(values.shape[:2], grid))
+
+
+def _fractions(part: Array, whole: Array) -> npt.NDArray[np.float64]:
+    """part / whole, 0 where there is nothing."""
+    return np.divide(part, whole, out=np.zeros(np.broadcast_shapes(part.shape, whole.shape)), where=whole > 0)

@@ -74,8 +74,18 @@ class Classes(Coding):
 
     def decode(self, probabilities: Tensor) -> Array:
         """The most probable class."""
-        found: Array = probabilities.argmax(dim=1).to(torch.uint8 if self.classes <= 256 else torch.int32).cpu().numpy()
-        return found
+        kind = torch.uint8 if self.classes <= 256 else torch.int32
+        if probabilities.device.type != "cpu":
+            found: Array = probabilities.argmax(dim=1).to(kind).cpu().numpy()
+            return found
+        # torch's argmax over an inner dimension takes several times as long on a CPU.
+        best = probabilities[:, 0].clone()
+        place = torch.zeros(best.shape, dtype=kind)
+        for number in range(1, self.classes):
+            place.masked_fill_(probabilities[:, number] > best, number)
+            torch.maximum(best, probabilities[:, number], out=best)
+        answer: Array = place.numpy()
+        return answer
 
 
 class Codewords(Coding):

@@ -19,7 +19,7 @@ from sslbench.features.maps import MAPS_VERSION, Maps, map_shapes
 from sslbench.metrics.dense import DenseScores
 from sslbench.metrics.dense_samples import DensePredictions
 from sslbench.protocols import _dense_probe_options as options
-from sslbench.protocols._dense_cells import CellTask, Grid, task_of
+from sslbench.protocols._dense_cells import CellTask, Grid, reachable, task_of
 from sslbench.protocols._dense_fits import PENALTIES, Fit, LinearPath, NeighboursFit, linear_path
 from sslbench.protocols._dense_rows import Drawn, FeatureRows, batches, draw
 from sslbench.protocols.base import Development, HeldOut, Material, Part, Predictor, Protocol
@@ -127,11 +127,10 @@ class DenseProbe(Protocol[Probed]):
         kept = DensePredictions(task.kind, held_out.classes, ignore)
         for rows, truths, values in _answered([predictor.fit], part, maps):
             size = truths[0].shape[:2]
-            pooled = np.stack([task.pooled(truth, predictor.grid)[0] for truth in truths])
-            on_cells = torch.from_numpy(pooled).permute(0, 2, 1).unflatten(2, predictor.grid)
-            reachable = task.answers(on_cells, size)
+            pooled = torch.cat([reachable(task, truth, predictor.grid) for truth in truths])
+            most = task.answers(pooled, size)
             (constant,) = task.answers(predictor.constant.view(1, -1, 1, 1), size)
-            for row, truth, answer, best in zip(rows, truths, task.answers(values[0], size), reachable, strict=True):
+            for row, truth, answer, best in zip(rows, truths, task.answers(values[0], size), most, strict=True):
                 kept.add(row, truth, answer, scores.add(truth, answer))
                 ceiling.add(truth, best)
                 blind.add(truth, constant)
@@ -140,10 +139,10 @@ class DenseProbe(Protocol[Probed]):
         others = {name: found for name, found in scored.resampled.items() if name != main}
         items = targets.take(maps.rows).digest
         paired = Paired("resamples", scored.resampled[main], items, {"images": scored.images}, others)
-        most = {name: score.value for name, score in ceiling.scored().scores.items()}
+        of_truth = {name: score.value for name, score in ceiling.scored().scores.items()}
         samples = {**scored.arrays, **kept.to_arrays()}
         guess = blind.scored().scores[main].value
-        return Outcome(scored.scores, main, guess, paired, samples, fitted={"ceiling": most})
+        return Outcome(scored.scores, main, guess, paired, samples, fitted={"ceiling": of_truth})
 
 
 def _check(drawn: dict[str, Drawn], classes: Sequence[str]) -> None:

@@ -54,7 +54,7 @@ def draw(part: Part, name: str, task: CellTask, grid: Grid, each: int) -> Drawn:
     for row in range(len(part.targets)):
         target = np.asarray(part.targets.load(row))
         task.check(target, f"{name}, row {row}")
-        pooled, counted = task.pooled(target, grid)
+        pooled, share = task.pooled(target, grid)
         if isinstance(task, SegmentationCells):
             of_row = task.counts(target)
             if not of_row.any():
@@ -62,7 +62,7 @@ def draw(part: Part, name: str, task: CellTask, grid: Grid, each: int) -> Drawn:
                     f"{name}, row {row}: no pixel of the mask counts; leave the picture out, or correct the mask or what is ignored"
                 )
             counts += of_row
-        there = np.flatnonzero(counted)
+        there = np.flatnonzero((share > 0) & (share >= task.least))
         if len(there) > each:
             there = np.sort(np.random.default_rng([row, each]).choice(there, each, replace=False))
         start.append(start[-1] + len(there))
