@@ -142,20 +142,23 @@ def _recipes(study: Recipe, small: Recipe) -> dict[str, Recipe]:
     return {recipe.name: recipe for recipe in (study, adamw, small)}
 
 
-_SMALL = Recipe(
-    "small",
-    "this project: schedule and head in proportion to pictures of 64 pixels, to be trained on a CPU",
-    rate=1e-3,
-    decay=0.05,
-    optimiser="adamw",
-    steps=250,
-    batch=16,
-    warmup=20,
-    short=(64,),
-    tested=64,
-    longest=128,
-    width=64,
-)
+def _small(rate: float, steps: int) -> Recipe:
+    return Recipe(
+        "small",
+        "this project: schedule and head in proportion to pictures of 64 pixels, to be trained on a CPU",
+        rate=rate,
+        decay=0.05,
+        optimiser="adamw",
+        steps=steps,
+        batch=8,
+        warmup=20,
+        short=(64,),
+        tested=64,
+        longest=128,
+        width=64,
+    )
+
+
 SEGMENTATION = DenseTask(
     "segmentation",
     _recipes(
@@ -167,7 +170,7 @@ SEGMENTATION = DenseTask(
             steps=150_000,
             batch=4,
         ),
-        _SMALL,
+        _small(rate=2e-3, steps=500),
     ),
     encoder="finetune",
     pyramid=True,
@@ -187,7 +190,7 @@ NORMALS = DenseTask(
             # The official code sets the rate after a step.
             lag=1,
         ),
-        _SMALL,
+        _small(rate=5e-3, steps=800),
     ),
     encoder="frozen",
     pyramid=False,

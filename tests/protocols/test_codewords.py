@@ -67,6 +67,9 @@ def test_normals_are_encoded_to_the_nearest_and_decoded_by_the_mean() -> None:
     for y, x in np.ndindex(6, 10):
         if (y, x) != (2, 3):
             assert codes[y, x] == ((coding.vectors - normals[y, x]) ** 2).sum(axis=1).argmin()
+    # More pixels than are encoded at once.
+    many = unit(9000, 3).reshape(90, 100, 3).astype(np.float32)
+    assert np.array_equal(coding.encode(many, None), (many.astype(float) @ coding.vectors.T).argmax(axis=2))  # type: ignore[arg-type]
     # Codewords themselves come back.
     there = torch.eye(40)[None, :, :, None]
     assert coding.decode(there)[0, :, 0] == pytest.approx(coding.vectors, abs=1e-6)

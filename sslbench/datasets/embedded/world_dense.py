@@ -80,7 +80,8 @@ def world_masks(settings: Settings) -> Dataset:
     targets = {
         split: Masks(partial(_mask, split), f"{recipe('scatter', split)}:masks", _rows(split)) for split in SEEDS
     }
-    return world_dataset("world-masks", "scatter", ("background", *SHAPES), targets, metric=None)
+    dataset = world_dataset("world-masks", "scatter", ("background", *SHAPES), targets, metric=None)
+    return replace(dataset, recipes={"segmentation": "small"})
 
 
 def world_normals(settings: Settings) -> Dataset:
@@ -92,7 +93,8 @@ def world_normals(settings: Settings) -> Dataset:
     targets = {
         split: Normals(partial(_normal, split), f"{recipe('scatter', split)}:normals", _rows(split)) for split in SEEDS
     }
-    return world_dataset("world-normals", "scatter", (), targets, metric=None)
+    dataset = world_dataset("world-normals", "scatter", (), targets, metric=None)
+    return replace(dataset, recipes={"normals": "small"})
 
 
 def world_depth(settings: Settings) -> Dataset:
