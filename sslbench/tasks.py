@@ -179,6 +179,11 @@ def _folder_tasks(family: Family, protocol: str, rest: str, pattern: str) -> lis
         )
     else:
         folder = tidy_folder(rest.removesuffix("*"))
+        if not rest.endswith("*"):
+            # Where a protocol is something without a variant, that alone is meant.
+            tasks = [
+                (name, variant) for name, variant in tasks if not variant or "" not in protocol_spec(name).variants
+            ]
     # An option that cannot be is told before anything runs.
     dataset_spec(folder)
     return [Task(name, folder, variant) for name, variant in tasks]

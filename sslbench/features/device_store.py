@@ -109,7 +109,6 @@ class FeatureStore:
         """
         settings = self.settings
         recipe = feature_recipe(backbone, images, settings.dtype, settings.stored, settings.extraction, digest=digest)
-        said: PictureWarnings | None = None
 
         def before() -> None:
             if again:

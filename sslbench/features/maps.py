@@ -58,7 +58,7 @@ class Maps:
         """float32 (B, C, h, w) of each level for some of the M pictures, on the device."""
         rows = torch.from_numpy(np.array(self.values[self.rows[places]])).to(self.device, torch.float32)
         sizes = [channels * high * wide for channels, high, wide in self.levels]
-        parts = rows.split(sizes, dim=1)
+        parts = torch.split(rows, sizes, dim=1)
         return [part.view(len(rows), *level) for part, level in zip(parts, self.levels, strict=True)]
 
 

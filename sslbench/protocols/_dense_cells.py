@@ -74,7 +74,8 @@ class SegmentationCells(CellTask):
 
     def counts(self, target: Array) -> npt.NDArray[np.int64]:
         """Pixels of each class (width,)."""
-        return self._counted(np.zeros(target.size, np.int64), target, 1)[0]
+        found: npt.NDArray[np.int64] = self._counted(np.zeros(target.size, np.int64), target, 1)[0]
+        return found
 
     def pooled(self, target: Array, grid: Grid) -> tuple[Array, npt.NDArray[np.float64]]:
         """Shares of the classes."""
@@ -87,7 +88,8 @@ class SegmentationCells(CellTask):
         labels = self._coding.encode(target, self._targets).ravel()
         there = labels != self._coding.none
         place = cells[there] * self.width + labels[there]
-        return np.bincount(place, minlength=number * self.width).reshape(number, self.width)
+        counts: npt.NDArray[np.int64] = np.bincount(place, minlength=number * self.width)
+        return counts.reshape(number, self.width)
 
     def answers(self, values: Tensor, size: Grid) -> Array:
         """uint8, or int32 for more than 256 classes."""
@@ -115,7 +117,7 @@ class NormalsCells(CellTask):
 
     def pooled(self, target: Array, grid: Grid) -> tuple[Array, npt.NDArray[np.float64]]:
         """Unit vectors."""
-        sums, share = _sums(target, target.any(axis=2), grid)
+        sums, share = _sums(target, np.any(target != 0, axis=2), grid)
         lengths = np.linalg.norm(sums, axis=1, keepdims=True)
         return _fractions(sums, lengths).astype(np.float32), np.where(lengths[:, 0] > 0, share, 0.0)
 
@@ -194,9 +196,7 @@ def enlarged(values: Tensor, size: Grid) -> Tensor:
 @lru_cache(maxsize=16)
 def _cells(size: Grid, grid: Grid) -> npt.NDArray[np.int64]:
     """The cell (H W,) in whose part of the picture each pixel's middle lies."""
-    rows, columns = (
-        (2 * np.arange(side) + 1) * cells // (2 * side) for side, cells in zip(size, grid, strict=True)
-    )
+    rows, columns = ((2 * np.arange(side) + 1) * cells // (2 * side) for side, cells in zip(size, grid, strict=True))
     return (rows[:, None] * grid[1] + columns).ravel()
 
 
@@ -213,8 +213,8 @@ def _sums(
     number, kept = grid[0] * grid[1], there.ravel()
     own = _cells(values.shape[:2], grid)[kept]
     flat = values.reshape(-1, values.shape[2])[kept]
-    sums = np.stack([np.bincount(own, weights=channel, minlength=number) for channel in flat.T], axis=1)
-    return sums, _fractions(np.bincount(own, minlength=number), _pixels(values.shape[:2], grid))
+    channels = [np.bincount(own, weights=channel, minlength=number).astype(np.float64) for channel in flat.T]
+    return np.stack(channels, axis=1), _fractions(np.bincount(own, minlength=number), _pixels(values.shape[:2], grid))
 
 
 def _fractions(part: Array, whole: Array) -> npt.NDArray[np.float64]:

@@ -50,7 +50,7 @@ class LinearFit(Fit):
         """The layer acts on each level as it is, which is far smaller: enlarging it afterwards gives the same."""
         used = maps[-self.last :]
         total = self.intercept.view(1, -1, 1, 1)
-        for part, level in zip(self.coef.split([level.shape[1] for level in used], dim=1), used, strict=True):
+        for part, level in zip(torch.split(self.coef, [level.shape[1] for level in used], dim=1), used, strict=True):
             own = torch.einsum("kc,bchw->bkhw", part, level)
             fits = own.shape[2:] == self.grid
             total = total + (own if fits else interpolate(own, self.grid, mode="bilinear", align_corners=False))
@@ -75,7 +75,7 @@ class NeighboursFit(Fit):
         rows = found.permute(0, 2, 3, 1).flatten(0, 2)
         rows = normalize((rows - self._scale.mean) / self._scale.deviation)
         step = max(1, _SIMILARITIES // len(self._bank))
-        votes = torch.cat([self._vote(part) for part in rows.split(step)])
+        votes = torch.cat([self._vote(part) for part in torch.split(rows, step)])
         return votes.view(len(found), *self._grid, -1).permute(0, 3, 1, 2)
 
     def _vote(self, queries: Tensor) -> Tensor:
@@ -97,13 +97,15 @@ class LinearPath:
         device = scale.mean.device
         coef = self.coef.to(device, torch.float64) / scale.deviation.double()
         intercept = self.intercept.to(device, torch.float64) - coef @ scale.mean.double()
-        return [
-            LinearFit(own.float(), shift.float(), last, grid) for own, shift in zip(coef, intercept, strict=True)
-        ]
+        return [LinearFit(own.float(), shift.float(), last, grid) for own, shift in zip(coef, intercept, strict=True)]
 
 
 def linear_path(
-    task: CellTask, parts: Sequence[FeatureRows], strengths: Sequence[float], device: str, start: LinearPath | None = None
+    task: CellTask,
+    parts: Sequence[FeatureRows],
+    strengths: Sequence[float],
+    device: str,
+    start: LinearPath | None = None,
 ) -> LinearPath:
     """Layers for penalties that are so many times the number of rows.
 

@@ -18,6 +18,7 @@ from sslbench.errors import DataError, UnknownNameError
 from sslbench.features.maps import MAPS_VERSION, Maps, map_shapes
 from sslbench.metrics.dense import DenseScores
 from sslbench.metrics.dense_samples import DensePredictions
+from sslbench.metrics.overlap import Overlap
 from sslbench.protocols import _dense_probe_options as options
 from sslbench.protocols._dense_cells import CellTask, Grid, reachable, task_of
 from sslbench.protocols._dense_fits import PENALTIES, Fit, LinearPath, NeighboursFit, linear_path
@@ -84,11 +85,11 @@ class DenseProbe(Protocol[Probed]):
         maps = {name: part.maps(self.options.grid) for name, part in parts.items()}
         device = maps["train"].device
         with ExitStack() as files:
-            rows = [
-                FeatureRows(files, trials.folder, maps[name], drawn[name], last, grid) for name in ("train", "val")
-            ]
+            rows = [FeatureRows(files, trials.folder, maps[name], drawn[name], last, grid) for name in ("train", "val")]
             if not len(rows[0].values):
-                raise DataError("no cell of a training picture has enough pixels that count; correct the files, or take a smaller grid")
+                raise DataError(
+                    "no cell of a training picture has enough pixels that count; correct the files, or take a smaller grid"
+                )
             scale = rows[0].scale([shape[0] for shape in shapes[-last:]], by_channel=self.options.norm == "batch")
             for part in rows:
                 part.divide(scale)
@@ -112,7 +113,7 @@ class DenseProbe(Protocol[Probed]):
                 (fit,) = final.fits(scale, last, grid)
                 told |= {"penalty": PENALTIES[best], "val_score": scored[best].value, **final.told}
         values = np.concatenate([each.values for each in drawn.values()])
-        counts = sum(each.counts for each in drawn.values())
+        counts = drawn["train"].counts + drawn["val"].counts
         constant = torch.from_numpy(counts if len(counts) else values.mean(axis=0)).float()
         return Probed(task, fit, grid, self.options.grid, constant, told)
 
@@ -155,7 +156,7 @@ def _check(drawn: dict[str, Drawn], classes: Sequence[str]) -> None:
 
 
 def _check_scored(scores: DenseScores, classes: Sequence[str]) -> None:
-    absent = getattr(scores, "absent_classes", list)()
+    absent = scores.absent_classes() if isinstance(scores, Overlap) else []
     if absent:
         raise DataError(
             f"the mean over the classes has no value on the test split, where {', '.join(repr(classes[c]) for c in absent)} "
@@ -178,9 +179,7 @@ def _main_scores(task: CellTask, fits: Sequence[Fit], part: Part, maps: Maps, na
     return [scores.scored().scores[scores.main] for scores in every]
 
 
-def _answered(
-    fits: Sequence[Fit], part: Part, maps: Maps
-) -> Iterator[tuple[list[int], list[Array], list[Tensor]]]:
+def _answered(fits: Sequence[Fit], part: Part, maps: Maps) -> Iterator[tuple[list[int], list[Array], list[Tensor]]]:
     """Rows, truths of one size, and the values of each fit, a few pictures at a time."""
     for places in batches(maps):
         rows = maps.rows[places.start : places.stop].tolist()

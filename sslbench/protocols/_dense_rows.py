@@ -59,7 +59,8 @@ def draw(part: Part, name: str, task: CellTask, grid: Grid, each: int) -> Drawn:
             of_row = task.counts(target)
             if not of_row.any():
                 raise DataError(
-                    f"{name}, row {row}: no pixel of the mask counts; leave the picture out, or correct the mask or what is ignored"
+                    f"{name}, row {row}: no pixel of the mask counts; leave the picture out, or correct the mask or what "
+                    "is ignored"
                 )
             counts += of_row
         there = np.flatnonzero((share > 0) & (share >= task.least))
@@ -125,7 +126,7 @@ class FeatureRows:
             squares += moved.square().sum(0)
         mean = total / len(self.x)
         variance = (squares / len(self.x) - mean.square()).clamp_min(0)
-        typical = torch.cat([part.mean().expand(len(part)) for part in variance.split(levels)])
+        typical = torch.cat([part.mean().expand(len(part)) for part in torch.split(variance, levels)])
         # A level that never varies stays as it is: zeros.
         typical = torch.where(typical > 0, typical, 1.0)
         deviation = (variance + _EPSILON * typical if by_channel else typical).sqrt()
@@ -146,8 +147,8 @@ def _empty(files: ExitStack, folder: Path | None, count: int, width: int) -> Any
         return torch.empty(count, width)
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
-    file = files.enter_context(tempfile.NamedTemporaryFile(dir=folder, prefix="rows-"))
-    return np.memmap(file, dtype=np.float32, mode="w+", shape=(count, width))
+    path = Path(files.enter_context(tempfile.TemporaryDirectory(dir=folder, prefix="rows-"))) / "x"
+    return np.memmap(path, dtype=np.float32, mode="w+", shape=(count, width))
 
 
 def _read(x: Any, rows: slice) -> Tensor:

@@ -21,6 +21,8 @@ STUDY = Study(
                 "fewshot/world-objects/*",
                 "finetune/digits/recipe=quick", "finetune/world-shape/recipe=quick",
                 "detection/world-boxes/frozen", "detection/world-boxes/finetune",
+                "segmentation/world-masks/linear", "normals/world-normals/linear",
+                "segmentation/world-masks", "normals/world-normals",
             ),
             # At the pictures' own size, since at 96 pixels it takes twice as long. First, because it takes longest.
             backbones=(
@@ -33,10 +35,17 @@ STUDY = Study(
                 "*/world-count",
                 "*|finetune/*",
                 "*|detection/*",
+                "*|segmentation/*",
+                "*|normals/*",
             ),
-            quick=("zoo:simclr|finetune/digits/*", "zoo:simclr|detection/world-boxes/frozen"),
-            # On a CPU, minutes to hours for anything larger; the controls have nothing to train.
-            limited=dict.fromkeys(("finetune/*", "detection/*"), ("zoo:*", "random-init:zoo:*")),
+            quick=(
+                "zoo:simclr|finetune/digits/*", "zoo:simclr|detection/world-boxes/frozen", "*|segmentation/world-masks/linear",
+                "*|normals/world-normals/linear",
+            ),
+            # On a CPU, minutes to hours for anything larger; the other controls have nothing to train and no maps.
+            limited=dict.fromkeys(
+                ("finetune/*", "detection/*", "segmentation/*", "normals/*"), ("zoo:*", "random-init:zoo:*")
+            ),
         ),
     ),
 )  # fmt: skip

@@ -7,6 +7,8 @@ from sslbench.studies.ericsson2021.names import CROSS_DOMAIN, FIFTY_SHOT, MANY_S
 from sslbench.studies.ericsson2021.switches import SWITCHES
 from sslbench.studies.study import Geometry, Study, Suite
 
+CONTROL = "random-init"
+
 STUDY = Study(
     name="ericsson2021",
     citation="Ericsson, Gouk and Hospedales, CVPR 2021, arXiv 2011.13377",
@@ -21,10 +23,15 @@ STUDY = Study(
                 *(f"fewshot/{name}/20shot" for name in (*MANY_SHOT, *CROSS_DOMAIN)),
                 "detection/voc/frozen",
                 "detection/voc/finetune",
+                "normals/nyuv2",
+                "segmentation/ade20k",
             ),
-            backbones=NETWORKS,
-            summary="14 networks on 11 sets, linear and fine-tuned, on 14 few-shot sets at 20 shots, and on VOC as detectors",
-            slow=("*|finetune/*", "*|detection/*"),
+            backbones=(*NETWORKS, CONTROL),
+            summary="14 networks on 11 sets, linear and fine-tuned, on 14 few-shot sets at 20 shots, on VOC as detectors, and on "
+            "NYUv2 and ADE20K pixel by pixel",
+            slow=("*|finetune/*", "*|detection/*", "*|normals/*", "*|segmentation/*"),
+            # Tells whether the published overlaps are those of encoders that began at random (docs/references.md).
+            limited=dict.fromkeys(("linear/*", "finetune/*", "fewshot/*", "detection/*", "normals/*"), NETWORKS),
         ),
         Suite(
             name="paper-shots",

@@ -1,0 +1,11 @@
+"""Depth of every pixel: one case for each backbone, dataset and variant."""
+
+import pytest
+
+from sslbench.results.record import Record
+from sslbench.results.references import explain
+
+
+@pytest.mark.sslbench(protocol="depth")
+def test_depth(sslbench_record: Record) -> None:
+    assert sslbench_record.verdict != "below", explain(sslbench_record)
