@@ -66,13 +66,25 @@ class DenseScores(ABC):
         Raises:
             ValueError: no picture was added, or no pixel of them counts.
         """
-        if not self._pixels:
-            told = f"no pixel of {self.images} pictures counts" if self.images else "no picture was added"
-            raise ValueError(f"expected pixels to score, but {told}: the scores are undefined")
-        found = pooled_scores(self._parts())
+        found = pooled_scores(self._checked())
         scores = {name: score for name, (score, _) in found.items()}
         resampled = {name: values for name, (_, values) in found.items()}
         return DenseScored(scores, resampled, self.images, self._arrays())
+
+    def values(self) -> dict[str, float]:
+        """The scores alone, by name, without the resamples that their intervals take.
+
+        Raises:
+            ValueError: as `scored`.
+        """
+        parts = self._checked()
+        return {name: part.figure(part.statistics.sum(axis=0, dtype=np.float64)) for name, part in parts.items()}
+
+    def _checked(self) -> Mapping[str, Pooled]:
+        if not self._pixels:
+            told = f"no pixel of {self.images} pictures counts" if self.images else "no picture was added"
+            raise ValueError(f"expected pixels to score, but {told}: the scores are undefined")
+        return self._parts()
 
     @abstractmethod
     def _count(self, truth: NDArray[Any], predicted: NDArray[Any]) -> tuple[int, float]:

@@ -175,15 +175,15 @@ def task_of(targets: Targets, classes: Sequence[str]) -> CellTask:
     return DepthCells()
 
 
-def reachable(task: CellTask, target: Array, grid: Grid) -> Tensor:
-    """(1, width, H, W), what is true of each cell, enlarged to the target's size: no answer on the grid is nearer by much.
+def reachable(task: CellTask, targets: Sequence[Array], grid: Grid) -> Tensor:
+    """(B, width, H, W), what is true of each cell of targets of one size, enlarged to it: no answer on the grid is much nearer.
 
     Cells of which nothing is known take no part.
     """
-    size = target.shape[:2]
-    pooled, share = task.pooled(target, grid)
-    known = torch.from_numpy((share > 0).astype(np.float32)).view(1, 1, *grid)
-    values = torch.from_numpy(pooled.T.copy()).view(1, -1, *grid)
+    size = targets[0].shape[:2]
+    pooled = [task.pooled(target, grid) for target in targets]
+    known = torch.from_numpy(np.stack([share > 0 for _, share in pooled])).float().unflatten(1, grid)[:, None]
+    values = torch.from_numpy(np.stack([own for own, _ in pooled])).permute(0, 2, 1).unflatten(2, grid)
     # Of a pixel that counts, the own cell is known and has a quarter of the weight at least.
     return enlarged(values * known, size) / enlarged(known, size).clamp_min(0.2)
 

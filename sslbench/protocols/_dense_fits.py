@@ -19,7 +19,7 @@ from sslbench.protocols.knn import NEIGHBOURS, TEMPERATURE, largest
 
 # Times the number of rows, for features of unit variance in the mean; the strongest first. Scores of trained networks are flat
 # from 1e-6 on, those of untrained transformers, whose features hardly vary, are not.
-PENALTIES = (1.0, 1e-2, 1e-4, 1e-6, 1e-8)
+PENALTIES = (1e-1, 1e-3, 1e-5, 1e-7)
 # The relative gap to the optimum that is certified.
 TOLERANCE = 1e-3
 # Similarities of so many numbers are held at a time.
@@ -124,4 +124,12 @@ def linear_path(
     )
     # A class that no drawn cell has most of is never the answer; minus infinity could not be enlarged.
     lowest = path.intercept.masked_fill(path.intercept.isinf(), torch.inf).amin(dim=1, keepdim=True)
-    return LinearPath(path.coef, path.intercept.maximum(lowest - 100), {"gap": float(path.gap.max())})
+    return LinearPath(
+        path.coef,
+        path.intercept.maximum(lowest - 100),
+        {
+            "gap": float(path.gap.max()),
+            "tolerance": TOLERANCE,
+            "unconverged": int((~path.converged).sum()),
+        },
+    )

@@ -17,6 +17,7 @@ from sslbench.datasets import Dataset, Masks
 from sslbench.errors import DataError, UnknownNameError
 from sslbench.features.maps import MAPS_VERSION, Maps, map_shapes
 from sslbench.metrics.dense import DenseScores
+from sslbench.metrics.dense_kept import HIGHER_IS_BETTER
 from sslbench.metrics.dense_samples import DensePredictions
 from sslbench.metrics.overlap import Overlap
 from sslbench.protocols import _dense_probe_options as options
@@ -106,12 +107,12 @@ class DenseProbe(Protocol[Probed]):
                 fit = NeighboursFit([part.x for part in rows], [part.values for part in rows], scale, last, grid)
             else:
                 path = linear_path(task, rows[:1], PENALTIES, device)
-                scored = _main_scores(task, path.fits(scale, last, grid), parts["val"], maps["val"], "val")
-                best = _best(scored)
+                scored = _main_scores(task, path.fits(scale, last, grid), parts["val"], maps["val"])
+                best = _best(scored, task)
                 chosen = LinearPath(path.coef[best : best + 1], path.intercept[best : best + 1], {})
                 final = linear_path(task, rows, PENALTIES[best : best + 1], device, start=chosen)
                 (fit,) = final.fits(scale, last, grid)
-                told |= {"penalty": PENALTIES[best], "val_score": scored[best].value, **final.told}
+                told |= {"penalty": PENALTIES[best], "val_score": scored[best], **final.told}
         values = np.concatenate([each.values for each in drawn.values()])
         counts = drawn["train"].counts + drawn["val"].counts
         constant = torch.from_numpy(counts if len(counts) else values.mean(axis=0)).float()
@@ -128,8 +129,7 @@ class DenseProbe(Protocol[Probed]):
         kept = DensePredictions(task.kind, held_out.classes, ignore)
         for rows, truths, values in _answered([predictor.fit], part, maps):
             size = truths[0].shape[:2]
-            pooled = torch.cat([reachable(task, truth, predictor.grid) for truth in truths])
-            most = task.answers(pooled, size)
+            most = task.answers(reachable(task, truths, predictor.grid), size)
             (constant,) = task.answers(predictor.constant.view(1, -1, 1, 1), size)
             for row, truth, answer, best in zip(rows, truths, task.answers(values[0], size), most, strict=True):
                 kept.add(row, truth, answer, scores.add(truth, answer))
@@ -140,10 +140,9 @@ class DenseProbe(Protocol[Probed]):
         others = {name: found for name, found in scored.resampled.items() if name != main}
         items = targets.take(maps.rows).digest
         paired = Paired("resamples", scored.resampled[main], items, {"images": scored.images}, others)
-        of_truth = {name: score.value for name, score in ceiling.scored().scores.items()}
         samples = {**scored.arrays, **kept.to_arrays()}
-        guess = blind.scored().scores[main].value
-        return Outcome(scored.scores, main, guess, paired, samples, fitted={"ceiling": of_truth})
+        guess = blind.values()[main]
+        return Outcome(scored.scores, main, guess, paired, samples, fitted={"ceiling": ceiling.values()})
 
 
 def _check(drawn: dict[str, Drawn], classes: Sequence[str]) -> None:
@@ -164,19 +163,18 @@ def _check_scored(scores: DenseScores, classes: Sequence[str]) -> None:
         )
 
 
-def _best(scored: Sequence[Any]) -> int:
+def _best(scored: Sequence[float], task: CellTask) -> int:
     """Of equal ones the first, which has the strongest penalty."""
-    sign = 1 if scored[0].higher_is_better else -1
-    return int(np.argmax([sign * score.value for score in scored]))
+    return int(np.argmax(scored) if HIGHER_IS_BETTER[task.kind] else np.argmin(scored))
 
 
-def _main_scores(task: CellTask, fits: Sequence[Fit], part: Part, maps: Maps, name: str) -> list[Any]:
+def _main_scores(task: CellTask, fits: Sequence[Fit], part: Part, maps: Maps) -> list[float]:
     every = [task.scores() for _ in fits]
     for _, truths, values in _answered(fits, part, maps):
         for scores, found in zip(every, values, strict=True):
             for truth, answer in zip(truths, task.answers(found, truths[0].shape[:2]), strict=True):
                 scores.add(truth, answer)
-    return [scores.scored().scores[scores.main] for scores in every]
+    return [scores.values()[scores.main] for scores in every]
 
 
 def _answered(fits: Sequence[Fit], part: Part, maps: Maps) -> Iterator[tuple[list[int], list[Array], list[Tensor]]]:

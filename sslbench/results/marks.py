@@ -20,7 +20,7 @@ UNSOLVED_LEGEND = (
 GUESSING = "guessing"
 GUESSING_LEGEND = f"{GUESSING}: what a guess scores that has not seen the picture, by the task's score"
 
-# The relative gap that the path solver certifies by default. Written here again, because its module loads torch.
+# The relative gap that the path solver certifies where a record names no tolerance. Written here again, because its module loads torch.
 GAP_TOLERANCE = 1e-4
 
 
@@ -28,7 +28,7 @@ def unsolved(record: Record) -> bool:
     """Whether an optimisation behind the score ended before its tolerance, or without a certificate."""
     known = record.hyperparameters
     gap = known.get("gap", 0.0)
-    certified = isinstance(gap, int | float) and gap <= GAP_TOLERANCE
+    certified = isinstance(gap, int | float) and gap <= known.get("tolerance", GAP_TOLERANCE)
     return bool(known.get("unconverged")) or not certified or known.get("refit_converged") is False
 
 
