@@ -182,8 +182,8 @@ def reachable(task: CellTask, targets: Sequence[Array], grid: Grid) -> Tensor:
     """
     size = targets[0].shape[:2]
     pooled = [task.pooled(target, grid) for target in targets]
-    known = torch.from_numpy(np.stack([share > 0 for _, share in pooled])).float().unflatten(1, grid)[:, None]
-    values = torch.from_numpy(np.stack([own for own, _ in pooled])).permute(0, 2, 1).unflatten(2, grid)
+    known = torch.from_numpy(np.stack([share > 0 for _, share in pooled])).float().view(-1, 1, *grid)
+    values = torch.from_numpy(np.stack([own.T for own, _ in pooled])).view(len(pooled), -1, *grid)
     # Of a pixel that counts, the own cell is known and has a quarter of the weight at least.
     return enlarged(values * known, size) / enlarged(known, size).clamp_min(0.2)
 

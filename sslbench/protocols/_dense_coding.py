@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -130,6 +131,37 @@ class Codewords(Coding):
         # Codewords that cancel out leave none: towards the camera is as good as any.
         found[~found.any(axis=3)] = (0, 0, 1)
         return found
+
+
+def check_learned(counts: npt.NDArray[np.int64], classes: Sequence[str]) -> None:
+    """Raise DataError for training pictures without a pixel of some class. counts: pixels of each."""
+    if absent := _absent(counts, classes):
+        raise DataError(f"no training pixel has {absent}; add pictures or leave the classes out")
+
+
+def check_scored(counts: npt.NDArray[np.int64], classes: Sequence[str]) -> None:
+    """Raise DataError for a test split without a pixel of some class: the mean over the classes has no value there.
+
+    counts: pixels of each. What a network answers must not decide whether the class counts.
+    """
+    if absent := _absent(counts, classes):
+        raise DataError(
+            f"the mean over the classes has no value on the test split, of which no pixel has {absent}; add pictures or leave "
+            "the classes out"
+        )
+
+
+def _absent(counts: npt.NDArray[np.int64], classes: Sequence[str]) -> str:
+    names = [repr(name) for name, count in zip(classes, counts, strict=True) if not count]
+    return f"the class{'es' * (len(names) > 1)} {', '.join(names)}" if names else ""
+
+
+def check_counts(pixels: npt.NDArray[np.int64], where: str) -> None:
+    """Raise DataError, which begins with `where`, for a mask of which no pixel counts. pixels: of each class."""
+    if not pixels.any():
+        raise DataError(
+            f"{where}: no pixel of the mask counts; leave the picture out, or correct the mask or what is ignored"
+        )
 
 
 def codewords_of(part: Part) -> Codewords:

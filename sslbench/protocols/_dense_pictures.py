@@ -15,7 +15,7 @@ from sslbench.datasets import Targets
 from sslbench.errors import DataError
 from sslbench.features.joined import JoinedOriginals
 from sslbench.features.originals import Originals
-from sslbench.protocols._dense_coding import Coding
+from sslbench.protocols._dense_coding import Coding, check_counts
 from sslbench.protocols.base import Part
 
 Array = npt.NDArray[Any]
@@ -65,6 +65,16 @@ class DensePictures:
     def encoded(self, item: int) -> Array:
         """Its map of classes."""
         return self.coding.encode(self.target(item), self.targets[self.pictures.places[item][0]])
+
+    def class_pixels(self) -> npt.NDArray[np.int64]:
+        """Pixels of each class of the coding (K,). Raises DataError for a mask of which no pixel counts, and as `target`."""
+        total = np.zeros(self.coding.classes, np.int64)
+        for item, (split, place) in enumerate(self.pictures.places):
+            labels = self.encoded(item)
+            own = np.bincount(labels[labels != self.coding.none], minlength=self.coding.classes)
+            check_counts(own, f"{self.names[split]}, row {int(self.pictures.originals[split].rows[place])}")
+            total += own
+        return total
 
     def any_learnable(self) -> bool:
         """Whether some pixel of some picture counts; read until one is found."""

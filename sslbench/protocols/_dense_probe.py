@@ -16,14 +16,13 @@ from sslbench.backbones import Preprocessing
 from sslbench.datasets import Dataset, Masks
 from sslbench.errors import DataError, UnknownNameError
 from sslbench.features.maps import MAPS_VERSION, Maps, map_shapes
-from sslbench.metrics.dense import DenseScores
 from sslbench.metrics.dense_kept import HIGHER_IS_BETTER
 from sslbench.metrics.dense_samples import DensePredictions
-from sslbench.metrics.overlap import Overlap
 from sslbench.protocols import _dense_probe_options as options
 from sslbench.protocols._dense_cells import CellTask, Grid, reachable, task_of
+from sslbench.protocols._dense_coding import check_learned, check_scored
 from sslbench.protocols._dense_fits import PENALTIES, Fit, LinearPath, NeighboursFit, linear_path
-from sslbench.protocols._dense_rows import Drawn, FeatureRows, batches, draw
+from sslbench.protocols._dense_rows import FeatureRows, batches, draw
 from sslbench.protocols.base import Development, HeldOut, Material, Part, Predictor, Protocol
 from sslbench.protocols.outcome import Outcome, Paired
 
@@ -82,7 +81,8 @@ class DenseProbe(Protocol[Probed]):
         pictures = sum(len(part.targets) for part in parts.values())
         each = self.options.cells or max(task.drawn, -(-_FEWEST_ROWS // pictures))
         drawn = {name: draw(part, name, task, grid, each) for name, part in parts.items()}
-        _check(drawn, development.classes)
+        if len(drawn["train"].counts):
+            check_learned(drawn["train"].counts, development.classes)
         maps = {name: part.maps(self.options.grid) for name, part in parts.items()}
         device = maps["train"].device
         with ExitStack() as files:
@@ -121,7 +121,9 @@ class DenseProbe(Protocol[Probed]):
     def score(self, predictor: Probed, held_out: HeldOut) -> Outcome:
         """The test split once, and beside it what the truth itself would score on the grid, and who does not look."""
         task, part = predictor.task, held_out.test
-        draw(part, "test", task, (1, 1), 1)
+        drawn = draw(part, "test", task, (1, 1), 1)
+        if len(drawn.counts):
+            check_scored(drawn.counts, held_out.classes)
         maps = part.maps(predictor.most)
         scores, ceiling, blind = (task.scores() for _ in range(3))
         targets = part.targets
@@ -136,31 +138,12 @@ class DenseProbe(Protocol[Probed]):
                 ceiling.add(truth, best)
                 blind.add(truth, constant)
         scored, main = scores.scored(), scores.main
-        _check_scored(scores, held_out.classes)
         others = {name: found for name, found in scored.resampled.items() if name != main}
         items = targets.take(maps.rows).digest
         paired = Paired("resamples", scored.resampled[main], items, {"images": scored.images}, others)
         samples = {**scored.arrays, **kept.to_arrays()}
         guess = blind.values()[main]
         return Outcome(scored.scores, main, guess, paired, samples, fitted={"ceiling": ceiling.values()})
-
-
-def _check(drawn: dict[str, Drawn], classes: Sequence[str]) -> None:
-    lacking = [name for name, count in zip(classes, drawn["train"].counts, strict=False) if not count]
-    if lacking:
-        raise DataError(
-            f"no pixel of the training split has the class{'es' * (len(lacking) > 1)} {', '.join(map(repr, lacking))}; add "
-            "pictures or leave the classes out"
-        )
-
-
-def _check_scored(scores: DenseScores, classes: Sequence[str]) -> None:
-    absent = scores.absent_classes() if isinstance(scores, Overlap) else []
-    if absent:
-        raise DataError(
-            f"the mean over the classes has no value on the test split, where {', '.join(repr(classes[c]) for c in absent)} "
-            "occurs neither in a mask nor in an answer; add pictures or leave the classes out"
-        )
 
 
 def _best(scored: Sequence[float], task: CellTask) -> int:

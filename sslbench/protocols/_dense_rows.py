@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from sslbench.errors import DataError
 from sslbench.features.maps import Maps
 from sslbench.protocols._dense_cells import CellTask, Grid, SegmentationCells
+from sslbench.protocols._dense_coding import check_counts
 from sslbench.protocols.base import Part
 
 AT_ONCE = 64
@@ -57,11 +57,7 @@ def draw(part: Part, name: str, task: CellTask, grid: Grid, each: int) -> Drawn:
         pooled, share = task.pooled(target, grid)
         if isinstance(task, SegmentationCells):
             of_row = task.counts(target)
-            if not of_row.any():
-                raise DataError(
-                    f"{name}, row {row}: no pixel of the mask counts; leave the picture out, or correct the mask or what "
-                    "is ignored"
-                )
+            check_counts(of_row, f"{name}, row {row}")
             counts += of_row
         there = np.flatnonzero((share > 0) & (share >= task.least))
         if len(there) > each:

@@ -79,6 +79,7 @@ class TrainedDense(Protocol[Trained]):
 
     def fit(self, development: Development, backbone: Backbone, trials: Trials) -> Trained:
         """Train a head, and the network where it is to be trained, on train and val."""
+        from sslbench.protocols._dense_coding import Classes, check_learned
         from sslbench.protocols._dense_pictures import pictures_of
         from sslbench.protocols._dense_training import Setting, train_dense
         from sslbench.protocols._detection_pictures import one_size
@@ -94,7 +95,9 @@ class TrainedDense(Protocol[Trained]):
         facts = _facts(probe)
         del probe
         pictures = pictures_of({name: development.parts[name] for name in ("train", "val")}, max(recipe.short), coding)
-        if not pictures.any_learnable():
+        if isinstance(coding, Classes):
+            check_learned(pictures.class_pixels(), development.classes)
+        elif not pictures.any_learnable():
             raise DataError(_NOTHING_TO_LEARN)
         hyperparameters = {
             "rate": recipe.rate, "decay": recipe.decay, "steps": setting.steps, "batch": setting.batch, "recipe": recipe.name,
@@ -115,11 +118,14 @@ class TrainedDense(Protocol[Trained]):
 
     def score(self, predictor: Trained, held_out: HeldOut) -> Outcome:
         """What is predicted of the test split, once, each picture at its full size."""
+        from sslbench.protocols._dense_coding import Classes, check_scored
         from sslbench.protocols._dense_pictures import pictures_of
         from sslbench.protocols._dense_training import restored
 
         setting = predictor.setting
         pictures = pictures_of({"test": held_out.test}, max(setting.scales), setting.coding)
+        if isinstance(setting.coding, Classes):
+            check_scored(pictures.class_pixels(), held_out.classes)
         scores, kept = _scores(held_out)
         network = restored(setting, predictor.weights)
         counted, rows = False, pictures.pictures.originals[0].rows

@@ -20,7 +20,7 @@ UNSOLVED_LEGEND = (
 GUESSING = "guessing"
 GUESSING_LEGEND = f"{GUESSING}: what a guess scores that has not seen the picture, by the task's score"
 
-# The relative gap that the path solver certifies where a record names no tolerance. Written here again, because its module loads torch.
+# The relative gap that the path solver certifies where a record names none. Written here again, because its module loads torch.
 GAP_TOLERANCE = 1e-4
 
 

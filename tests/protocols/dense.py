@@ -53,7 +53,7 @@ def targets_of(kind: type[Targets], masks: NDArray[np.uint8], name: str, codewor
 
 def part(images: Images, targets: Targets) -> Part:
     return Part(
-        images, targets, features=None, unreadable=lambda rows: None, shown=None,
+        images, targets, features=None, unreadable=lambda rows: None, shown=None, maps=None,
         originals=lambda side: open_originals(
             images, side, extraction="exact", pictures=Pictures(Path("unused"), 0), device="cpu"
         ),
@@ -86,7 +86,7 @@ def setting(
 class Sets:
     """The datasets `masked` and `facing`; whoever needs others puts them in before they are loaded."""
 
-    sizes: Mapping[str, int] = field(default_factory=lambda: {"train": 10, "val": 4, "test": 6})
+    sizes: Mapping[str, int] = field(default_factory=lambda: {"train": 10, "val": 4, "test": 7})
     images: dict[str, Images] = field(default_factory=dict)
     targets: dict[str, Targets] = field(default_factory=dict)
     recipes: Mapping[str, str] = field(default_factory=dict)

@@ -131,7 +131,7 @@ def test_a_finished_training_is_not_trained_again(
 
 
 def test_recipes_follow_dataset_and_network(mapped: Sets, tmp_path: Path) -> None:
-    mapped.sizes = {"train": 4, "val": 2, "test": 2}
+    mapped.sizes = {"train": 4, "val": 4, "test": 7}
     shown, vit = "steps=1+batch=2+size=32", load_backbone(TINY)
     small = replace(SEGMENTATION.study, width=16)
     with pytest.MonkeyPatch.context() as patch:
@@ -187,13 +187,16 @@ def blank(count: int, value: int, ignore: int | None = IGNORE) -> Masks:
 
 
 def test_what_cannot_be_learned_or_scored_is_told(mapped: Sets, tmp_path: Path) -> None:
-    mapped.targets = {"train": blank(10, IGNORE), "val": blank(4, IGNORE)}
-    with pytest.raises(DataError, match="no pixel of train and val counts, so that there is nothing to learn from"):
+    mapped.targets = {"val": blank(4, IGNORE)}
+    with pytest.raises(DataError, match="val, row 0: no pixel of the mask counts; leave the picture out"):
         run(tmp_path)
-    mapped.targets = {"test": blank(6, IGNORE)}
-    with pytest.raises(DataError, match="no pixel of the test pictures counts, so that nothing can be scored"):
+    mapped.targets = {"train": blank(10, 0), "val": blank(4, 1)}
+    with pytest.raises(DataError, match="no training pixel has the classes 'green', 'blue'; add pictures"):
         run(tmp_path)
-    mapped.targets = {"test": blank(6, 9)}
+    mapped.targets = {"test": blank(7, IGNORE)}
+    with pytest.raises(DataError, match="test, row 0: no pixel of the mask counts"):
+        run(tmp_path)
+    mapped.targets = {"test": blank(7, 9)}
     with pytest.raises(DataError, match=r"test, row 0: expected classes from 0 to 3, or 200 .*, got 9"):
         run(tmp_path)
     mapped.targets = {"val": blank(4, 0, ignore=2)}
@@ -206,8 +209,9 @@ def test_what_cannot_be_learned_or_scored_is_told(mapped: Sets, tmp_path: Path) 
 
 
 def test_pictures_of_which_little_counts_are_trained_on_all_the_same(mapped: Sets, tmp_path: Path) -> None:
-    mapped.targets = {"train": blank(10, IGNORE)}
-    told = run(tmp_path).hyperparameters
+    none = Normals(lambda row: np.zeros((64, 64, 3), np.float32), "none", np.arange(4))
+    mapped.targets = {"val": none}
+    told = run(tmp_path, "normals").hyperparameters
     assert np.isfinite(told["loss"]) and told["pictures"] == {"train": 10, "val": 4}
 
 
@@ -245,7 +249,7 @@ def test_networks_that_cannot_be_used_are_told_before_a_picture_is_read(mapped: 
 def test_unreadable_test_pictures_are_left_out(mapped: Sets, tmp_path: Path) -> None:
     from PIL import Image
 
-    pixels, _ = scenes(6, 2)
+    pixels, _ = scenes(7, 2)
     paths = []
     for number, each in enumerate(pixels):
         paths.append(tmp_path / f"{number}.png")
@@ -254,7 +258,7 @@ def test_unreadable_test_pictures_are_left_out(mapped: Sets, tmp_path: Path) -> 
     mapped.images = {"test": ImageFiles("files", paths, "skip")}
     record = run(tmp_path / "cache")
     assert record.task["details"]["skipped_images"] == {"test": 1}
-    assert record.scores["mean_iou"]["n"] == 5 and record.paired["images"] == 5
+    assert record.scores["mean_iou"]["n"] == 6 and record.paired["images"] == 6
 
 
 def test_classes_are_named_once(mapped: Sets, tmp_path: Path) -> None:
