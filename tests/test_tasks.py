@@ -90,7 +90,7 @@ def test_the_tasks_of_a_dataset_follow_its_declaration(registries: Registries) -
 def test_without_patterns_the_suite_runs() -> None:
     expected = list_tasks(suite_name=SUITE)
     assert [task.id for task in expand_tasks(None, SUITE)] == expected
-    assert len(expected) == 17
+    assert len(expected) == 21
     # A variant that is made of options is in no list of all tasks.
     assert set(expected) - set(list_tasks()) == {f"finetune/{name}/recipe=quick" for name in ("digits", "world-shape")}
     assert expand_tasks([], SUITE) == []

@@ -132,7 +132,9 @@ def test_the_columns_are_those_of_the_files_in_their_order() -> None:
         heads = [name for name in next(iter(read_table(table.path).values())) if name not in (AVERAGE, IMAGENET)]
         # Of the analysis of features only calibration is a score of tasks here.
         expected = heads[:4] if table.stem == "feature_analysis" else heads
-        assert list(table.columns) == expected, table.stem
+        # The figures of one file may be judged in two ways.
+        columns = [name for other in TABLES if other.path == table.path for name in other.columns]
+        assert columns == expected, table.stem
         assert table.average == (AVERAGE in next(iter(read_table(table.path).values()))) or table.stem.startswith("few")
 
 

@@ -75,7 +75,7 @@ TABLES: tuple[Table, ...] = (
     ),
     Table(
         _csv("dense_prediction"),
-        "dense prediction",
+        "surface normals on NYUv2",
         {
             "normals_mean_deg": _falling("mean_angle"),
             "normals_median_deg": _falling("median_angle"),
@@ -89,7 +89,7 @@ TABLES: tuple[Table, ...] = (
     ),
     Table(
         _csv("dense_prediction"),
-        "dense prediction",
+        "segmentation of ADE20K",
         {
             # Printed as a fraction.
             "ade20k_mean_iou": Column("segmentation/ade20k", "mean_iou", factor=100.0),
