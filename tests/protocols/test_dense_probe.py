@@ -110,7 +110,7 @@ def test_the_linear_probe_of_masks_is_logistic_regression(tmp_path: Path) -> Non
         rows = rows_of(files, tmp_path, 16)
         path = linear_path(cells(), [rows], [1e-2, 1e-3], "cpu")
         labels = rows.values.argmax(axis=1)
-        assert set(labels) == {0, 1, 2, 3} and path.told["gap"] <= 1e-3
+        assert set(labels) == {0, 1, 2, 3} and path.told["gap"] <= 1e-2
         for number, strength in enumerate((1e-2, 1e-3)):
             oracle = LogisticRegression(C=1 / (strength * len(labels)), tol=1e-10, max_iter=10_000)
             oracle.fit(rows.x.numpy().astype(np.float64), labels)
@@ -181,7 +181,7 @@ def test_rectangles_are_found(mapped: Sets, kind: str, tmp_path: Path) -> None:
         assert scores["mean_iou"] > record.task["guess"] + 10
     assert scores["mean_iou"] <= told["ceiling"]["mean_iou"] and (told["ceiling"]["mean_iou"] > 80) == (not one)
     if kind != "knn":
-        assert told["gap"] <= told["tolerance"] == 1e-3 and told["unconverged"] == 0
+        assert told["gap"] <= told["tolerance"] == 1e-2 and told["unconverged"] == 0
         assert told["penalty"] in _dense_probe.PENALTIES
     assert record.paired["images"] == 10 and set(record.paired["others"]) == set(scores) - {"mean_iou"}
     assert own.digest == before

@@ -37,12 +37,13 @@ def blocks(records: Sequence[Record]) -> dict[str, str]:
         "zoo-training": trained(),
         "zoo-ranking": ranking_markdown(ranks).partition("## ranking\n")[2],
         **{f"zoo-{name}": protocol_table(name, columns, order) for name in protocols},
-        "zoo-untrained": against_untrained(records),
+        "zoo-untrained": against_untrained(_rising(records)),
         "zoo-finetune-untrained": against_untrained([r for r in records if r.task["protocol"] == "finetune"]),
         "zoo-detection-untrained": detection_gains(columns),
+        "zoo-dense-untrained": dense_gains(columns),
         "zoo-gains": colour_gains(columns),
         "zoo-colour": colour(columns),
-        "zoo-in-domain": in_domain(records),
+        "zoo-in-domain": in_domain(_rising(records)),
         "zoo-calibration": calibration(records),
     }
 
@@ -104,6 +105,11 @@ def against_untrained(records: Sequence[Record]) -> str:
     return table(["backbone", "control", "mean difference", "tasks", "tasks where it is not separably better"], rows)
 
 
+def _rising(records: Sequence[Record]) -> list[Record]:
+    """Those of which a mean has a meaning: degrees are no percent."""
+    return [record for record in records if record.main.higher_is_better]
+
+
 def _untrained(name: str) -> str:
     # The six residual networks have the same initial weights.
     return "random-init:zoo:simclr" if read_card(name).arch == "test_resnet" else f"random-init:{name}"
@@ -137,6 +143,27 @@ def detection_gains(columns: Columns) -> str:
     return table(["backbone", *heads], rows)
 
 
+def dense_gains(columns: Columns) -> str:
+    """Masks and normals of each zoo backbone, and against an untrained network of its own architecture; what a grid allows."""
+    tasks = [
+        f"{task}{variant}"
+        for task in ("segmentation/world-masks", "normals/world-normals")
+        for variant in ("/linear", "")
+    ]
+    rows = []
+    for name in zoo_names():
+        cells = []
+        for task in tasks:
+            ((new,), (base,)) = (_of(columns[task], each) for each in (name, _untrained(name)))
+            pair = compare_records(new, base)
+            most = new.hyperparameters.get("ceiling", {}).get(new.main_score)
+            told = "" if most is None else f" ({most:.1f})"
+            cells += [f"{new.main.value:.1f} ± {new.main.stderr:.1f}{told}", _interval(pair.difference, pair.ci95)]
+        rows.append([f"`{name}`", *cells])
+    heads = [head for task in tasks for head in (task.partition("/world-")[2].replace("/", ", "), "against untrained")]
+    return table(["backbone", *heads], rows)
+
+
 def colour_gains(columns: Columns) -> str:
     """Each residual network against its initial weights on colour, by both probes."""
     tasks = [task for task in COLOUR_TASKS if task.endswith("/world-colour")]
@@ -164,8 +191,8 @@ def in_domain(records: Sequence[Record]) -> str:
     """Does in-domain accuracy predict transfer? Over the zoo's backbones, by protocol and in all."""
     accuracy = {name: read_card(name).facts["in_domain"]["linear_top1"]["value"] for name in zoo_names()}
     rows = []
-    for kind in ("detection/", "fewshot/", "finetune/", "knn/", "linear/", "colour", ""):
-        means = {name: np.mean([r.main.value for r in _of(records, name) if kind in r.task["id"]]) for name in accuracy}
+    for kind in ("detection/", "fewshot/", "finetune/", "knn/", "linear/", "segmentation/", "colour", ""):
+        means = {name: np.mean([r.main.value for r in _of(records, name) if _is(kind, r)]) for name in accuracy}
         pairs = np.array([[accuracy[name], means[name]] for name in accuracy])
         r, rho = pearsonr(*pairs.T), spearmanr(*pairs.T)
         low, high = r.confidence_interval(0.95)
@@ -178,3 +205,9 @@ def in_domain(records: Sequence[Record]) -> str:
             ]
         )
     return table(["mean over", "Pearson r (p)", "95 % interval of r", "Spearman rho (p)"], rows)
+
+
+def _is(kind: str, record: Record) -> bool:
+    """Whether a record is of a protocol, or of colours."""
+    task = str(record.task["id"])
+    return kind in task if kind == "colour" else task.startswith(kind)
