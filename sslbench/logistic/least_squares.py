@@ -1,4 +1,4 @@
-"""Least squares with an L2 penalty for many penalties at once: one pass over the features, one eigendecomposition."""
+"""Least squares with an L2 penalty for several penalties: one pass over the features, one factorisation each."""
 
 from __future__ import annotations
 
@@ -61,8 +61,9 @@ def least_squares_path(
         if shift is None or not bool(gram.isfinite().all()):
             raise FeatureError("features: expected finite values whose squares can be added, got others")
         mean, of_answers = total / source.n, answers.mean(0)
-        values, vectors = torch.linalg.eigh(gram - source.n * torch.outer(mean, mean))
-        along = vectors.T @ (cross - source.n * torch.outer(mean, of_answers))
-        shrunk = along / (values.clamp_min(0)[:, None] + penalties.to(device)[:, None, None])
-        coef = (vectors @ shrunk).transpose(1, 2)
+        centred = gram - source.n * torch.outer(mean, mean)
+        right = cross - source.n * torch.outer(mean, of_answers)
+        # A few factorisations are cheaper than one eigendecomposition, which would serve any number of penalties.
+        eye = torch.eye(source.d, dtype=torch.float64, device=device)
+        coef = torch.stack([torch.linalg.solve(centred + float(each) * eye, right).T for each in penalties])
     return LeastSquares(penalties, coef, of_answers - coef @ (mean + shift))

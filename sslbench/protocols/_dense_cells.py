@@ -50,6 +50,10 @@ class CellTask(ABC):
         """
 
     @abstractmethod
+    def sums(self, target: Array) -> npt.NDArray[np.float64]:
+        """(width,), what a picture adds to the answer of who does not look, which is the mean over the pictures."""
+
+    @abstractmethod
     def answers(self, values: Tensor, size: Grid) -> Array:
         """What is predicted at a size (B, H, W, ...) from values on a grid (B, width, h, w), enlarged bilinearly."""
 
@@ -72,10 +76,12 @@ class SegmentationCells(CellTask):
         """Classes, or what is ignored."""
         self._coding.check(target, self._targets, where)
 
-    def counts(self, target: Array) -> npt.NDArray[np.int64]:
-        """Pixels of each class (width,)."""
-        found: npt.NDArray[np.int64] = self._counted(np.zeros(target.size, np.int64), target, 1)[0]
-        return found
+    def sums(self, target: Array) -> npt.NDArray[np.float64]:
+        """Pixels of each class."""
+        pixels: npt.NDArray[np.float64] = self._counted(np.zeros(target.size, np.int64), target, 1)[0].astype(
+            np.float64
+        )
+        return pixels
 
     def pooled(self, target: Array, grid: Grid) -> tuple[Array, npt.NDArray[np.float64]]:
         """Shares of the classes."""
@@ -121,6 +127,11 @@ class NormalsCells(CellTask):
         lengths = np.linalg.norm(sums, axis=1, keepdims=True)
         return _fractions(sums, lengths).astype(np.float32), np.where(lengths[:, 0] > 0, share, 0.0)
 
+    def sums(self, target: Array) -> npt.NDArray[np.float64]:
+        """The sum of the normals."""
+        total: npt.NDArray[np.float64] = target.sum(axis=(0, 1), dtype=np.float64)
+        return total
+
     def answers(self, values: Tensor, size: Grid) -> Array:
         """Directions, not of unit length; towards the camera where they cancel out."""
         found: Array = enlarged(values, size).permute(0, 2, 3, 1).cpu().numpy()
@@ -153,6 +164,11 @@ class DepthCells(CellTask):
         logarithms = np.log(target, out=np.zeros(target.shape, np.float64), where=there)
         sums, share = _sums(logarithms[..., None], there, grid)
         return _fractions(sums, (share * _pixels(target.shape, grid))[:, None]).astype(np.float32), share
+
+    def sums(self, target: Array) -> npt.NDArray[np.float64]:
+        """The picture's mean logarithm, of each with a pixel that counts."""
+        known = target[target > 0]
+        return np.array([np.log(known, dtype=np.float64).mean() if known.size else 0.0])
 
     def answers(self, values: Tensor, size: Grid) -> Array:
         """Depths."""

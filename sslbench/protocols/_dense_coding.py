@@ -133,13 +133,13 @@ class Codewords(Coding):
         return found
 
 
-def check_learned(counts: npt.NDArray[np.int64], classes: Sequence[str]) -> None:
+def check_learned(counts: npt.NDArray[Any], classes: Sequence[str]) -> None:
     """Raise DataError for training pictures without a pixel of some class. counts: pixels of each."""
     if absent := _absent(counts, classes):
         raise DataError(f"no training pixel has {absent}; add pictures or leave the classes out")
 
 
-def check_scored(counts: npt.NDArray[np.int64], classes: Sequence[str]) -> None:
+def check_scored(counts: npt.NDArray[Any], classes: Sequence[str]) -> None:
     """Raise DataError for a test split without a pixel of some class: the mean over the classes has no value there.
 
     counts: pixels of each. What a network answers must not decide whether the class counts.
@@ -151,12 +151,12 @@ def check_scored(counts: npt.NDArray[np.int64], classes: Sequence[str]) -> None:
         )
 
 
-def _absent(counts: npt.NDArray[np.int64], classes: Sequence[str]) -> str:
+def _absent(counts: npt.NDArray[Any], classes: Sequence[str]) -> str:
     names = [repr(name) for name, count in zip(classes, counts, strict=True) if not count]
     return f"the class{'es' * (len(names) > 1)} {', '.join(names)}" if names else ""
 
 
-def check_counts(pixels: npt.NDArray[np.int64], where: str) -> None:
+def check_counts(pixels: npt.NDArray[Any], where: str) -> None:
     """Raise DataError, which begins with `where`, for a mask of which no pixel counts. pixels: of each class."""
     if not pixels.any():
         raise DataError(

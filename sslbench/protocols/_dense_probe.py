@@ -19,7 +19,7 @@ from sslbench.features.maps import MAPS_VERSION, Maps, map_shapes
 from sslbench.metrics.dense_kept import HIGHER_IS_BETTER
 from sslbench.metrics.dense_samples import DensePredictions
 from sslbench.protocols import _dense_probe_options as options
-from sslbench.protocols._dense_cells import CellTask, Grid, reachable, task_of
+from sslbench.protocols._dense_cells import CellTask, Grid, SegmentationCells, reachable, task_of
 from sslbench.protocols._dense_coding import check_learned, check_scored
 from sslbench.protocols._dense_fits import PENALTIES, Fit, LinearPath, NeighboursFit, linear_path
 from sslbench.protocols._dense_rows import FeatureRows, batches, draw
@@ -81,8 +81,8 @@ class DenseProbe(Protocol[Probed]):
         pictures = sum(len(part.targets) for part in parts.values())
         each = self.options.cells or max(task.drawn, -(-_FEWEST_ROWS // pictures))
         drawn = {name: draw(part, name, task, grid, each) for name, part in parts.items()}
-        if len(drawn["train"].counts):
-            check_learned(drawn["train"].counts, development.classes)
+        if isinstance(task, SegmentationCells):
+            check_learned(drawn["train"].sums, development.classes)
         maps = {name: part.maps(self.options.grid) for name, part in parts.items()}
         device = maps["train"].device
         with ExitStack() as files:
@@ -113,17 +113,16 @@ class DenseProbe(Protocol[Probed]):
                 final = linear_path(task, rows, PENALTIES[best : best + 1], device, start=chosen)
                 (fit,) = final.fits(scale, last, grid)
                 told |= {"penalty": PENALTIES[best], "val_score": scored[best], **final.told}
-        values = np.concatenate([each.values for each in drawn.values()])
-        counts = drawn["train"].counts + drawn["val"].counts
-        constant = torch.from_numpy(counts if len(counts) else values.mean(axis=0)).float()
+        known = max(1, sum(each.known for each in drawn.values()))
+        constant = torch.from_numpy((drawn["train"].sums + drawn["val"].sums) / known).float()
         return Probed(task, fit, grid, self.options.grid, constant, told)
 
     def score(self, predictor: Probed, held_out: HeldOut) -> Outcome:
         """The test split once, and beside it what the truth itself would score on the grid, and who does not look."""
         task, part = predictor.task, held_out.test
         drawn = draw(part, "test", task, (1, 1), 1)
-        if len(drawn.counts):
-            check_scored(drawn.counts, held_out.classes)
+        if isinstance(task, SegmentationCells):
+            check_scored(drawn.sums, held_out.classes)
         maps = part.maps(predictor.most)
         scores, ceiling, blind = (task.scores() for _ in range(3))
         targets = part.targets

@@ -30,13 +30,15 @@ _EPSILON = 1e-5  # of a channel's variance, as in torch's BatchNorm
 class Drawn:
     """Cells of the pictures of a split: those of row r are start[r] to start[r + 1].
 
-    cells: int64 (n,), in the grid. values: float32 (n, width). counts: pixels of each class of masks, else empty.
+    cells: int64 (n,), in the grid. values: float32 (n, width). sums: float64 (width,), what all pictures add to
+    the answer of who does not look (`CellTask.sums`: of masks, pixels of each class), known: how many have a pixel that counts.
     """
 
     start: npt.NDArray[np.int64]
     cells: npt.NDArray[np.int64]
     values: npt.NDArray[np.float32]
-    counts: npt.NDArray[np.int64]
+    sums: npt.NDArray[np.float64]
+    known: int
 
     def of(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Which of the n belong to some rows, in their order."""
@@ -50,22 +52,23 @@ def draw(part: Part, name: str, task: CellTask, grid: Grid, each: int) -> Drawn:
     Raises DataError for targets that cannot be, and for a picture of which no pixel counts.
     """
     start, cells, values = [0], [], []
-    counts = np.zeros(task.width if isinstance(task, SegmentationCells) else 0, np.int64)
+    sums, known = np.zeros(task.width), 0
     for row in range(len(part.targets)):
         target = np.asarray(part.targets.load(row))
         task.check(target, f"{name}, row {row}")
         pooled, share = task.pooled(target, grid)
+        of_row = task.sums(target)
         if isinstance(task, SegmentationCells):
-            of_row = task.counts(target)
             check_counts(of_row, f"{name}, row {row}")
-            counts += of_row
+        sums += of_row
+        known += bool(share.any())
         there = np.flatnonzero((share > 0) & (share >= task.least))
         if len(there) > each:
             there = np.sort(np.random.default_rng([row, each]).choice(there, each, replace=False))
         start.append(start[-1] + len(there))
         cells.append(there)
         values.append(pooled[there])
-    return Drawn(np.array(start), np.concatenate(cells), np.concatenate(values), counts)
+    return Drawn(np.array(start), np.concatenate(cells), np.concatenate(values), sums, known)
 
 
 def on_grid(maps: list[Tensor], grid: Grid) -> Tensor:

@@ -44,7 +44,7 @@ def test_shares_of_classes(size: tuple[int, int], grid: tuple[int, int]) -> None
         assert share[cell] == pytest.approx(len(known) / len(own) if own else 0)
         expected = [known.count(label) / len(known) if known else 0 for label in range(3)]
         np.testing.assert_allclose(values[cell], expected, rtol=1e-6)
-    np.testing.assert_array_equal(masks().counts(target), [(target == label).sum() for label in range(3)])
+    np.testing.assert_array_equal(masks().sums(target), [(target == label).sum() for label in range(3)])
 
 
 @pytest.mark.parametrize(("size", "grid"), SIZES)
@@ -56,6 +56,9 @@ def test_mean_directions_and_depths(size: tuple[int, int], grid: tuple[int, int]
     directions, of_normals = NormalsCells().pooled(normals, grid)
     logarithms, of_depth = DepthCells().pooled(depth, grid)
     np.testing.assert_array_equal(of_normals, of_depth)
+    np.testing.assert_allclose(NormalsCells().sums(normals), normals.reshape(-1, 3).sum(axis=0), rtol=1e-3, atol=1e-4)
+    depths = depth[~unknown]
+    assert DepthCells().sums(depth)[0] == pytest.approx(np.log(depths).mean() if depths.size else 0)
     for cell in range(grid[0] * grid[1]):
         own = pixels_of(cell, size, grid)
         known = [place for place in own if not unknown[place]]

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.datasets.published.builders import build, voc_detection
+from tests.datasets.published.builders import ade20k, build, nyuv2, voc_detection
 
 REPOSITORY = Path(__file__).parents[3]
 
@@ -84,3 +84,25 @@ def test_swav_on_flowers(settings: list[str], scratch: Path) -> None:
     assert told["trained"] == "26 of 175 tensors of network and pyramid"
     assert (told["recipe"], told["steps"], told["batch"]) == ("study", 2, 2)
     assert told["pictures"] == {"train": 4, "val": 4} and len(told["classes_without_test_object"]) >= 15
+    # And pixel by pixel, trained and probed, on ADE20K and NYU Depth v2 in their own formats.
+    ade20k(scratch / "data", 10, lists=True, sides=(60, 80))
+    nyuv2(scratch / "data")
+    probed = ("segmentation/ade20k/linear+levels=1", "depth/nyuv2-depth/linear+levels=1+grid=5")
+    trained = ("segmentation/ade20k/steps=2+size=64+batch=2+scales=single", "normals/nyuv2/steps=2+size=64")
+    dense = [
+        *tuning[:-1], f"--sslbench-tasks={','.join((*probed, *trained))}", "--sslbench-results", str(scratch / "dense"),
+    ]  # fmt: skip
+    done = subprocess.run(dense, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert "4 passed" in done.stdout, done.stdout + done.stderr
+    found = {
+        record["task"]["protocol"] + record["task"]["variant"][:6]: record
+        for record in (json.loads(path.read_text()) for path in (scratch / "dense").rglob("records/*.json"))
+    }
+    assert all(record["references"] == {} for record in found.values())
+    told = {name: record["hyperparameters"] for name, record in found.items()}
+    assert told["segmentationlinear"]["grid"] == [7, 7] and told["segmentationlinear"]["features"] == 2048
+    assert found["segmentationlinear"]["scores"]["mean_iou"]["n"] == 3
+    assert told["depthlinear"]["grid"] == [5, 5] and told["depthlinear"]["features"] == 2048
+    assert told["segmentationsteps="]["trained"] == "159 of 159 tensors of the network"
+    assert told["normalssteps="]["trained"] == "0 of 159 tensors of the network"
+    assert told["normalssteps="]["stride"] == [8, 8] and told["normalssteps="]["recipe"] == "study"

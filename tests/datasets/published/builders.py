@@ -506,18 +506,20 @@ class BuiltMasks:
 
 
 def ade20k(
-    root: Path, count: int = 5, *, layout: str = "ade20k/ADEChallengeData2016", lists: bool = False
-) -> BuiltMasks:
+    root: Path, count: int = 5, *, layout: str = "ade20k/ADEChallengeData2016", lists: bool = False,
+    sides: tuple[int, int] = (8, 20),
+) -> BuiltMasks:  # fmt: skip
     """Write the archive as it is unpacked below `root`, the data directory: `count` pictures of training, 3 of validation.
 
-    Every picture has a size of its own. Masks hold 0 to 150. lists: also the study's lists beside, in reverse order.
+    Every picture has a size of its own, each side from `sides`. Masks hold 0 to 150. lists: also the study's lists beside, in
+    reverse order.
     """
     built, rng = BuiltMasks(root / layout), np.random.default_rng(1)
     for folder, name, size in (("training", "train", count), ("validation", "val", 3)):
         stems = [f"ADE_{name}_{number:08d}" for number in range(1, size + 1)]
         lines = []
         for stem in stems:
-            width, height = (int(side) for side in rng.integers(8, 20, 2))
+            width, height = (int(side) for side in rng.integers(*sides, 2))
             picture = built.root / "images" / folder / f"{stem}.jpg"
             mask = built.root / "annotations" / folder / f"{stem}.png"
             for path in (picture, mask):
