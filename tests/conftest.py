@@ -22,9 +22,16 @@ from sslbench.protocols import registry as protocols
 from sslbench.sources import download
 from sslbench.studies import STUDIES
 
-# Workers of pytest-xdist that each run a full pool of busy-waiting OpenMP threads slow each other down tenfold.
-if (workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))) > 1:
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes(specs: list[object]) -> None:
+    """Each worker gets its share of the cores, from the environment that it starts with.
+
+    Full pools of busy-waiting threads in several workers slow each other down tenfold. A worker cannot set this itself:
+    NumPy and SciPy, which are there before this file is read, take the number of their threads from the environment
+    when they are loaded.
+    """
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // len(specs))))
 
 
 @dataclass
