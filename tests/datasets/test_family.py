@@ -17,6 +17,7 @@ from sslbench.datasets import (
     Labels,
     Normals,
     Split,
+    Targets,
     dataset_spec,
     family_of,
     inspect,
@@ -65,11 +66,14 @@ def test_a_registered_family_is_known_everywhere(capsys: pytest.CaptureFixture[s
 
 @pytest.mark.usefixtures("registries")
 def test_what_no_protocol_takes_has_no_task() -> None:
-    family = Family("facing", Normals, "", lambda name: DatasetSpec(name, load, 0, "", "", "", None, Normals))
+    class Smells(Targets):
+        kind = "smells"
+
+    family = Family("facing", Smells, "", lambda name: DatasetSpec(name, load, 0, "", "", "", None, Smells))
     register_family(family)
     assert family_of("facing:x") is family
     for pattern in ("knn/facing:x", "*/facing:x*"):
-        with pytest.raises(UnknownNameError, match="names no task: no protocol takes surface normals"):
+        with pytest.raises(UnknownNameError, match="names no task: no protocol takes smells"):
             expand_tasks([pattern], "embedded")
 
 

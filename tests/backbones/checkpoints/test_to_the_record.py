@@ -87,7 +87,7 @@ def test_swav_on_flowers(settings: list[str], scratch: Path) -> None:
     # And pixel by pixel, trained and probed, on ADE20K and NYU Depth v2 in their own formats.
     ade20k(scratch / "data", 10, lists=True, sides=(60, 80))
     nyuv2(scratch / "data")
-    probed = ("segmentation/ade20k/linear+levels=1", "depth/nyuv2-depth/linear+levels=1+grid=5")
+    probed = ("segmentation/ade20k/knn+levels=1", "depth/nyuv2-depth/linear+levels=1+grid=5")
     trained = ("segmentation/ade20k/steps=2+size=64+batch=2+scales=single", "normals/nyuv2/steps=2+size=64")
     dense = [
         *tuning[:-1], f"--sslbench-tasks={','.join((*probed, *trained))}", "--sslbench-results", str(scratch / "dense"),
@@ -100,8 +100,8 @@ def test_swav_on_flowers(settings: list[str], scratch: Path) -> None:
     }
     assert all(record["references"] == {} for record in found.values())
     told = {name: record["hyperparameters"] for name, record in found.items()}
-    assert told["segmentationlinear"]["grid"] == [7, 7] and told["segmentationlinear"]["features"] == 2048
-    assert found["segmentationlinear"]["scores"]["mean_iou"]["n"] == 3
+    assert told["segmentationknn+le"]["grid"] == [7, 7] and told["segmentationknn+le"]["features"] == 2048
+    assert found["segmentationknn+le"]["scores"]["mean_iou"]["n"] == 3
     assert told["depthlinear"]["grid"] == [5, 5] and told["depthlinear"]["features"] == 2048
     assert told["segmentationsteps="]["trained"] == "159 of 159 tensors of the network"
     assert told["normalssteps="]["trained"] == "0 of 159 tensors of the network"
