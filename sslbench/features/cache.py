@@ -20,7 +20,7 @@ from filelock import FileLock
 from sslbench.errors import CacheError, CacheWarning
 from sslbench.features import original_file, picture_file
 from sslbench.features.cache_locks import is_locked, lock_of, remove_lock
-from sslbench.features.streamed import Rows, RowWriter, row_writer
+from sslbench.features.streamed import Rows, RowWriter, StorageError, row_writer
 from sslbench.files import replacing
 
 FORMAT = "sslbench-features-1"
@@ -148,7 +148,7 @@ class FeatureCache:
             try:
                 with row_writer(path, rows, metadata) as writer:
                     compute(writer)
-            except OSError as error:
+            except StorageError as error:
                 size = rows.count * rows.width * np.dtype(rows.dtype).itemsize
                 raise CacheError(
                     f"could not store {size / 2**30:.1f} GiB of feature maps in {self.root}: {error}. Free space "

@@ -19,6 +19,10 @@ _TYPES = {"float32": "F32", "float16": "F16"}
 _DIGITS = 32  # of the checksum
 
 
+class StorageError(OSError):
+    """What was computed could not be written, as against what went wrong while it was computed."""
+
+
 @dataclass(frozen=True)
 class Rows:
     """What comes: N rows of so many numbers, and for each whether there is one."""
@@ -38,10 +42,13 @@ class RowWriter:
         self._digest.update(f"|maps|{rows.dtype}|{(rows.count, rows.width)}|".encode())
 
     def append(self, values: npt.NDArray[Any], present: npt.NDArray[np.bool_]) -> None:
-        """(B, width), and whether each of them is there (B,)."""
+        """(B, width), and whether each of them is there (B,). Raises StorageError."""
         data = np.ascontiguousarray(values, dtype=self._rows.dtype)
-        # numpy's tofile raises no OSError that tells of a full disk.
-        self._file.write(data.reshape(-1).view(np.uint8).data)
+        try:
+            # Not tofile, whose error does not tell of a full disk.
+            self._file.write(data.reshape(-1).view(np.uint8).data)
+        except OSError as error:
+            raise StorageError(*error.args) from error
         self._digest.update(data.reshape(-1).view(np.uint8).data)
         self._present.append(present.astype(np.uint8))
 

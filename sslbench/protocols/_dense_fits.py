@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate, normalize
 
+from sslbench.errors import DataError
 from sslbench.logistic import Start, softmax_path
 from sslbench.logistic.least_squares import least_squares_path
 from sslbench.protocols._dense_cells import CellTask, Grid, SegmentationCells
@@ -118,10 +119,13 @@ def linear_path(
     if not isinstance(task, SegmentationCells):
         solved = least_squares_path(x, values, penalties, device=device)
         return LinearPath(solved.coef, solved.intercept, {})
+    labels = values.argmax(dim=1)
+    if len(torch.unique(labels)) < 2:
+        raise DataError(
+            "every cell that is learned from shows most of one class; choose a finer grid (grid=N) or more cells (cells=N)"
+        )
     begun = None if start is None else Start(start.coef[0], start.intercept[0], penalties[0])
-    path = softmax_path(
-        x, values.argmax(dim=1), penalties, num_classes=task.width, tol=TOLERANCE, device=device, start=begun
-    )
+    path = softmax_path(x, labels, penalties, num_classes=task.width, tol=TOLERANCE, device=device, start=begun)
     # A class that no drawn cell has most of is never the answer; minus infinity could not be enlarged.
     lowest = path.intercept.masked_fill(path.intercept.isinf(), torch.inf).amin(dim=1, keepdim=True)
     return LinearPath(

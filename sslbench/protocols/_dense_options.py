@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from sslbench.errors import UnknownNameError
+from sslbench.errors import DataError, UnknownNameError
 from sslbench.protocols._variant_options import named_option
+
+if TYPE_CHECKING:
+    from sslbench.datasets import Dataset
 
 ENCODERS = ("frozen", "finetune")
 
@@ -197,3 +200,16 @@ NORMALS = DenseTask(
     flips=False,
     multi=False,
 )
+
+
+def check_masks(dataset: Dataset, task: str) -> None:
+    """Raise DataError for masks of fewer than two classes, or that ignore one of their classes; others are as they are."""
+    from sslbench.datasets import Masks
+
+    masks = [split.targets for split in dataset.splits.values() if isinstance(split.targets, Masks)]
+    if both := {each.ignore for each in masks} & set(range(len(dataset.classes))):
+        raise DataError(
+            f"{dataset.name} ignores pixels of the value {both.pop()}, which is one of its classes; correct either"
+        )
+    if masks and len(dataset.classes) < 2:
+        raise DataError(f"{task} needs two classes at least, and {dataset.name} has {len(dataset.classes)}")

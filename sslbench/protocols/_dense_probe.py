@@ -22,7 +22,8 @@ from sslbench.protocols import _dense_probe_options as options
 from sslbench.protocols._dense_cells import CellTask, Grid, SegmentationCells, reachable, task_of
 from sslbench.protocols._dense_coding import check_learned, check_scored
 from sslbench.protocols._dense_fits import PENALTIES, Fit, LinearPath, NeighboursFit, linear_path
-from sslbench.protocols._dense_rows import FeatureRows, batches, draw
+from sslbench.protocols._dense_options import check_masks
+from sslbench.protocols._dense_rows import Drawn, FeatureRows, batches, draw
 from sslbench.protocols.base import Development, HeldOut, Material, Part, Predictor, Protocol
 from sslbench.protocols.outcome import Outcome, Paired
 
@@ -60,9 +61,8 @@ class DenseProbe(Protocol[Probed]):
         self.name, self.options = name, parsed
 
     def check(self, dataset: Dataset) -> None:
-        """Raise DataError for masks of fewer than two classes."""
-        if dataset.target_type is Masks and len(dataset.classes) < 2:
-            raise DataError(f"{self.name} needs two classes at least, and {dataset.name} has {len(dataset.classes)}")
+        """Raise DataError for masks of fewer than two classes, or that ignore one of them."""
+        check_masks(dataset, self.name)
 
     def preprocessing(self, own: Preprocessing, compat: Any) -> Preprocessing:
         """The whole picture, stretched."""
@@ -82,15 +82,21 @@ class DenseProbe(Protocol[Probed]):
         each = self.options.cells or max(task.drawn, -(-_FEWEST_ROWS // pictures))
         drawn = {name: draw(part, name, task, grid, each) for name, part in parts.items()}
         if isinstance(task, SegmentationCells):
-            check_learned(drawn["train"].sums, development.classes)
+            check_learned(drawn["train"].sums.sum(axis=0), development.classes)
         maps = {name: part.maps(self.options.grid) for name, part in parts.items()}
+        readable = {name: drawn[name].sums[maps[name].rows] for name in parts}
+        if isinstance(task, SegmentationCells):
+            # Again, without the pictures that could not be read.
+            check_learned(readable["train"].sum(axis=0), development.classes)
         device = maps["train"].device
         with ExitStack() as files:
             rows = [FeatureRows(files, trials.folder, maps[name], drawn[name], last, grid) for name in ("train", "val")]
-            if not len(rows[0].values):
-                raise DataError(
-                    "no cell of a training picture has enough pixels that count; correct the files, or take a smaller grid"
-                )
+            for name, part in zip(parts, rows, strict=True):
+                if not len(part.values):
+                    raise DataError(
+                        f"no cell of a {name} picture has enough pixels that count ({task.least:.0%} of a cell); correct the "
+                        "files, or choose another grid (grid=N)"
+                    )
             scale = rows[0].scale([shape[0] for shape in shapes[-last:]], by_channel=self.options.norm == "batch")
             for part in rows:
                 part.divide(scale)
@@ -113,17 +119,17 @@ class DenseProbe(Protocol[Probed]):
                 final = linear_path(task, rows, PENALTIES[best : best + 1], device, start=chosen)
                 (fit,) = final.fits(scale, last, grid)
                 told |= {"penalty": PENALTIES[best], "val_score": scored[best], **final.told}
-        known = max(1, sum(each.known for each in drawn.values()))
-        constant = torch.from_numpy((drawn["train"].sums + drawn["val"].sums) / known).float()
+        known = max(1, sum(int(drawn[name].known[maps[name].rows].sum()) for name in parts))
+        constant = torch.from_numpy(sum(each.sum(axis=0) for each in readable.values()) / known).float()
         return Probed(task, fit, grid, self.options.grid, constant, told)
 
     def score(self, predictor: Probed, held_out: HeldOut) -> Outcome:
         """The test split once, and beside it what the truth itself would score on the grid, and who does not look."""
         task, part = predictor.task, held_out.test
         drawn = draw(part, "test", task, (1, 1), 1)
-        if isinstance(task, SegmentationCells):
-            check_scored(drawn.sums, held_out.classes)
+        _check_test(task, drawn, np.arange(len(drawn.known)), held_out.classes)
         maps = part.maps(predictor.most)
+        _check_test(task, drawn, maps.rows, held_out.classes)
         scores, ceiling, blind = (task.scores() for _ in range(3))
         targets = part.targets
         ignore = targets.ignore if isinstance(targets, Masks) else None
@@ -143,6 +149,14 @@ class DenseProbe(Protocol[Probed]):
         samples = {**scored.arrays, **kept.to_arrays()}
         guess = blind.values()[main]
         return Outcome(scored.scores, main, guess, paired, samples, fitted={"ceiling": ceiling.values()})
+
+
+def _check_test(task: CellTask, drawn: Drawn, rows: npt.NDArray[np.int64], classes: Sequence[str]) -> None:
+    """Asked before the maps are taken, and again of the pictures that could be read."""
+    if isinstance(task, SegmentationCells):
+        check_scored(drawn.sums[rows].sum(axis=0), classes)
+    if not drawn.known[rows].any():
+        raise DataError("no pixel of the test pictures counts, so that nothing can be scored; correct the files")
 
 
 def _best(scored: Sequence[float], task: CellTask) -> int:

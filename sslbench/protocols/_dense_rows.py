@@ -30,15 +30,15 @@ _EPSILON = 1e-5  # of a channel's variance, as in torch's BatchNorm
 class Drawn:
     """Cells of the pictures of a split: those of row r are start[r] to start[r + 1].
 
-    cells: int64 (n,), in the grid. values: float32 (n, width). sums: float64 (width,), what all pictures add to
-    the answer of who does not look (`CellTask.sums`: of masks, pixels of each class), known: how many have a pixel that counts.
+    cells: int64 (n,), in the grid. values: float32 (n, width). sums: float64 (N, width), what each picture adds to
+    the answer of who does not look (`CellTask.sums`: of masks, pixels of each class). known: bool (N,), has a pixel that counts.
     """
 
     start: npt.NDArray[np.int64]
     cells: npt.NDArray[np.int64]
     values: npt.NDArray[np.float32]
     sums: npt.NDArray[np.float64]
-    known: int
+    known: npt.NDArray[np.bool_]
 
     def of(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Which of the n belong to some rows, in their order."""
@@ -52,7 +52,7 @@ def draw(part: Part, name: str, task: CellTask, grid: Grid, each: int) -> Drawn:
     Raises DataError for targets that cannot be, and for a picture of which no pixel counts.
     """
     start, cells, values = [0], [], []
-    sums, known = np.zeros(task.width), 0
+    sums, known = np.zeros((len(part.targets), task.width)), np.zeros(len(part.targets), bool)
     for row in range(len(part.targets)):
         target = np.asarray(part.targets.load(row))
         task.check(target, f"{name}, row {row}")
@@ -60,8 +60,7 @@ def draw(part: Part, name: str, task: CellTask, grid: Grid, each: int) -> Drawn:
         of_row = task.sums(target)
         if isinstance(task, SegmentationCells):
             check_counts(of_row, f"{name}, row {row}")
-        sums += of_row
-        known += bool(share.any())
+        sums[row], known[row] = of_row, share.any()
         there = np.flatnonzero((share > 0) & (share >= task.least))
         if len(there) > each:
             there = np.sort(np.random.default_rng([row, each]).choice(there, each, replace=False))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sslbench.datasets import Dataset, Masks, Normals
 from sslbench.errors import DataError, TrainingError, UnknownNameError
-from sslbench.protocols._dense_options import DenseTask, Recipe
+from sslbench.protocols._dense_options import DenseTask, Recipe, check_masks
 from sslbench.protocols.base import Development, HeldOut, Material, Predictor, Protocol
 from sslbench.protocols.outcome import Outcome, Paired
 
@@ -56,15 +56,7 @@ class TrainedDense(Protocol[Trained]):
 
     def check(self, dataset: Dataset) -> None:
         """Raise DataError for masks of fewer than two classes, or a recipe that does not exist."""
-        ignored = {split.targets.ignore for split in dataset.splits.values() if isinstance(split.targets, Masks)}
-        if both := ignored & set(range(len(dataset.classes))):
-            raise DataError(
-                f"{dataset.name} ignores pixels of the value {both.pop()}, which is one of its classes; correct either"
-            )
-        if dataset.target_type is Masks and len(dataset.classes) < 2:
-            raise DataError(
-                f"{self.task.name} needs two classes at least, and {dataset.name} has {len(dataset.classes)}"
-            )
+        check_masks(dataset, self.task.name)
         recipe = dataset.recipes.get(self.task.name, self.task.study.name)
         if recipe not in self.task.recipes:
             raise DataError(

@@ -167,13 +167,23 @@ def test_what_cannot_be_stored_is_told(tmp_path: Path, monkeypatch: pytest.Monke
     cache, values = FeatureCache(tmp_path), np.zeros((4, 5), np.float32)
 
     def full(self: RowWriter, values: NDArray[Any], present: NDArray[np.bool_]) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
+        raise streamed.StorageError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
         patch.setattr(streamed.RowWriter, "append", full)
         with pytest.raises(CacheError, match=r"could not store .* GiB of feature maps.*No space.*--sslbench-cache"):
             cache.get_rows({}, Rows(4, 5, "float32"), rows_of(values, np.ones(4, bool)))
     assert not list(tmp_path.rglob("*.tmp")) and not list(cache.files())
+    if Path("/dev/full").exists():
+        with Path("/dev/full").open("wb", buffering=0) as file, pytest.raises(streamed.StorageError, match="No space"):
+            RowWriter(file, Rows(4, 5, "float32")).append(values, np.ones(4, bool))  # type: ignore[arg-type]
+
+    def absent(writer: RowWriter) -> None:
+        raise FileNotFoundError(errno.ENOENT, "No such file", "picture.jpg")
+
+    # What computing raises is its own.
+    with pytest.raises(FileNotFoundError, match=r"picture\.jpg"):
+        cache.get_rows({}, Rows(4, 5, "float32"), absent)
     with pytest.raises(ValueError, match="expected 5 rows, got 4"):
         cache.get_rows({}, Rows(5, 5, "float32"), rows_of(values, np.ones(4, bool)))
     assert not list(cache.files())

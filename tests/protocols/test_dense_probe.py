@@ -73,7 +73,7 @@ def test_rows_are_features_of_drawn_cells(tmp_path: Path, monkeypatch: pytest.Mo
     own = part(ImageArray("six", pixels), targets_of(Masks, truth, "six"))
     drawn = draw(own, "train", cells(), (4, 4), 5)
     assert drawn.start.tolist() == [0, 5, 10, 15, 20, 25, 30]
-    assert drawn.known == 6 and drawn.sums.tolist() == np.bincount(truth.ravel(), minlength=4).tolist()
+    assert drawn.known.all() and drawn.sums.sum(axis=0).tolist() == np.bincount(truth.ravel(), minlength=4).tolist()
     joined = on_grid(maps().take(slice(0, 6)), (4, 4))
     with ExitStack() as files:
         rows = FeatureRows(files, tmp_path, maps(), drawn, 2, (4, 4))
@@ -307,8 +307,49 @@ def test_normals_without_a_known_cell(mapped: Sets, tmp_path: Path) -> None:
 
     nothing = Normals(lambda row: np.zeros((64, 64, 3), np.float32), "none", np.arange(10))
     mapped.targets = {"train": nothing}
-    with pytest.raises(DataError, match="no cell of a training picture has enough pixels that count"):
+    with pytest.raises(DataError, match="no cell of a train picture has enough pixels that count"):
         run(tmp_path, "normals", "linear")
+
+
+def test_what_is_true_of_an_unreadable_picture_counts_for_nothing(mapped: Sets, tmp_path: Path) -> None:
+    """The test pictures with red cannot be read, so that the mean over the classes has no value."""
+    from PIL import Image
+
+    from sslbench.datasets import ImageFiles
+
+    pixels, _ = scenes(7, 2)
+    red = [row for row in range(7) if (masks_of(pixels)[row] == 1).any()]
+    assert 0 < len(red) < 7
+    paths = [tmp_path / f"{row}.png" for row in range(7)]
+    for path, picture in zip(paths, pixels, strict=True):
+        Image.fromarray(picture).save(path)
+    for row in red:
+        paths[row].write_bytes(b"no picture")
+    mapped.images = {"test": ImageFiles("files", paths, "skip")}
+    with pytest.raises(DataError, match="no value on the test split, of which no pixel has the class 'red'"):
+        run(tmp_path, "segmentation", "linear")
+
+
+def test_cells_of_one_class_alone_are_told(mapped: Sets, tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        found = np.zeros((mapped.sizes[split], 64, 64), np.uint8)
+        found[:, 0, :3] = (1, 2, 3)
+        mapped.targets[split] = targets_of(Masks, found, f"specks:{split}")
+    with pytest.raises(DataError, match="shows most of one class; choose a finer grid"):
+        run(tmp_path, "segmentation", "linear")
+
+
+def test_val_or_test_normals_of_which_none_is_known(mapped: Sets, tmp_path: Path) -> None:
+    from sslbench.datasets import Normals
+
+    for split, told in (
+        ("val", "no cell of a val picture has enough"),
+        ("test", "no pixel of the test pictures counts"),
+    ):
+        blank = Normals(lambda row: np.zeros((64, 64, 3), np.float32), split, np.arange(mapped.sizes[split]))
+        mapped.targets = {split: blank}
+        with pytest.raises(DataError, match=told):
+            run(tmp_path, "normals", "linear")
 
 
 @pytest.mark.parametrize(
