@@ -38,9 +38,10 @@ STUDY = Study(
                 "*|segmentation/*",
                 "*|normals/*",
             ),
+            # One network and its control of the dense probes, so that a quick run stays one.
             quick=(
-                "zoo:simclr|finetune/digits/*", "zoo:simclr|detection/world-boxes/frozen", "*|segmentation/world-masks/linear",
-                "*|normals/world-normals/linear",
+                "zoo:simclr|finetune/digits/*", "zoo:simclr|detection/world-boxes/frozen",
+                "*zoo:simclr|segmentation/world-masks/linear", "*zoo:simclr|normals/world-normals/linear",
             ),
             # On a CPU, minutes to hours for anything larger; the other controls have nothing to train and no maps.
             limited=dict.fromkeys(
