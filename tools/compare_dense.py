@@ -11,31 +11,23 @@ does meets both. Pictures, masks and weights are random.
 from __future__ import annotations
 
 import argparse
-import statistics
 import tempfile
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
-from compare_extraction import make_pictures, rate, source_of
+from compare_extraction import make_pictures, source_of
 from PIL import Image
+from training_steps import part_of, print_table, rounds
 
 from sslbench.backbones import load_backbone
 from sslbench.datasets import Images, Masks, Normals, Targets
-from sslbench.environment import cpu_model
 from sslbench.features.allocator import keep_large_blocks
-from sslbench.features.originals import open_originals
-from sslbench.features.pictures import Pictures
 from sslbench.protocols import _dense_training
 from sslbench.protocols._codewords import clustered
 from sslbench.protocols._dense_coding import Classes, Codewords, Coding
 from sslbench.protocols._dense_options import NORMALS, SEGMENTATION
 from sslbench.protocols._dense_pictures import pictures_of
 from sslbench.protocols._dense_training import DenseLearner, Setting
-from sslbench.protocols.base import Part
-from sslbench.training.loop import Plan, Step, train
 
 CLASSES = 150
 TASKS = {task.name: task for task in (SEGMENTATION, NORMALS)}
@@ -69,50 +61,9 @@ def learner_of(
     recipe = TASKS[task].recipes[options.recipe].sized(options.size)
     folder.mkdir(parents=True, exist_ok=True)
     targets, coding = targets_of(task, len(images), source, folder)
-    part = Part(
-        images, targets, features=None, unreadable=lambda rows: None, shown=None,
-        originals=lambda side: open_originals(
-            images, side, extraction="fast", pictures=Pictures(folder, 1 << 33), device=device
-        ),
-    )  # type: ignore[arg-type]  # fmt: skip
+    part = part_of(images, targets, folder, device)
     setting = Setting(backbone, TASKS[task], options, recipe, coding, backbone.levels(), {}, {})
     return setting.learner(pictures_of({"train": part}, max(recipe.short), coding), seed=0)
-
-
-def whole_steps(learner: DenseLearner, steps: int) -> None:
-    """As a case has them, but that nothing is kept."""
-    plan = Plan(steps, min(10, steps))
-    train(learner, plan, schedule=lambda progress: 1.0, begun_with={}, bfloat16=False, advance=lambda *_: None)
-
-
-def bare_steps(learner: DenseLearner, steps: int) -> Callable[[], None]:
-    """The same steps on batches that are there already: those that `whole_steps` draws."""
-    batches = [learner.batch(Step(number, 0.0, torch.Generator())) for number in range(steps)]
-    learner.model.train()
-
-    def run() -> None:
-        for batch in batches:
-            learner.optimiser.zero_grad()
-            learner.loss(batch).backward()  # type: ignore[no-untyped-call]
-            learner.optimiser.step()
-
-    return run
-
-
-def batches_alone(learner: DenseLearner, steps: int) -> None:
-    """Drawn, resized, padded, normalised and labelled."""
-    for number in range(steps):
-        learner.batch(Step(number, 0.0, torch.Generator()))
-
-
-def our_rates(learner: DenseLearner, batch: int, steps: int) -> dict[str, float]:
-    """Pictures a second of each part."""
-    parts: dict[str, Callable[[], None]] = {
-        "whole step": partial(whole_steps, learner, steps),
-        "bare step": bare_steps(learner, steps),
-        "drawing, resizing and labels alone": partial(batches_alone, learner, steps),
-    }
-    return {what: rate(batch * steps, part) for what, part in parts.items()}
 
 
 def main() -> None:
@@ -129,7 +80,6 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
     width, height = map(int, options.source.split("x"))
-    found: dict[str, list[float]] = {}
     keep_large_blocks()
     if options.first_pass:
         _dense_training._KEPT_BYTES = 0
@@ -140,22 +90,12 @@ def main() -> None:
             options.task, options.backbone, images, (width, height), variant, options.device, Path(below) / "kept"
         )
         batch = TASKS[options.task].recipes[options.recipe].batch
-        our_rates(learner, batch, 1)
-        for _ in range(options.repeats):
-            for what, value in our_rates(learner, batch, options.steps).items():
-                found.setdefault(what, []).append(value)
+        found = rounds(learner, batch, options.steps, options.repeats)
     passes = ", first pass" if options.first_pass else ""
-    print(
+    print_table(
+        found,
         f"{options.task}, {options.backbone}, {variant}, batch {batch}, JPEG of {options.source}, {options.repeats} rounds of "
-        f"{options.steps} steps{passes}; {cpu_model()}, {torch.get_num_threads()} threads, {options.device}, torch "
-        f"{torch.__version__}\n"
-    )
-    print("| what | pictures/s, median (least to most) |\n| --- | ---: |")
-    for what, values in found.items():
-        print(f"| {what} | {statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f}) |")
-    ratios = [bare / whole for bare, whole in zip(found["bare step"], found["whole step"], strict=True)]
-    print(
-        f"| time of a whole step / bare step | {statistics.median(ratios):.3f} ({min(ratios):.3f} to {max(ratios):.3f}) |"
+        f"{options.steps} steps{passes}, {options.device}",
     )
 
 

@@ -10,27 +10,19 @@ weights are random.
 from __future__ import annotations
 
 import argparse
-import statistics
 import tempfile
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
-from compare_extraction import make_pictures, rate, source_of
+from compare_extraction import make_pictures, source_of
+from training_steps import part_of, print_table, rounds
 
 from sslbench.backbones import load_backbone
 from sslbench.datasets import Boxes, Images, Objects
-from sslbench.environment import cpu_model
 from sslbench.features.allocator import keep_large_blocks
-from sslbench.features.originals import open_originals
-from sslbench.features.pictures import Pictures
 from sslbench.protocols._detection_options import RECIPES, Options
 from sslbench.protocols._detection_pictures import Sizes, annotated
 from sslbench.protocols._detection_training import DetectionLearner, Setting
-from sslbench.protocols.base import Part
-from sslbench.training.loop import Plan, Step, train
 
 CLASSES = 20
 
@@ -55,51 +47,10 @@ def learner_of(
     backbone, options = load_backbone(name).to(device), Options.parse(variant)
     assert options is not None and options.recipe is not None
     recipe = RECIPES[options.recipe]
-    part = Part(
-        images, Boxes(boxes_of(len(images), *source)), features=None, unreadable=lambda rows: None, shown=None,
-        originals=lambda side: open_originals(
-            images, side, extraction="fast", pictures=Pictures(folder, 1 << 33), device=device
-        ),
-    )  # type: ignore[arg-type]  # fmt: skip
+    part = part_of(images, Boxes(boxes_of(len(images), *source)), folder, device)
     pictures = annotated(part, max(Sizes.of(recipe, options.size).short))
     setting = Setting(backbone, options, recipe, backbone.levels(), CLASSES, {})
     return setting.learner(pictures, seed=0)
-
-
-def whole_steps(learner: DetectionLearner, steps: int) -> None:
-    """As a case has them, but that nothing is kept."""
-    plan = Plan(steps, min(10, steps))
-    train(learner, plan, schedule=lambda progress: 1.0, begun_with={}, bfloat16=False, advance=lambda *_: None)
-
-
-def bare_steps(learner: DetectionLearner, steps: int) -> Callable[[], None]:
-    """The same steps on batches that are there already: those that `whole_steps` draws."""
-    batches = [learner.batch(Step(number, 0.0, torch.Generator())) for number in range(steps)]
-    learner.model.train()
-
-    def run() -> None:
-        for batch in batches:
-            learner.optimiser.zero_grad()
-            learner.loss(batch).backward()  # type: ignore[no-untyped-call]
-            learner.optimiser.step()
-
-    return run
-
-
-def batches_alone(learner: DetectionLearner, steps: int) -> None:
-    """Drawn, resized, padded and normalised."""
-    for number in range(steps):
-        learner.batch(Step(number, 0.0, torch.Generator()))
-
-
-def our_rates(learner: DetectionLearner, batch: int, steps: int) -> dict[str, float]:
-    """Pictures a second of each part."""
-    parts: dict[str, Callable[[], None]] = {
-        "whole step": partial(whole_steps, learner, steps),
-        "bare step": bare_steps(learner, steps),
-        "drawing and resizing alone": partial(batches_alone, learner, steps),
-    }
-    return {what: rate(batch * steps, part) for what, part in parts.items()}
 
 
 def main() -> None:
@@ -114,27 +65,17 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     options = parser.parse_args()
     width, height = map(int, options.source.split("x"))
-    found: dict[str, list[float]] = {}
     keep_large_blocks()
     with tempfile.TemporaryDirectory() as below:
         images = source_of(make_pictures(Path(below), 64, width, height))
         variant = f"{options.setting}+recipe={options.recipe}+size={options.size}"
         learner = learner_of(options.backbone, images, (width, height), variant, "cpu", Path(below) / "kept")
         batch = RECIPES[options.recipe].batch
-        our_rates(learner, batch, 1)
-        for _ in range(options.repeats):
-            for what, value in our_rates(learner, batch, options.steps).items():
-                found.setdefault(what, []).append(value)
-    print(
-        f"{options.backbone}, {variant}, batch {batch}, JPEG of {options.source}, {options.repeats} rounds of {options.steps} "
-        f"steps; {cpu_model()}, {torch.get_num_threads()} threads, torch {torch.__version__}\n"
-    )
-    print("| what | pictures/s, median (least to most) |\n| --- | ---: |")
-    for what, values in found.items():
-        print(f"| {what} | {statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f}) |")
-    ratios = [bare / whole for bare, whole in zip(found["bare step"], found["whole step"], strict=True)]
-    print(
-        f"| time of a whole step / bare step | {statistics.median(ratios):.3f} ({min(ratios):.3f} to {max(ratios):.3f}) |"
+        found = rounds(learner, batch, options.steps, options.repeats)
+    print_table(
+        found,
+        f"{options.backbone}, {variant}, batch {batch}, JPEG of {options.source}, {options.repeats} rounds of "
+        f"{options.steps} steps",
     )
 
 
