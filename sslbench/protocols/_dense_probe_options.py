@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any
 
-from sslbench.errors import UnknownNameError
-from sslbench.protocols._variant_options import named_option
+from sslbench.protocols._variant_options import named_options
 
 _NUMBERS = {"grid": (1, 1024), "cells": (1, 1_000_000)}
 _CHOICES = {"levels": ("1", "4"), "norm": ("batch",)}
@@ -43,15 +41,9 @@ def parse(text: str, kinds: Sequence[str]) -> ProbeOptions | None:
     kind, *rest = text.split("+")
     if kind not in kinds:
         return None
-    found: dict[str, Any] = {}
-    for part in rest:
-        option = named_option(part, _CHOICES, _NUMBERS)
-        if option is None:
-            raise UnknownNameError(f"{part!r} of the variant {text!r} is no option of a probe; {help_of(kinds)}")
-        name, value = option
-        if name in found:
-            raise UnknownNameError(f"the variant {text!r} has {name} twice")
-        found[name] = int(value) if name == "levels" else value
+    found = named_options(rest, text, _CHOICES, _NUMBERS, "a probe", help_of(kinds))
+    if "levels" in found:
+        found["levels"] = int(found["levels"])
     return ProbeOptions(kind, **found)
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal
 
-from sslbench.errors import UnknownNameError
-from sslbench.protocols._variant_options import named_option
+from sslbench.protocols._variant_options import named_options
 
 if TYPE_CHECKING:
     from sslbench.heads.faster_rcnn import Design
@@ -122,15 +121,7 @@ class Options:
         setting, *rest = text.split("+")
         if setting not in SETTINGS:
             return None
-        found: dict[str, Any] = {}
-        for part in rest:
-            option = named_option(part, _CHOICES, _NUMBERS)
-            if option is None:
-                raise UnknownNameError(f"{part!r} of the variant {text!r} is no option of detection; {HELP}")
-            if option[0] in found:
-                raise UnknownNameError(f"the variant {text!r} has {option[0]} twice")
-            found.update([option])
-        return cls(setting, **found)
+        return cls(setting, **named_options(rest, text, _CHOICES, _NUMBERS, "detection", HELP))
 
     def __str__(self) -> str:
         """The one spelling."""

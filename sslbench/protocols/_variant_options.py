@@ -30,3 +30,23 @@ def named_option(
             raise UnknownNameError(f"{name}={value}: expected a whole number from {least} to {most}")
         return name, int(value)
     return None
+
+
+def named_options(
+    parts: Sequence[str], text: str, choices: Mapping[str, Sequence[str]], numbers: Mapping[str, tuple[int, int]],
+    owner: str, told: str,
+) -> dict[str, Any]:  # fmt: skip
+    """The options that all parts of a variant are, by name.
+
+    owner: whose options they are, told: what they can be, for messages. Raises UnknownNameError for a part that is no option, a
+    value that cannot be, or a part that stands twice.
+    """
+    found: dict[str, Any] = {}
+    for part in parts:
+        option = named_option(part, choices, numbers)
+        if option is None:
+            raise UnknownNameError(f"{part!r} of the variant {text!r} is no option of {owner}; {told}")
+        if option[0] in found:
+            raise UnknownNameError(f"the variant {text!r} has {option[0]} twice")
+        found.update([option])
+    return found
