@@ -14,8 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from sslbench.backbones.undisturbed import UNSUITABLE
-from sslbench.errors import BackboneError, DeviceError, TrainingError
+from sslbench.errors import BackboneError, TrainingError
 from sslbench.heads.dense_network import DenseNetwork
 from sslbench.heads.dilation import dilate
 from sslbench.heads.levels import last_level, several_levels
@@ -32,7 +31,14 @@ from sslbench.protocols._dense_pictures import (
     rows_enlarged,
 )
 from sslbench.protocols._detection_pictures import Stream, shown
-from sslbench.protocols._network_parts import accept_any_size, batch_norms, behind_maps, frozen_modules
+from sslbench.protocols._network_parts import (
+    accept_any_size,
+    batch_norms,
+    behind_maps,
+    decay_groups,
+    frozen_modules,
+    tried,
+)
 from sslbench.protocols._read_ahead import ReadAhead
 from sslbench.protocols._training_run import trained
 from sslbench.training.loop import Plan, Step
@@ -195,9 +201,7 @@ class Setting:
         """A new network with its optimiser, and the pictures."""
         network = self.network(seed)
         own = [parameter for parameter in network.parameters() if parameter.requires_grad]
-        sides = [[p for p in own if (p.ndim > 1) == matrix] for matrix in (True, False)]
-        rate, decay = self.recipe.rate, self.recipe.decay
-        groups: list[dict[str, Any]] = [{"params": sides[0]}, {"params": sides[1], "weight_decay": 0.0}]
+        groups, rate, decay = decay_groups(own), self.recipe.rate, self.recipe.decay
         if self.recipe.optimiser == "sgd":
             optimiser: torch.optim.Optimizer = torch.optim.SGD(
                 groups, rate, momentum=0.9, weight_decay=decay, fused=True
@@ -217,20 +221,7 @@ class Setting:
         sides = resized(picture, self.recipe.tested, self.recipe.longest) if picture else None
         shape = padded(sides or (2 * network.divisor, 3 * network.divisor), network.divisor)
         name = self.backbone.name
-        try:
-            with torch.no_grad():
-                logits = network.eval()(torch.zeros(1, 3, *shape, device=self.backbone.device))
-        except torch.cuda.OutOfMemoryError as error:
-            raise DeviceError(
-                f"{name}: the device has not enough memory for one picture of {shape[0]} x {shape[1]} pixels; "
-                "choose a smaller size (size=N), precision=bfloat16 or another device"
-            ) from error
-        except UNSUITABLE as error:
-            told = next(iter(str(error).splitlines()), "")
-            raise BackboneError(
-                f"{name}: it gives no maps of pictures of {shape[0]} x {shape[1]} pixels ({type(error).__name__}: {told}); "
-                f"{self.task.name} shows it pictures of any shape. Choose a network that takes them"
-            ) from error
+        logits = tried(network.eval(), shape, self.backbone.device, name, self.task.name)
         if tuple(logits.shape[2:]) != network.grid(shape):
             rows, columns = network.grid(shape)
             raise BackboneError(

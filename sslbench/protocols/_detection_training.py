@@ -13,8 +13,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from sslbench.backbones.undisturbed import UNSUITABLE
-from sslbench.errors import BackboneError, DeviceError, TrainingError
+from sslbench.errors import TrainingError
 from sslbench.features.originals import Originals
 from sslbench.heads.detector import Detector
 from sslbench.heads.faster_rcnn import Wanted
@@ -25,9 +24,11 @@ from sslbench.protocols._network_parts import (
     accept_any_size,
     batch_norms,
     behind_maps,
+    decay_groups,
     frozen_modules,
     groups,
     last_groups,
+    tried,
 )
 from sslbench.protocols._training_run import trained
 from sslbench.training.loop import Plan, Step
@@ -185,9 +186,7 @@ class Setting:
             # Decay on biases too, as in detectron2.
             optimiser: torch.optim.Optimizer = torch.optim.SGD(own, rate, momentum=0.9, weight_decay=decay, fused=True)
         else:
-            sides = [[p for p in own if (p.ndim > 1) == matrix] for matrix in (True, False)]
-            decayed: list[dict[str, Any]] = [{"params": sides[0]}, {"params": sides[1], "weight_decay": 0.0}]
-            optimiser = torch.optim.AdamW(decayed, rate, weight_decay=decay, fused=True)
+            optimiser = torch.optim.AdamW(decay_groups(own), rate, weight_decay=decay, fused=True)
         return DetectionLearner(
             detector, optimiser, pictures, self.backbone.preprocessing, self.sizes, batch=self.batch, seed=seed
         )
@@ -200,20 +199,14 @@ class Setting:
         divisor = detector.pyramid.divisor
         sides = self.sizes.shape(picture, self.sizes.short[-1]) if picture else (2 * divisor, 3 * divisor)
         shape = (-(-sides[0] // divisor) * divisor, -(-sides[1] // divisor) * divisor)
-        try:
-            with torch.no_grad():
-                detector.eval().detections(torch.zeros(1, 3, *shape, device=self.backbone.device), [shape])
-        except torch.cuda.OutOfMemoryError as error:
-            raise DeviceError(
-                f"{self.backbone.name}: the device has not enough memory for one picture of {shape[0]} x {shape[1]} pixels; "
-                "choose a smaller size (size=N), precision=bfloat16 or another device"
-            ) from error
-        except UNSUITABLE as error:
-            told = next(iter(str(error).splitlines()), "")
-            raise BackboneError(
-                f"{self.backbone.name}: it gives no maps of pictures of {shape[0]} x {shape[1]} pixels ({type(error).__name__}: "
-                f"{told}); detection shows it pictures of any shape. Choose a network that takes them"
-            ) from error
+        detector.eval()
+        tried(
+            lambda image: detector.detections(image, [shape]),
+            shape,
+            self.backbone.device,
+            self.backbone.name,
+            "detection",
+        )
 
     def schedule(self) -> Any:
         """From progress to the factor of the rate."""

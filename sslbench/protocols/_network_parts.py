@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from sslbench.backbones.undisturbed import UNSUITABLE
-from sslbench.errors import BackboneError
+from sslbench.errors import BackboneError, DeviceError
 
 if TYPE_CHECKING:
     from sslbench.backbones.backbone import Network
 
 BatchNorm = nn.modules.batchnorm._BatchNorm
+T = TypeVar("T")
 
 
 def last_groups(body: nn.Module, count: int, name: str, among: Collection[str] | None = None) -> list[list[str]]:
@@ -105,6 +106,34 @@ def behind_maps(network: Network, size: tuple[int, int], name: str) -> set[str]:
     if not used:
         raise BackboneError(f"{name}: no gradient reaches its maps, so that nothing of it could be trained")
     return used
+
+
+def tried(run: Callable[[Tensor], T], shape: tuple[int, int], device: torch.device, name: str, task: str) -> T:
+    """What a network gives for an empty picture of a height and width, before pictures are decoded for it.
+
+    Raises BackboneError where it gives nothing, DeviceError where memory does not suffice. name, task: for messages.
+    """
+    try:
+        with torch.no_grad():
+            return run(torch.zeros(1, 3, *shape, device=device))
+    except torch.cuda.OutOfMemoryError as error:
+        raise DeviceError(
+            f"{name}: the device has not enough memory for one picture of {shape[0]} x {shape[1]} pixels; "
+            "choose a smaller size (size=N), precision=bfloat16 or another device"
+        ) from error
+    except UNSUITABLE as error:
+        told = next(iter(str(error).splitlines()), "")
+        raise BackboneError(
+            f"{name}: it gives no maps of pictures of {shape[0]} x {shape[1]} pixels ({type(error).__name__}: {told}); "
+            f"{task} shows it pictures of any shape. Choose a network that takes them"
+        ) from error
+
+
+def decay_groups(parameters: Iterable[nn.Parameter]) -> list[dict[str, Any]]:
+    """For an optimiser: the matrices, with its decay, and biases and norms, without."""
+    own = list(parameters)
+    matrices, others = ([p for p in own if (p.ndim > 1) == matrix] for matrix in (True, False))
+    return [{"params": matrices}, {"params": others, "weight_decay": 0.0}]
 
 
 def accept_any_size(network: Network) -> None:
