@@ -38,6 +38,10 @@ class Images(ABC):
     def load(self, rows: Sequence[int] | npt.NDArray[np.int64]) -> Loaded:
         """The pictures of some rows, in the order given. Raises DataError for one that cannot be read."""
 
+    def size(self, row: int) -> tuple[int, int] | None:
+        """Height and width of a picture, None where that is not known without decoding or making it."""
+        return None
+
 
 @dataclass(frozen=True, eq=False)
 class ImageArray(Images):
@@ -59,6 +63,10 @@ class ImageArray(Images):
         if isinstance(rows, range) and rows.step == 1:
             return self._all()[rows.start : rows.stop]
         return self._all()[np.asarray(rows, dtype=np.int64)]
+
+    def size(self, row: int) -> tuple[int, int] | None:
+        """Of pixels that are there."""
+        return None if callable(self.pixels) else (self._all().shape[1], self._all().shape[2])
 
     def _all(self) -> npt.NDArray[np.uint8]:
         pixels = self.pixels() if callable(self.pixels) else self.pixels
@@ -91,6 +99,13 @@ class ImageFiles(Images):
         from sslbench.datasets.decoding import read_or_skip
 
         return [read_or_skip(Path(self.paths[row]), self.bad_images, self.prepare) for row in rows]
+
+    def size(self, row: int) -> tuple[int, int] | None:
+        """By the header of the file; None where it has none that can be read, or where pictures are prepared."""
+        from sslbench.datasets.content import read_header
+
+        header = None if self.prepare else read_header(Path(self.paths[row]))
+        return None if header is None else (header[0][1], header[0][0])
 
 
 def read_image(path: Path, prepare: Prepare | None = None) -> Image:

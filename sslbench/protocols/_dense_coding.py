@@ -156,6 +156,15 @@ def _absent(counts: npt.NDArray[Any], classes: Sequence[str]) -> str:
     return f"the class{'es' * (len(names) > 1)} {', '.join(names)}" if names else ""
 
 
+def check_size(target: Array, picture: tuple[int, int] | None, where: str) -> None:
+    """Raise DataError, which begins with `where`, for a target of another size than its picture, where that is known."""
+    if picture is not None and target.shape[:2] != picture:
+        raise DataError(
+            f"{where}: expected a map of the picture's {picture[0]} x {picture[1]} pixels (height x width), got one of shape "
+            f"{target.shape}; correct the file, or leave the picture out"
+        )
+
+
 def check_counts(pixels: npt.NDArray[Any], where: str) -> None:
     """Raise DataError, which begins with `where`, for a mask of which no pixel counts. pixels: of each class."""
     if not pixels.any():

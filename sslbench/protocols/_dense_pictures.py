@@ -12,10 +12,9 @@ import torch
 from torch import Tensor
 
 from sslbench.datasets import Targets
-from sslbench.errors import DataError
 from sslbench.features.joined import JoinedOriginals
 from sslbench.features.originals import Originals
-from sslbench.protocols._dense_coding import Coding, check_counts
+from sslbench.protocols._dense_coding import Coding, check_counts, check_size
 from sslbench.protocols.base import Part
 
 Array = npt.NDArray[Any]
@@ -54,11 +53,7 @@ class DensePictures:
         found: Array = np.asarray(self.targets[split].load(row))
         where = f"{self.names[split]}, row {row}"
         high, wide = originals.full_sizes[place].tolist()
-        if found.shape[:2] != (high, wide):
-            raise DataError(
-                f"{where}: expected a map of the picture's {high} x {wide} pixels (height x width), got one of shape "
-                f"{found.shape}; correct the file, or leave the picture out"
-            )
+        check_size(found, (high, wide), where)
         self.coding.check(found, self.targets[split], where)
         return found
 

@@ -17,7 +17,7 @@ from torch.nn.functional import interpolate
 
 from sslbench.features.maps import Maps
 from sslbench.protocols._dense_cells import CellTask, Grid, SegmentationCells
-from sslbench.protocols._dense_coding import check_counts
+from sslbench.protocols._dense_coding import check_counts, check_size
 from sslbench.protocols.base import Part
 
 AT_ONCE = 64
@@ -56,6 +56,7 @@ def draw(part: Part, name: str, task: CellTask, grid: Grid, each: int) -> Drawn:
     for row in range(len(part.targets)):
         target = np.asarray(part.targets.load(row))
         task.check(target, f"{name}, row {row}")
+        check_size(target, part.images.size(row), f"{name}, row {row}")
         pooled, share = task.pooled(target, grid)
         of_row = task.sums(target)
         if isinstance(task, SegmentationCells):

@@ -330,6 +330,27 @@ def test_what_is_true_of_an_unreadable_picture_counts_for_nothing(mapped: Sets, 
         run(tmp_path, "segmentation", "linear")
 
 
+@pytest.mark.parametrize("files", [False, True])
+def test_a_mask_of_another_size_than_its_picture(mapped: Sets, files: bool, tmp_path: Path) -> None:
+    from PIL import Image
+
+    from sslbench.datasets import ImageFiles
+
+    pixels, _ = scenes(10, 0)
+    if files:
+        paths = [tmp_path / f"{row}.png" for row in range(10)]
+        for path, picture in zip(paths, pixels, strict=True):
+            Image.fromarray(picture).save(path)
+        mapped.images = {"train": ImageFiles("files", paths)}
+    masks = [*masks_of(pixels)]
+    masks[3] = masks[3][:, :48]
+    mapped.targets = {"train": Masks(lambda row: masks[row], "cut", np.arange(10), ignore=IGNORE)}
+    with pytest.raises(
+        DataError, match=r"train, row 3: expected a map of the picture's 64 x 64 .* got one of shape \(64, 48\)"
+    ):
+        run(tmp_path, "segmentation", "linear")
+
+
 def test_cells_of_one_class_alone_are_told(mapped: Sets, tmp_path: Path) -> None:
     for split in ("train", "val"):
         found = np.zeros((mapped.sizes[split], 64, 64), np.uint8)
