@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from sslbench.registry import Registry, declared
-from sslbench.studies.study import Allowance, Column, Figure, Geometry, Study, Suite, Switch, Table
+from sslbench.studies.study import Allowance, Column, Figure, Geometry, Study, Suite, Switch, Table, Upstream
 
 __all__ = [
-    "STUDIES", "Allowance", "Column", "Figure", "Geometry", "Study", "Suite", "Switch", "Table", "register_study", "studies",
+    "STUDIES", "Allowance", "Column", "Figure", "Geometry", "Study", "Suite", "Switch", "Table", "Upstream",
+    "register_study", "studies",
 ]  # fmt: skip
 
 STUDIES: Registry[Study] = Registry("study")

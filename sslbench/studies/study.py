@@ -101,7 +101,8 @@ class Column:
 
     task: its id. score: the name that the task's records give it; empty for their main score. unit, higher_is_better: of the
     score here. factor: what a figure is multiplied by to be in that unit. mean_of: ids of the tasks over which a figure is the
-    mean of that score; `task` is empty then, and no single record has the figure for a reference.
+    mean of that score; `task` is empty then, and no single record has the figure for a reference. main: whether a named score is
+    the task's main one.
     """
 
     task: str
@@ -110,6 +111,7 @@ class Column:
     higher_is_better: bool = True
     factor: float = 1.0
     mean_of: tuple[str, ...] = ()
+    main: bool = False
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -222,12 +224,24 @@ def read_table(path: Path) -> Mapping[str, Mapping[str, str]]:
 
 
 @dataclass(frozen=True)
+class Upstream:
+    """Where a study prints each network's score on the pictures that it was pretrained on.
+
+    name: of the score, such as `ImageNet top-1`; in %. path, column: of a CSV whose first column is `model`.
+    """
+
+    name: str
+    path: Path
+    column: str
+
+
+@dataclass(frozen=True)
 class Study:
     """A published evaluation.
 
     name: short, such as `ericsson2021`. citation: how a figure's source is told. networks: what it compared, in its order, by the
     names of backbones here. datasets: the ones that its switches of scope `study` concern. suites, switches, presets: by name.
-    tables: in the paper's order.
+    tables: in the paper's order. upstream: None where it prints no such scores.
     """
 
     name: str
@@ -238,6 +252,14 @@ class Study:
     switches: Mapping[str, Switch] = field(default_factory=dict)
     presets: Mapping[str, Geometry] = field(default_factory=dict)
     tables: Sequence[Table] = ()
+    upstream: Upstream | None = None
+
+    def upstream_score(self, network: str) -> float | None:
+        """A network's score on its own pictures in %, or None where the study prints none."""
+        if self.upstream is None:
+            return None
+        text = read_table(self.upstream.path).get(network, {}).get(self.upstream.column)
+        return None if text is None else float(text)
 
     def source(self, table: Table) -> str:
         """Where a figure stands."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sslbench.studies.ericsson2021.figures import TABLES
+from sslbench.studies.ericsson2021.figures import TABLES, UPSTREAM
 from sslbench.studies.ericsson2021.names import CROSS_DOMAIN, FIFTY_SHOT, MANY_SHOT, NETWORKS
 from sslbench.studies.ericsson2021.switches import SWITCHES
 from sslbench.studies.study import Geometry, Study, Suite
@@ -50,4 +50,5 @@ STUDY = Study(
         "paper-nonorm": Geometry((224, 224), 224, "bicubic", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
     },
     tables=TABLES,
+    upstream=UPSTREAM,
 )

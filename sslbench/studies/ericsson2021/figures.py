@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from sslbench.studies.ericsson2021.names import CROSS_DOMAIN, FIFTY_SHOT, MANY_SHOT
-from sslbench.studies.study import Allowance, Column, Table
+from sslbench.studies.study import Allowance, Column, Table, Upstream
 
 _FOLDER = Path(__file__).parent / "tables"
 _MANY = (*MANY_SHOT, "voc2007")
@@ -52,8 +52,8 @@ def _mean_error(protocol: str, score: str) -> Column:
     return Column("", score, higher_is_better=False, mean_of=tasks)
 
 
-def _falling(score: str) -> Column:
-    return Column("normals/nyuv2", score, "degrees", higher_is_better=False)
+def _falling(score: str, *, main: bool = False) -> Column:
+    return Column("normals/nyuv2", score, "degrees", higher_is_better=False, main=main)
 
 
 TABLES: tuple[Table, ...] = (
@@ -66,7 +66,7 @@ TABLES: tuple[Table, ...] = (
         _csv("detection_voc"),
         "object detection on VOC",
         {
-            f"{way}_{column}": Column(f"detection/voc/{way}", score)
+            f"{way}_{column}": Column(f"detection/voc/{way}", score, main=score == "AP")
             for way in ("frozen", "finetune")
             for column, score in (("ap", "AP"), ("ap50", "AP50"), ("ap75", "AP75"))
         },
@@ -77,7 +77,7 @@ TABLES: tuple[Table, ...] = (
         _csv("dense_prediction"),
         "surface normals on NYUv2",
         {
-            "normals_mean_deg": _falling("mean_angle"),
+            "normals_mean_deg": _falling("mean_angle", main=True),
             "normals_median_deg": _falling("median_angle"),
             **{
                 f"normals_within_{degrees}": Column("normals/nyuv2", f"within_{degrees}")
@@ -92,7 +92,7 @@ TABLES: tuple[Table, ...] = (
         "segmentation of ADE20K",
         {
             # Printed as a fraction.
-            "ade20k_mean_iou": Column("segmentation/ade20k", "mean_iou", factor=100.0),
+            "ade20k_mean_iou": Column("segmentation/ade20k", "mean_iou", factor=100.0, main=True),
             "ade20k_pixel_accuracy": Column("segmentation/ade20k", "pixel_accuracy"),
         },
         None,
@@ -114,3 +114,6 @@ TABLES: tuple[Table, ...] = (
     ),
 )
 """The tables that a task of this package has or will have a figure in, in the order of the paper's sections."""
+
+UPSTREAM = Upstream("ImageNet top-1", _csv("many_shot_linear"), "imagenet")
+"""Table 1's first column: of a linear classifier on ImageNet for the self-supervised networks, as their authors published it."""

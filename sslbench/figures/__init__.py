@@ -1,0 +1,1 @@
+"""Figures of a sheet of scores, drawn with matplotlib (extra `figures`)."""

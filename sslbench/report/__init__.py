@@ -1,0 +1,1 @@
+"""The HTML pages: a run as a report, and two runs compared."""
