@@ -48,6 +48,20 @@ SWITCHES: Mapping[str, Switch] = {
         scope="all",
         published=("ignore", "class-0"),
     ),
+    "occlusion-fill": Switch(
+        ("mean", "black", "picture-mean"),
+        "what occlusion covers a window with: 0 after normalisation, the mean colour of the network's statistics, or black, or the "
+        "picture's own mean; the study does not say",
+        protocols=("occlusion",),
+        scope="all",
+    ),
+    "occlusion-distance": Switch(
+        ("plain", "centred"),
+        "occlusion's distance divided by the length of the features, as in the code nearest to the study, or by that of the "
+        "features less their mean, as in a root relative squared error",
+        protocols=("occlusion",),
+        scope="all",
+    ),
     "caltech101-list": Switch(
         ("2021", "unique"),
         "train.txt of 2021 with 3,060 rows, some of them twice, or its 2,416 unique rows (official file since 2023)",
