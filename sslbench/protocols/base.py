@@ -110,6 +110,11 @@ class HeldOut(_Parts):
         """The split `test`."""
         return self.parts["test"]
 
+    @property
+    def first(self) -> Part:
+        """The first split, which is `test` unless the declaration says otherwise."""
+        return next(iter(self.parts.values()))
+
 
 class Material(Interface):
     """What a case is made of, before anything is computed."""

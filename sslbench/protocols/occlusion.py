@@ -45,11 +45,12 @@ class Occlusion(Protocol[Looking]):
         self.fill, self.centred = compat[FILL], compat[DISTANCE] == "centred"
 
     def check(self, dataset: Dataset) -> None:
-        """Raise DataError for a test split with fewer pictures than are to be looked at."""
-        if (there := len(dataset.splits["test"].targets)) < self.pictures:
+        """Raise DataError for a split with fewer pictures than are to be looked at."""
+        (split, *_) = SPEC.scored_on(dataset)
+        if (there := len(dataset.splits[split].targets)) < self.pictures:
             raise DataError(
-                f"occlusion looks at the first {self.pictures} pictures of test, which has {there}; choose pictures={there} or "
-                "fewer"
+                f"occlusion looks at the first {self.pictures} pictures of {split}, which has {there}; choose pictures={there} "
+                "or fewer"
             )
 
     def preprocessing(self, own: Preprocessing, compat: Mapping[str, str]) -> Preprocessing:
@@ -90,7 +91,7 @@ class Occlusion(Protocol[Looking]):
         from sslbench.metrics.attention import attention_map, attention_scores
         from sslbench.protocols._occlusion_objects import as_shown, objects_of, tell_objects
 
-        part, windows = held_out.test, predictor.windows
+        part, windows = held_out.first, predictor.windows
         preprocessing = predictor.backbone.preprocessing
         pictures, rows, sizes = _first(part, self.pictures, preprocessing)
         inner = windows.inner
@@ -210,5 +211,7 @@ SPEC = ProtocolSpec(
     variant_help=options.HELP,
     by_name=True,
     learns=(),
+    # The cross-domain sets are one split each.
+    held_out="test-or-pool",
     switches=(FILL, DISTANCE),
 )

@@ -23,6 +23,7 @@ STUDY = Study(
                 "detection/world-boxes/frozen", "detection/world-boxes/finetune",
                 "segmentation/world-masks/linear", "normals/world-normals/linear",
                 "segmentation/world-masks", "normals/world-normals",
+                "occlusion/world-masks/recipe=quick",
             ),
             # At the pictures' own size, since at 96 pixels it takes twice as long. First, because it takes longest.
             backbones=(
@@ -37,15 +38,18 @@ STUDY = Study(
                 "*|detection/*",
                 "*|segmentation/*",
                 "*|normals/*",
+                "*|occlusion/*",
             ),
             # One network and its control of the dense probes, so that a quick run stays one.
             quick=(
                 "zoo:simclr|finetune/digits/*", "zoo:simclr|detection/world-boxes/frozen",
                 "*zoo:simclr|segmentation/world-masks/linear", "*zoo:simclr|normals/world-normals/linear",
+                "*zoo:simclr|occlusion/*", "zoo:supervised|occlusion/*",
             ),
-            # On a CPU, minutes to hours for anything larger; the other controls have nothing to train and no maps.
+            # On a CPU, minutes to hours for anything larger; the other controls have nothing to train, no maps and no attention.
             limited=dict.fromkeys(
-                ("finetune/*", "detection/*", "segmentation/*", "normals/*"), ("zoo:*", "random-init:zoo:*")
+                ("finetune/*", "detection/*", "segmentation/*", "normals/*", "occlusion/*"),
+                ("zoo:*", "random-init:zoo:*"),
             ),
         ),
     ),

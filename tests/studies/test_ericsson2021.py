@@ -130,8 +130,8 @@ def test_no_figure(network: str, task: str) -> None:
 def test_the_columns_are_those_of_the_files_in_their_order() -> None:
     for table in TABLES:
         heads = [name for name in next(iter(read_table(table.path).values())) if name not in (AVERAGE, IMAGENET)]
-        # Of the analysis of features only calibration is a score of tasks here.
-        expected = heads[:4] if table.stem == "feature_analysis" else heads
+        # Of the analysis of features only calibration and attention are scores of tasks here.
+        expected = [*heads[:4], heads[-1]] if table.stem == "feature_analysis" else heads
         # The figures of one file may be judged in two ways.
         columns = [name for other in TABLES if other.path == table.path for name in other.columns]
         assert columns == expected, table.stem
@@ -162,7 +162,7 @@ def test_overlap_is_printed_as_a_fraction_and_angles_fall() -> None:
 
 
 def test_calibration_is_a_mean_of_ten_sets_and_no_reference_of_a_case() -> None:
-    (table,) = (table for table in TABLES if table.stem == "feature_analysis")
+    (table,) = (table for table in TABLES if table.title.startswith("expected calibration error"))
     assert {name: column.score for name, column in table.columns.items()} == {
         "ece_linear": "ece", "ece_linear_scaled": "ece_scaled", "ece_finetune": "ece", "ece_finetune_scaled": "ece_scaled",
     }  # fmt: skip
@@ -173,6 +173,18 @@ def test_calibration_is_a_mean_of_ten_sets_and_no_reference_of_a_case() -> None:
         assert len(column.tasks) == 10
     for score in ("ece", "ece_scaled"):
         assert published("swav", "linear/pets", score) is None
+
+
+def test_attentive_diffusion_is_a_mean_of_fifteen_sets_and_no_reference_of_a_case() -> None:
+    (table,) = (table for table in TABLES if table.title.startswith("attentive diffusion"))
+    (column,) = table.columns.values()
+    assert column.tasks == tuple(f"occlusion/{name}" for name in STUDY.datasets) and len(column.tasks) == 15
+    (suite,) = (suite for suite in STUDY.suites if suite.name == "paper-analyses")
+    assert set(column.tasks) <= set(suite.tasks)
+    figures = {network: table.figure(network, "attentive_diffusion").value for network in table.networks()}
+    assert (min(figures, key=figures.get), max(figures, key=figures.get)) == ("pcl-v1", "swav")
+    assert figures["supervised"] == 43.88
+    assert published("supervised", "occlusion/pets", "attentive_diffusion") is None
 
 
 def test_what_nobody_has_run_judges_nothing_and_says_why() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from sslbench.studies.ericsson2021.names import CROSS_DOMAIN, FIFTY_SHOT, MANY_SHOT
+from sslbench.studies.ericsson2021.names import CROSS_DOMAIN, FIFTY_SHOT, LOOKED_INTO, MANY_SHOT
 from sslbench.studies.study import Allowance, Column, Table, Upstream
 
 _FOLDER = Path(__file__).parent / "tables"
@@ -111,6 +111,22 @@ TABLES: tuple[Table, ...] = (
         None,
         "a mean over data sets belongs to no case, and nobody can say how far an honest run may be off: the error depends on the "
         "chosen C and on where the study's solver stopped",
+    ),
+    Table(
+        _csv("feature_analysis"),
+        "attentive diffusion, mean of one picture of each of 15 sets",
+        {
+            "attentive_diffusion": Column(
+                "",
+                "attentive_diffusion",
+                higher_is_better=False,
+                mean_of=tuple(f"occlusion/{name}" for name in LOOKED_INTO),
+                main=True,
+            ),
+        },
+        None,
+        "a mean over data sets belongs to no case, the study names neither the pictures nor what covered the windows, and "
+        "neither direction is the better one",
     ),
 )
 """The tables that a task of this package has or will have a figure in, in the order of the paper's sections."""

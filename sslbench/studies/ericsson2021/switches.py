@@ -50,8 +50,8 @@ SWITCHES: Mapping[str, Switch] = {
     ),
     "occlusion-fill": Switch(
         ("mean", "black", "picture-mean"),
-        "what occlusion covers a window with: 0 after normalisation, the mean colour of the network's statistics, or black, or the "
-        "picture's own mean; the study does not say",
+        "what occlusion covers a window with: the mean colour of the network's statistics, which is 0 after normalisation, or "
+        "black, or the picture's own mean; the study does not say",
         protocols=("occlusion",),
         scope="all",
     ),
