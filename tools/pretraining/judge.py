@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from pretraining.normalisation import normalise
 from pretraining.photographs import Photographs
-from sslbench.metrics import METRICS, top1
+from sslbench.metrics import METRICS, representation, top1
 from sslbench.protocols.base import Labelled
 from sslbench.protocols.knn import NearestNeighbours
 
@@ -37,13 +37,8 @@ def features(network: nn.Module, images: Tensor) -> Tensor:
 
 
 def effective_rank(x: Tensor) -> float:
-    """exp of the entropy of the normalised singular values of the centred features (Roy and Vetterli 2007).
-
-    Between 1, a collapse onto a line, and the width of the features.
-    """
-    values = torch.linalg.svdvals((x - x.mean(dim=0)).double())
-    shares = values[values > 0] / values.sum()
-    return float(torch.exp(-(shares * shares.log()).sum()))
+    """`sslbench.metrics.representation.effective_rank` of features (N, D)."""
+    return representation.effective_rank(x.numpy())
 
 
 def judge(network: nn.Module, splits: dict[str, Photographs]) -> Judgement:
