@@ -12,6 +12,7 @@ from sslbench.analyses.correlation import FEWEST, Correlation, compare_correlati
 from sslbench.analyses.sheet import Cell, Item, Sheet, sheet_of_records, sheet_of_study
 from sslbench.analyses.wins import contrast, outcomes
 from sslbench.backbones.zoo import zoo_names
+from sslbench.errors import RecordError
 from sslbench.names import matches
 from sslbench.results.runs import open_records
 from sslbench.studies import STUDIES, studies
@@ -34,6 +35,11 @@ class SheetEvidence:
     def title(self) -> str:
         """Where the scores come from."""
         return self.sheet.title
+
+    @property
+    def published(self) -> bool:
+        """Whether the scores are a study's tables."""
+        return any(self.sheet.title == study.citation for study in studies())
 
     @cached_property
     def family(self) -> tuple[str, ...]:
@@ -101,7 +107,8 @@ class SheetEvidence:
         weak, strong = (correlate(self.sheet, _items(several), among=names) for several in (items, than))
         between = correlation([first[n] for n in names], [second[n] for n in names]).pearson.value
         p = None
-        if len(names) >= FEWEST:
+        # A perfect or an undefined correlation has no Fisher's z.
+        if len(names) >= FEWEST and all(abs(r) < 1 for r in (weak.pearson.value, strong.pearson.value, between)):
             p = compare_correlations(weak.pearson.value, strong.pearson.value, between, len(names))[1]
         return _association(weak), _association(strong), p
 
@@ -128,7 +135,15 @@ def judge(sheet: Sheet, names: Iterable[str] = ()) -> list[Judgement]:
     """Every claim of every study, or of those named, on a sheet."""
     evidence = SheetEvidence(sheet)
     chosen = [STUDIES[name] for name in names] or list(studies())
-    return [Judgement(study.name, claim, claim.test(evidence)) for study in chosen for claim in study.claims]
+    return [Judgement(study.name, claim, judged(claim, evidence)) for study in chosen for claim in study.claims]
+
+
+def judged(claim: Claim, evidence: SheetEvidence) -> Finding:
+    """One claim; `cannot be told` with the reason where records do not measure the same thing."""
+    try:
+        return claim.test(evidence)
+    except RecordError as error:
+        return Finding("cannot be told", str(error))
 
 
 def sheet_of(name: str, results: Path) -> Sheet:

@@ -61,11 +61,15 @@ class Evidence(Protocol):
     """What a claim may ask of a set of scores.
 
     supervised: the supervised backbone, None where there is none. self_supervised: the other trained backbones of its family
-    (the study's networks or the zoo's), no controls. upstream: what their upstream score is.
+    (the study's networks or the zoo's), no controls. upstream: their scores on the pictures they were pretrained on, in %.
+    published: whether these are the tables of a study, and not records.
     """
 
     @property
     def title(self) -> str: ...
+
+    @property
+    def published(self) -> bool: ...
 
     @property
     def supervised(self) -> str | None: ...
@@ -114,7 +118,6 @@ class Claim:
 
     name: short, unique in its study. section: where it stands. sentence: in our own words. kind: what sort of evidence decides,
     such as `wins` or `correlation`. test: judges an `Evidence`; it must not raise where scores are missing.
-    caveat: what the study's own figures cannot carry for a reason of their own.
     """
 
     name: str
@@ -122,4 +125,3 @@ class Claim:
     sentence: str
     kind: str
     test: Callable[[Evidence], Finding]
-    caveat: str = ""
