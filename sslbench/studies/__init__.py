@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from sslbench.registry import Registry, declared
+from sslbench.studies.claim import Claim, Evidence, Finding
 from sslbench.studies.study import Allowance, Column, Figure, Geometry, Study, Suite, Switch, Table, Upstream
 
 __all__ = [
-    "STUDIES", "Allowance", "Column", "Figure", "Geometry", "Study", "Suite", "Switch", "Table", "Upstream",
+    "STUDIES", "Allowance", "Claim", "Column", "Evidence", "Figure", "Finding", "Geometry", "Study", "Suite", "Switch", "Table", "Upstream",
     "register_study", "studies",
 ]  # fmt: skip
 

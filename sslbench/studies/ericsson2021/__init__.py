@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sslbench.studies.ericsson2021.claims import CLAIMS
 from sslbench.studies.ericsson2021.figures import TABLES, UPSTREAM
 from sslbench.studies.ericsson2021.names import CROSS_DOMAIN, FIFTY_SHOT, LOOKED_INTO, MANY_SHOT, NETWORKS
 from sslbench.studies.ericsson2021.switches import SWITCHES
@@ -58,4 +59,5 @@ STUDY = Study(
     },
     tables=TABLES,
     upstream=UPSTREAM,
+    claims=CLAIMS,
 )

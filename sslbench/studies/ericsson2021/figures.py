@@ -52,6 +52,11 @@ def _mean_error(protocol: str, score: str) -> Column:
     return Column("", score, higher_is_better=False, mean_of=tasks)
 
 
+def _looked_into(protocol: str, score: str, unit: str) -> Column:
+    tasks = tuple(f"{protocol}/{name}" for name in LOOKED_INTO)
+    return Column("", score, unit, higher_is_better=False, mean_of=tasks)
+
+
 def _falling(score: str, *, main: bool = False) -> Column:
     return Column("normals/nyuv2", score, "degrees", higher_is_better=False, main=main)
 
@@ -114,16 +119,22 @@ TABLES: tuple[Table, ...] = (
     ),
     Table(
         _csv("feature_analysis"),
-        "attentive diffusion, mean of one picture of each of 15 sets",
+        "feature inversion, mean of one picture of each of 15 sets",
         {
-            "attentive_diffusion": Column(
-                "",
-                "attentive_diffusion",
-                higher_is_better=False,
-                mean_of=tuple(f"occlusion/{name}" for name in LOOKED_INTO),
-                main=True,
-            ),
+            **{
+                f"lpips_{name}": _looked_into("inversion", f"lpips_{name}", "LPIPS")
+                for name in ("alexnet", "vgg", "squeezenet")
+            },
+            **{f"mse_{name}": _looked_into("inversion", f"mse_{name}", "levels²") for name in ("red", "green", "blue")},
         },
+        None,
+        "a mean over data sets belongs to no case, the study does not say which picture of each set it took, and there is no code "
+        "of it",
+    ),
+    Table(
+        _csv("feature_analysis"),
+        "attentive diffusion, mean of one picture of each of 15 sets",
+        {"attentive_diffusion": _looked_into("occlusion", "attentive_diffusion", "%")},
         None,
         "a mean over data sets belongs to no case, the study names neither the pictures nor what covered the windows, and "
         "neither direction is the better one",
