@@ -43,12 +43,12 @@ class Block:
 
 
 def block(sheet: Sheet, items: Iterable[Item] = (), backbones: Sequence[str] = ()) -> Block:
-    """The items, by default the main ones, that all of the backbones have; these are by default all but controls.
+    """The items, by default the main ones of transfer, that all of the backbones have; these are by default all but controls.
 
     Raises RecordError where there is no such item or no backbone.
     """
     names = tuple(backbones or sheet.trained)
-    asked = tuple(items) or sheet.main_items
+    asked = tuple(items) or sheet.transfer_items
     columns = {item: sheet.column(item) for item in asked}
     whole = tuple(item for item in asked if all(name in columns[item] for name in names))
     if not names or not whole:

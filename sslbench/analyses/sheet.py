@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from sslbench.backbones.registry import CONTROLS
 from sslbench.backbones.zoo import read_card, zoo_names
 from sslbench.errors import RecordError
+from sslbench.protocols import list_protocols, protocol_spec
 from sslbench.results.record import Record
 from sslbench.studies import Study, studies
 
@@ -93,6 +94,11 @@ class Sheet:
         """The columns of main scores."""
         return tuple(item for item in self.items if item.main)
 
+    @property
+    def transfer_items(self) -> tuple[Item, ...]:
+        """The columns of main scores by which backbones are ranked: those of analyses describe networks instead."""
+        return tuple(item for item in self.main_items if _transfer(item.protocol))
+
     def column(self, item: Item) -> dict[str, Cell]:
         """The cells of one item, by backbone."""
         return {name: cell for (name, other), cell in self.cells.items() if other == item}
@@ -107,6 +113,11 @@ class Sheet:
         return (
             item for item in self.items if item.protocol == protocol and (item.score == score if score else item.main)
         )
+
+
+def _transfer(protocol: str) -> bool:
+    # A protocol of somebody's conftest.py is not known where only its records are read.
+    return protocol not in list_protocols() or protocol_spec(protocol).transfer
 
 
 def is_control(backbone: str) -> bool:

@@ -140,14 +140,14 @@ class Duel:
 def duels(
     sheet: Sheet, items: Iterable[Item] = (), backbones: Sequence[str] = (), level: float = LEVEL
 ) -> dict[tuple[str, str], Duel]:
-    """Every pair of backbones over the items that both have, by default all main ones; for a win/tie/loss matrix.
+    """Every pair of backbones over the items that both have, by default all main ones of transfer; for a win/tie/loss matrix.
 
     Within an item Holm's adjustment is over all its pairs, so that the chance of any wrong separation in one column is at most
     `level`. Raises RecordError where records of one item do not measure the same thing.
     """
     names = tuple(backbones or sheet.trained)
     found: dict[tuple[str, str], dict[Item, tuple[Contrast, Outcome]]] = {pair: {} for pair in combinations(names, 2)}
-    for item in tuple(items) or sheet.main_items:
+    for item in tuple(items) or sheet.transfer_items:
         column = sheet.column(item)
         pairs = list(combinations([name for name in names if name in column], 2))
         contrasts = [contrast(item, column[first], column[second]) for first, second in pairs]

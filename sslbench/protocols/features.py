@@ -54,4 +54,5 @@ SPEC = ProtocolSpec(
     # It measures no transfer, so that `*` does not stand for it.
     by_name=True,
     learns=(),
+    transfer=False,
 )

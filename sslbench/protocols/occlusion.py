@@ -214,4 +214,5 @@ SPEC = ProtocolSpec(
     # The cross-domain sets are one split each.
     held_out="test-or-pool",
     switches=(FILL, DISTANCE),
+    transfer=False,
 )

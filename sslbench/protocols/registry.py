@@ -36,7 +36,9 @@ class ProtocolSpec:
     there is no split `test`. marker: the pytest marker of its cases,
     its name if not given. markers: more of them, such as `gpu` or `slow`. switches: those of the studies that the protocol
     itself obeys; UnknownNameError for others, when it is built. training_version: raised whenever trained weights could
-    change, so that the trials of an earlier version are trained anew; a new `version` alone leaves them.
+    change, so that the trials of an earlier version are trained anew; a new `version` alone leaves them. transfer: whether a
+    better main score is a better backbone, so that it counts where backbones are ranked over tasks; an analysis, whose main
+    score describes a network, does not.
     """
 
     name: str
@@ -54,6 +56,7 @@ class ProtocolSpec:
     markers: Sequence[str] = ()
     switches: Sequence[str] = ()
     training_version: int = 1
+    transfer: bool = True
 
     def __post_init__(self) -> None:
         kinds = self.takes if isinstance(self.takes, tuple | list) else ()

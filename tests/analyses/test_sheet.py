@@ -43,3 +43,11 @@ def test_published_tables_have_40_main_scores_and_an_upstream_score_each() -> No
     assert overlap is not None and sheet.cells["insdis", overlap].value == pytest.approx(27.42)
     assert sheet.item("linear/*", "ece") in sheet.items
     assert sheet.upstream["insdis"] == 59.5 and len(sheet.upstream) == 14
+
+
+def test_analyses_do_not_rank() -> None:
+    record = read_records(BASELINE)[0]
+    looked = replace(record, case="zoo:swav|features/digits", task={**record.task, "id": "features/digits"})
+    sheet = sheet_of_records([record, looked])
+    assert [item.task for item in sheet.main_items] == [record.task["id"], "features/digits"]
+    assert [item.task for item in sheet.transfer_items] == [record.task["id"]]
