@@ -168,7 +168,8 @@ def _units(x: Array) -> Array:
     lengths = np.linalg.norm(x, axis=1, keepdims=True)
     if (zeros := np.flatnonzero(lengths == 0)).size:
         raise ValueError(f"x: expected rows with a direction, got zeros alone in row {zeros[0]}")
-    return x / lengths
+    units: Array = x / lengths
+    return units
 
 
 def _moments(x: Array) -> tuple[int, Array, Array]:
@@ -242,7 +243,8 @@ def _log_mean(sums: Array, sizes: list[int]) -> Array:
     left = sums.sum() - np.append(0.0, 2 * sums.sum(axis=1) - np.diagonal(sums))
     # One group alone is left out of nothing.
     counted = kept > 1
-    return np.log(left[counted] / (kept * (kept - 1))[counted])
+    means: Array = np.log(left[counted] / (kept * (kept - 1))[counted])
+    return means
 
 
 def _alignment(units: Array, labels: NDArray[np.integer]) -> float:

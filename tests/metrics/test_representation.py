@@ -147,13 +147,13 @@ def test_all_scores_with_the_jackknife_of_groups(rows: int) -> None:
 
 def test_the_standard_error_is_the_spread_over_draws_of_pictures() -> None:
     classes, drawn = np.random.default_rng(5).normal(size=(3, 12)), []
-    for seed in range(120):
+    for seed in range(50):
         rng = np.random.default_rng(100 + seed)
         x = classes[rng.integers(0, 3, 90)] + rng.normal(size=(90, 12)) * np.geomspace(3, 0.1, 12)
         drawn.append(representation_scores(x).scores)
     for name in SINGLE:
         spread = np.std([scores[name].value for scores in drawn], ddof=1)
-        assert np.mean([scores[name].stderr for scores in drawn]) == pytest.approx(spread, rel=0.25), name
+        assert np.mean([scores[name].stderr for scores in drawn]) == pytest.approx(spread, rel=0.35), name
 
 
 def test_equal_rows_are_a_collapse_that_has_no_spectrum() -> None:
