@@ -1,8 +1,8 @@
 """What the study says of its results, each sentence as a test that any set of scores can be put to.
 
-Sections are the paper's. Rules: a count of tasks `holds` when more than half are won and `does not hold` when half or more are lost,
-single tasks being won or lost only where the data separate; a correlation is compared with zero, with a stated bound or with another
-one by intervals and tests for the backbones at hand. What the data leave open `cannot be told`.
+Sections are the paper's. A count of tasks `holds` when more than half are won and `does not hold` when half or more are lost, single
+tasks being won or lost only where the data separate. A correlation is compared with zero, with a stated bound or with another one, by
+intervals and tests for the backbones at hand. What the data leave open `cannot be told`.
 """
 
 from __future__ import annotations
@@ -111,8 +111,8 @@ def _best_beats_supervised(select: Selection, run: str) -> Callable[[Evidence], 
         lost = [task for task, judged in found.items() if all(one.outcome == "loss" for one in judged.values())]
         total, test = len(found), _tests([one for judged in found.values() for one in judged.values()])
         told = (
-            f"on {len(won)} of {_plural(total, 'task')} some self-supervised backbone beats {supervised}, on {len(lost)} it beats all "
-            f"{len(evidence.self_supervised)}{_open(total - len(won) - len(lost))} (by {test})"
+            f"on {len(won)} of {_plural(total, 'task')} some self-supervised backbone beats {supervised}, on {len(lost)} all "
+            f"{len(evidence.self_supervised)} are beaten by it{_open(total - len(won) - len(lost))} (by {test})"
         )
         numbers = {"won": float(len(won)), "lost": float(len(lost)), "tasks": float(total)}
         return Finding(_counted(len(won), len(lost), total), told, numbers, test)
@@ -283,20 +283,24 @@ def _increasingly_less(evidence: Evidence) -> Finding:
 
 
 def _none_dominates(evidence: Evidence) -> Finding:
-    """Each self-supervised backbone is beaten by another one on some task."""
+    """Each self-supervised backbone is beaten by another one on some task; not so where one beats all others on every task."""
     items = [item for glob in (LINEAR, FINETUNE, SHOTS, "detection/*", "normals/*") for item in evidence.items(glob)]
-    if len(evidence.self_supervised) < 2 or len({item.task.split("/")[0] for item in items}) < 2:
+    whole = [item for item in items if all(name in evidence.values(item) for name in evidence.self_supervised)]
+    if len(evidence.self_supervised) < 2 or len({item.task.split("/")[0] for item in whole}) < 2:
         return _unknown("it takes two self-supervised backbones and tasks of two protocols: run linear/* and others")
     beaten: dict[str, int] = {}
+    ahead: list[str] = []
     tests: list[Judged] = []
-    whole = [item for item in items if all(name in evidence.values(item) for name in evidence.self_supervised)]
     for name in evidence.self_supervised:
         judged = [list(evidence.against(item, name).values()) for item in whole]
         tests += [one for several in judged for one in several]
         beaten[name] = sum(any(one.outcome == "win" for one in several) for several in judged)
+        if all(one.outcome == "loss" for several in judged for one in several):
+            ahead.append(name)
     least = min(beaten, key=beaten.__getitem__)
     told = f"{least} is beaten on the fewest tasks: {beaten[least]} of {len(whole)} (by {_tests(tests)})"
-    return Finding(HOLDS if beaten[least] else UNKNOWN, told, {"beaten": float(beaten[least])}, _tests(tests))
+    verdict: Verdict = FAILS if ahead else HOLDS if beaten[least] else UNKNOWN
+    return Finding(verdict, told, {"beaten": float(beaten[least])}, _tests(tests))
 
 
 def _first(*names: str, select: Selection, run: str) -> Callable[[Evidence], Finding]:
