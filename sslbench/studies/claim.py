@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 Verdict = Literal["holds", "does not hold", "cannot be told"]
-HOLDS, FAILS, UNKNOWN = "holds", "does not hold", "cannot be told"
+HOLDS: Final = "holds"
+FAILS: Final = "does not hold"
+UNKNOWN: Final = "cannot be told"
 
 
 class Measured(Protocol):
