@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import cast
 
 from sslbench.analyses.correlation import FEWEST, Correlation, compare_correlations, correlate, correlation, mean_scaled
-from sslbench.analyses.sheet import Cell, Item, Sheet, sheet_of_records, sheet_of_study
+from sslbench.analyses.sheet import Item, Sheet, sheet_of_records, sheet_of_study
 from sslbench.analyses.wins import contrast, outcomes
 from sslbench.backbones.zoo import zoo_names
 from sslbench.errors import RecordError
@@ -73,19 +73,12 @@ class SheetEvidence:
 
     def values(self, item: Measured) -> Mapping[str, float]:
         """The family's scores by backbone."""
-        column = self._columns[cast(Item, item)]
+        column = self.sheet.column(cast(Item, item))
         return {name: column[name].value for name in self.family if name in column}
-
-    @cached_property
-    def _columns(self) -> dict[Item, dict[str, Cell]]:
-        columns: dict[Item, dict[str, Cell]] = {}
-        for (name, item), cell in self.sheet.cells.items():
-            columns.setdefault(item, {})[name] = cell
-        return columns
 
     def against(self, item: Measured, base: str, others: Sequence[str] = ()) -> Mapping[str, Judged]:
         """Backbones against one of them, with Holm's adjustment over these."""
-        column = self._columns[cast(Item, item)]
+        column = self.sheet.column(cast(Item, item))
         names = [n for n in (others or self.self_supervised) if n in column and n != base and base in column]
         found = [contrast(cast(Item, item), column[name], column[base]) for name in names]
         return {

@@ -8,26 +8,32 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 Verdict = Literal["holds", "does not hold", "cannot be told"]
-HOLDS, FAILS, UNKNOWN = "holds", "does not hold", "cannot be told"
+HOLDS: Final = "holds"
+FAILS: Final = "does not hold"
+UNKNOWN: Final = "cannot be told"
 
 
 class Measured(Protocol):
     """A column of scores: `sslbench.analyses.Item`."""
 
     @property
-    def task(self) -> str: ...
+    def task(self) -> str:
+        """Its task's id."""
 
     @property
-    def score(self) -> str: ...
+    def score(self) -> str:
+        """The score's name."""
 
     @property
-    def dataset(self) -> str: ...
+    def dataset(self) -> str:
+        """The data set in the task's id."""
 
     @property
-    def higher_is_better(self) -> bool: ...
+    def higher_is_better(self) -> bool:
+        """The score's direction."""
 
 
 @dataclass(frozen=True)
@@ -66,19 +72,24 @@ class Evidence(Protocol):
     """
 
     @property
-    def title(self) -> str: ...
+    def title(self) -> str:
+        """Where the scores come from."""
 
     @property
-    def published(self) -> bool: ...
+    def published(self) -> bool:
+        """Whether these are a study's tables."""
 
     @property
-    def supervised(self) -> str | None: ...
+    def supervised(self) -> str | None:
+        """The family's supervised backbone."""
 
     @property
-    def self_supervised(self) -> tuple[str, ...]: ...
+    def self_supervised(self) -> tuple[str, ...]:
+        """The rest of the family."""
 
     @property
-    def upstream(self) -> Mapping[str, float]: ...
+    def upstream(self) -> Mapping[str, float]:
+        """Upstream scores in %, of those that have one."""
 
     def items(self, task: str, score: str = "") -> tuple[Measured, ...]:
         """Columns of tasks that match a glob, that at least two of the family's backbones have: main scores, or those named."""
@@ -95,7 +106,7 @@ class Evidence(Protocol):
     def weaker(
         self, items: Sequence[Measured], than: Sequence[Measured]
     ) -> tuple[Association, Association, float | None]:
-        """The associations of both with the upstream score, over backbones that have all, and the two-sided p that they differ."""
+        """Both associations with the upstream score, over backbones that have all, and the two-sided p that they differ."""
 
 
 @dataclass(frozen=True)

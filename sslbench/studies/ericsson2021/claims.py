@@ -1,45 +1,35 @@
 """What the study says of its results, each sentence as a test that any set of scores can be put to.
 
-Sections are the paper's. Rules: a count of tasks `holds` when more than half are won and `does not hold` when half or more are lost,
-single tasks being won or lost only where the data separate; a correlation is compared with zero, with a stated bound or with another
-one by intervals and tests for the backbones at hand. What the data leave open `cannot be told`.
+Sections are the paper's; where it shows correlations in a figure, the score is that figure's (appendix A.7).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from itertools import combinations, pairwise
-from statistics import fmean
+from collections.abc import Callable, Mapping
 
-from sslbench.studies.claim import (
-    FAILS,
-    HOLDS,
-    UNKNOWN,
-    Association,
-    Claim,
-    Evidence,
-    Finding,
-    Judged,
-    Measured,
-    Verdict,
+from sslbench.studies.claim import UNKNOWN, Claim, Evidence, Finding, Measured
+from sslbench.studies.claim_rules import (
+    Selection,
+    best_beats_supervised,
+    different_winners,
+    falling,
+    first_among,
+    main,
+    most_better,
+    none,
+    none_dominates,
+    scores,
+    strong,
+    weaker_than,
 )
 from sslbench.studies.ericsson2021.names import CROSS_DOMAIN
 
-LEVEL = 0.05
-STRONG = 0.5
-"""A correlation is called strong when its 95 % interval lies above this, Cohen's bound of a large one."""
-_DOUBTFUL = "the printed overlaps are probably those of encoders that were never loaded (docs/references.md), so that they carry no claim"
 LINEAR, FINETUNE, SHOTS = "linear/*", "finetune/*", "fewshot/*/20shot"
 FROZEN, DETECTORS = "detection/*/frozen*", "detection/*/finetune*"
-Selection = Callable[[Evidence], Sequence[Measured]]
-
-
-def _main(*globs: str) -> Selection:
-    return lambda evidence: [item for glob in globs for item in evidence.items(glob)]
-
-
-def _scores(task: str, *names: str) -> Selection:
-    return lambda evidence: [item for name in names for item in evidence.items(task, name)]
+_DOUBTFUL = (
+    "the printed overlaps are probably those of encoders that were never loaded (docs/references.md), so that they carry no "
+    "claim"
+)
 
 
 def _familiar(evidence: Evidence) -> list[Measured]:
@@ -54,22 +44,6 @@ def _isic(evidence: Evidence) -> list[Measured]:
     return [item for item in evidence.items(SHOTS) if item.dataset == "isic"]
 
 
-def _unknown(told: str) -> Finding:
-    return Finding(UNKNOWN, told)
-
-
-def _counted(won: int, lost: int, total: int) -> Verdict:
-    return HOLDS if won > total / 2 else FAILS if lost >= total / 2 else UNKNOWN
-
-
-def _plural(count: int, what: str) -> str:
-    return f"{count} {what}{'' if count == 1 else 's'}"
-
-
-def _open(count: int) -> str:
-    return f", {count} not separated" if count else ""
-
-
 def _doubtful(test: Callable[[Evidence], Finding]) -> Callable[[Evidence], Finding]:
     """The test, but on the study's own tables nothing can be told, whatever the figures are."""
 
@@ -82,447 +56,263 @@ def _doubtful(test: Callable[[Evidence], Finding]) -> Callable[[Evidence], Findi
     return guarded
 
 
-def _tests(judged: Sequence[Judged]) -> str:
-    names = {
-        "paired": "paired tests",
-        "independent": "tests of printed standard errors",
-        "sign": "signs alone, as no errors are known",
-    }
-    return " and ".join(text for kind, text in names.items() if any(one.test == kind for one in judged))
-
-
-# Against supervision.
-
-
-def _best_beats_supervised(select: Selection, run: str) -> Callable[[Evidence], Finding]:
-    """On most items some self-supervised backbone is better than the supervised one."""
-
-    def test(evidence: Evidence) -> Finding:
-        if evidence.supervised is None or not evidence.self_supervised:
-            return _unknown(
-                "there is no supervised and self-supervised backbone of one family: run the study's networks or zoo:*"
-            )
-        supervised = evidence.supervised
-        found = {item.task: evidence.against(item, supervised) for item in select(evidence)}
-        found = {task: judged for task, judged in found.items() if judged}
-        if not found:
-            return _unknown(f"no scores of such tasks: run {run}")
-        won = [task for task, judged in found.items() if any(one.outcome == "win" for one in judged.values())]
-        lost = [task for task, judged in found.items() if all(one.outcome == "loss" for one in judged.values())]
-        total, test = len(found), _tests([one for judged in found.values() for one in judged.values()])
-        told = (
-            f"on {len(won)} of {_plural(total, 'task')} some self-supervised backbone beats {supervised}, on {len(lost)} it beats all "
-            f"{len(evidence.self_supervised)}{_open(total - len(won) - len(lost))} (by {test})"
-        )
-        numbers = {"won": float(len(won)), "lost": float(len(lost)), "tasks": float(total)}
-        return Finding(_counted(len(won), len(lost), total), told, numbers, test)
-
-    return test
-
-
-def _most_better(
-    select: Selection, run: str, what: str, *, lower: bool, top: bool = False
-) -> Callable[[Evidence], Finding]:
-    """Most self-supervised backbones, or most of the better half by the upstream score, have a lower (or higher) score."""
-
-    def test(evidence: Evidence) -> Finding:
-        items = select(evidence)
-        if evidence.supervised is None or not evidence.self_supervised:
-            return _unknown(
-                "there is no supervised and self-supervised backbone of one family: run the study's networks or zoo:*"
-            )
-        if not items:
-            return _unknown(f"no scores of {what}: run {run}")
-        names = _better_half(evidence) if top else evidence.self_supervised
-        if not names:
-            return _unknown("the self-supervised backbones have no upstream score to tell the top ones by")
-        cells = [one for item in items for one in _turned(evidence, item, names, lower=lower)]
-        won, lost = (sum(one.outcome == outcome for one in cells) for outcome in ("win", "loss"))
-        if not cells:
-            return _unknown(f"no scores of {what} of both kinds of backbones: run {run}")
-        which = f"the {len(names)} best by the upstream score" if top else f"{len(names)} self-supervised backbones"
-        told = (
-            f"{what} is {'lower' if lower else 'higher'} than that of {evidence.supervised} in {won} of "
-            f"{_plural(len(cells), 'comparison')} ({which}, {_plural(len(items), 'score')}), {'higher' if lower else 'lower'} in "
-            f"{lost}{_open(len(cells) - won - lost)} (by {_tests(cells)})"
-        )
-        numbers = {"won": float(won), "lost": float(lost), "comparisons": float(len(cells))}
-        return Finding(_counted(won, lost, len(cells)), told, numbers, _tests(cells))
-
-    return test
-
-
-def _turned(evidence: Evidence, item: Measured, names: Sequence[str], *, lower: bool) -> list[Judged]:
-    """Outcomes as wins of the lower, or of the higher, score, whichever of them is better."""
-    assert evidence.supervised is not None
-    found = evidence.against(item, evidence.supervised, names)
-    if item.higher_is_better != lower:
-        return list(found.values())
-    return [
-        Judged(-one.gain, "loss" if one.outcome == "win" else "win" if one.outcome == "loss" else "open", one.test)
-        for one in found.values()
-    ]
-
-
-def _better_half(evidence: Evidence) -> tuple[str, ...]:
-    """Those at or above the median of the upstream score."""
-    known = sorted((n for n in evidence.self_supervised if n in evidence.upstream), key=lambda n: -evidence.upstream[n])
-    return tuple(known[: -(-len(known) // 2)])
-
-
-# Correlations.
-
-
-def _text(found: Association) -> str:
-    interval = "no interval" if found.ci95 is None else f"[{found.ci95[0]:+.2f}, {found.ci95[1]:+.2f}]"
-    return f"r = {found.r:+.2f} {interval}, n = {found.n}"
-
-
-def _numbers(found: Association) -> dict[str, float]:
-    return {"r": found.r, "rho": found.rho, "n": float(found.n)}
-
-
-def _found(evidence: Evidence, select: Selection, run: str) -> tuple[Association, str]:
-    items = select(evidence)
-    if not items:
-        return Association(float("nan"), None, None, float("nan"), 0), f"no scores of such tasks: run {run}"
-    found = evidence.association(items)
-    if found.ci95 is None:
-        return (
-            found,
-            f"{found.n} backbones with an upstream score have all of it, and an interval takes 4: run more backbones",
-        )
-    return found, ""
-
-
-def _strong(select: Selection, run: str, *, sign: int = 1) -> Callable[[Evidence], Finding]:
-    """The correlation's interval lies beyond `STRONG`, in one direction."""
-
-    def test(evidence: Evidence) -> Finding:
-        found, missing = _found(evidence, select, run)
-        if missing or found.ci95 is None:
-            return _unknown(missing)
-        low, high = sorted(sign * end for end in found.ci95)
-        verdict: Verdict = HOLDS if low > STRONG else FAILS if high < STRONG else UNKNOWN
-        told = f"{_text(found)}; strong means an interval beyond {sign * STRONG:+.1f}"
-        return Finding(verdict, told, _numbers(found), "Fisher's z")
-
-    return test
-
-
-def _none(select: Selection, run: str) -> Callable[[Evidence], Finding]:
-    """No more than a weak correlation: the whole interval within `STRONG` of zero."""
-
-    def test(evidence: Evidence) -> Finding:
-        found, missing = _found(evidence, select, run)
-        if missing or found.ci95 is None:
-            return _unknown(missing)
-        low, high = found.ci95
-        inside, apart = max(-low, high) < STRONG, low > 0 or high < 0
-        told = f"{_text(found)}; the interval " + (
-            "excludes 0" if apart else "is within 0.5 of 0" if inside else "holds 0 and strong correlations alike"
-        )
-        return Finding(FAILS if apart else HOLDS if inside else UNKNOWN, told, _numbers(found), "Fisher's z")
-
-    return test
-
-
-def _few(found: Association) -> str:
-    return (
-        f"{found.n} backbones with an upstream score have all of it, and the test takes 4 and correlations short of 1: run more "
-        "backbones"
-    )
-
-
-def _less_than_linear(select: Selection, run: str) -> Callable[[Evidence], Finding]:
-    """A weaker correlation than that of the linear classifier, by a test of two correlations that share backbones."""
-
-    def test(evidence: Evidence) -> Finding:
-        items, linear = select(evidence), evidence.items(LINEAR)
-        if not items or not linear:
-            return _unknown(f"no scores of such tasks: run {run if linear else LINEAR}")
-        weaker, stronger, p = evidence.weaker(items, linear)
-        if p is None:
-            return _unknown(_few(weaker))
-        told = f"{_text(weaker)}, against {_text(stronger)} for {LINEAR}; p = {p:.2g} that they differ"
-        verdict: Verdict = UNKNOWN if p > LEVEL else HOLDS if weaker.r < stronger.r else FAILS
-        return Finding(verdict, told, {**_numbers(weaker), "p": p}, "Meng, Rosenthal and Rubin's test")
-
-    return test
-
-
 _STEPS: Mapping[str, Selection] = {
-    "many-shot": _main(LINEAR),
+    "many-shot": main(LINEAR),
     "few-shot": _familiar,
-    "detection": _scores(FROZEN, "AP50"),
-    "normals": _scores("normals/*", "within_11.25"),
+    "detection": scores(FROZEN, "AP50"),
+    "normals": scores("normals/*", "within_11.25"),
 }
-
-
-def _increasingly_less(evidence: Evidence) -> Finding:
-    """The correlation falls from each setting to the next, every step separated."""
-    steps = {name: select(evidence) for name, select in _STEPS.items()}
-    if absent := [name for name, items in steps.items() if not items]:
-        return _unknown(f"no scores of {', '.join(absent)}: run linear, fewshot, detection and normals tasks")
-    told, ps, falls = [], [], []
-    for (first, before), (second, after) in pairwise(steps.items()):
-        weaker, stronger, p = evidence.weaker(after, before)
-        if p is None:
-            return _unknown(f"{first} and {second}: {_few(weaker)}")
-        told.append(f"{first} {stronger.r:+.2f} to {second} {weaker.r:+.2f} (p = {p:.2g})")
-        ps.append(p)
-        falls.append(weaker.r < stronger.r)
-    # One step of several against it is enough, so that its p is adjusted for all of them; for it, every step has to be.
-    against = any(len(ps) * p <= LEVEL and not fall for p, fall in zip(ps, falls, strict=True))
-    proven = all(p <= LEVEL for p in ps) and all(falls)
-    verdict: Verdict = FAILS if against else HOLDS if proven else UNKNOWN
-    return Finding(verdict, "; ".join(told), {f"p{i}": p for i, p in enumerate(ps)}, "Meng, Rosenthal and Rubin's test")
-
-
-# Which of the self-supervised.
-
-
-def _none_dominates(evidence: Evidence) -> Finding:
-    """Each self-supervised backbone is beaten by another one on some task."""
-    items = [item for glob in (LINEAR, FINETUNE, SHOTS, "detection/*", "normals/*") for item in evidence.items(glob)]
-    if len(evidence.self_supervised) < 2 or len({item.task.split("/")[0] for item in items}) < 2:
-        return _unknown("it takes two self-supervised backbones and tasks of two protocols: run linear/* and others")
-    beaten: dict[str, int] = {}
-    tests: list[Judged] = []
-    whole = [item for item in items if all(name in evidence.values(item) for name in evidence.self_supervised)]
-    for name in evidence.self_supervised:
-        judged = [list(evidence.against(item, name).values()) for item in whole]
-        tests += [one for several in judged for one in several]
-        beaten[name] = sum(any(one.outcome == "win" for one in several) for several in judged)
-    least = min(beaten, key=beaten.__getitem__)
-    told = f"{least} is beaten on the fewest tasks: {beaten[least]} of {len(whole)} (by {_tests(tests)})"
-    return Finding(HOLDS if beaten[least] else UNKNOWN, told, {"beaten": float(beaten[least])}, _tests(tests))
-
-
-def _first(*names: str, select: Selection, run: str) -> Callable[[Evidence], Finding]:
-    """The self-supervised backbone with the best score on most items is among those named."""
-
-    def test(evidence: Evidence) -> Finding:
-        items = select(evidence)
-        if not items:
-            return _unknown(f"no scores of such tasks: run {run}")
-        if absent := [name for name in names if name not in evidence.self_supervised]:
-            return _unknown(f"it is of {' and '.join(names)}, and {' and '.join(absent)} did not run")
-        won = lost = 0
-        leaders: dict[str, int] = {}
-        tests: list[Judged] = []
-        for item in items:
-            values = {n: v for n, v in evidence.values(item).items() if n in evidence.self_supervised}
-            leader = max(values, key=lambda n, v=values, up=item.higher_is_better: v[n] if up else -v[n])  # type: ignore[misc]
-            leaders[leader] = leaders.get(leader, 0) + 1
-            others = [name for name in values if name not in names]
-            judged = {name: evidence.against(item, name, others) for name in names if name in values}
-            tests += [one for several in judged.values() for one in several.values()]
-            won += any(
-                several and all(one.outcome == "loss" for one in several.values()) for several in judged.values()
-            )
-            lost += bool(judged) and all(any(o.outcome == "win" for o in s.values()) for s in judged.values())
-        ranked = ", ".join(f"{name} {count}" for name, count in sorted(leaders.items(), key=lambda pair: -pair[1]))
-        told = (
-            f"{' or '.join(names)} beats all other self-supervised on {won} of {_plural(len(items), 'score')}, is beaten on {lost} "
-            f"(by {_tests(tests)}); highest scores: {ranked}"
-        )
-        return Finding(_counted(won, lost, len(items)), told, {"won": float(won), "lost": float(lost)}, _tests(tests))
-
-    return test
-
-
-def _different_winners(evidence: Evidence) -> Finding:
-    """The best self-supervised backbone of one setting is beaten in another, for the leaders of all settings."""
-    globs = (LINEAR, FINETUNE, SHOTS, FROZEN, DETECTORS, "normals/*")
-    found = {glob: items for glob in globs if (items := evidence.items(glob)) and evidence.self_supervised}
-    if len(found) < 2 or len(evidence.self_supervised) < 2:
-        return _unknown(
-            "it takes two settings and two self-supervised backbones: run linear/* and detection/*, among others"
-        )
-    leaders = {glob: _leader(evidence, items) for glob, items in found.items()}
-    told = ", ".join(f"{glob} {name}" for glob, name in leaders.items() if name)
-    several = {name for name in leaders.values() if name}
-    if len(several) < 2:
-        return Finding(
-            FAILS, f"one backbone has the best mean rank in all settings: {told}", {"leaders": float(len(several))}
-        )
-    pairs = [
-        (one, other)
-        for one, other in combinations(found, 2)
-        if leaders[one] != leaders[other]
-        and _beats(evidence, found[one], leaders[one], leaders[other])
-        and _beats(evidence, found[other], leaders[other], leaders[one])
-    ]
-    told = f"best mean rank by setting: {told}" + (
-        "" if pairs else "; but no two of these beat each other separably, each in its own setting"
-    )
-    return Finding(HOLDS if pairs else UNKNOWN, told, {"leaders": float(len(several))}, "mean ranks")
-
-
-def _leader(evidence: Evidence, items: Sequence[Measured]) -> str:
-    ranks: dict[str, list[int]] = {name: [] for name in evidence.self_supervised}
-    for item in items:
-        values = {name: value for name, value in evidence.values(item).items() if name in ranks}
-        order = sorted(values, key=lambda n, v=values, up=item.higher_is_better: -v[n] if up else v[n])  # type: ignore[misc]
-        for place, name in enumerate(order):
-            ranks[name].append(place)
-    whole = {name: fmean(places) for name, places in ranks.items() if len(places) == len(items)}
-    return min(whole, key=whole.__getitem__) if whole else ""
-
-
-def _beats(evidence: Evidence, items: Sequence[Measured], name: str, other: str) -> bool:
-    """Whether one backbone is separably better than the other on more items than it is worse on."""
-    judged = [one.outcome for item in items for one in evidence.against(item, other, (name,)).values()]
-    return "win" in judged and judged.count("win") > judged.count("loss")
-
-
-_LPIPS = _scores("inversion/*", "lpips_alexnet", "lpips_vgg", "lpips_squeezenet")
-_COLOUR = _scores("inversion/*", "mse_red", "mse_green", "mse_blue")
-_ATTENTION = _scores("occlusion/*", "attentive_diffusion")
+_LPIPS = scores("inversion/*", "lpips_alexnet", "lpips_vgg", "lpips_squeezenet")
+_COLOUR = scores("inversion/*", "mse_red", "mse_green", "mse_blue")
+_ATTENTION = scores("occlusion/*", "attentive_diffusion")
 _INVERT, _OCCLUDE = "inversion tasks", "occlusion tasks"
 
 CLAIMS: tuple[Claim, ...] = (
     Claim(
-        "best-beat-supervised", "abstract", "The best self-supervised networks beat supervision on most tasks.", "wins",
+        "best-beat-supervised",
+        "abstract",
+        "The best self-supervised networks beat supervision on most tasks.",
+        "wins",
         # Without segmentation, whose figures carry no claim.
-        _best_beats_supervised(_main(LINEAR, FINETUNE, SHOTS, FROZEN, DETECTORS, "normals/*"), "the tasks of the suite"),
+        best_beats_supervised(main(LINEAR, FINETUNE, SHOTS, FROZEN, DETECTORS, "normals/*"), "the tasks of the suite"),
     ),
     Claim(
-        "linear-beats-supervised", "abstract, 4.1", "The best self-supervised networks beat supervision on most many-shot sets with "
-        "a linear classifier.", "wins", _best_beats_supervised(_main(LINEAR), LINEAR),
+        "linear-beats-supervised",
+        "abstract, 4.1",
+        "The best self-supervised networks beat supervision on most many-shot sets with a linear classifier.",
+        "wins",
+        best_beats_supervised(main(LINEAR), LINEAR),
     ),
     Claim(
-        "finetune-beats-supervised", "abstract, 4.1", "The best self-supervised networks beat supervision on most many-shot sets "
-        "when fine-tuned.", "wins", _best_beats_supervised(_main(FINETUNE), FINETUNE),
+        "finetune-beats-supervised",
+        "abstract, 4.1",
+        "The best self-supervised networks beat supervision on most many-shot sets when fine-tuned.",
+        "wins",
+        best_beats_supervised(main(FINETUNE), FINETUNE),
     ),
     Claim(
-        "fewshot-beats-supervised", "abstract, 4.2", "The best self-supervised networks beat supervision on most few-shot sets at 20 "
-        "shots.", "wins", _best_beats_supervised(_main(SHOTS), SHOTS),
+        "fewshot-beats-supervised",
+        "abstract, 4.2",
+        "The best self-supervised networks beat supervision on most few-shot sets at 20 shots.",
+        "wins",
+        best_beats_supervised(main(SHOTS), SHOTS),
     ),
     Claim(
-        "cross-domain-beats-supervised", "4.2", "The best self-supervised networks beat supervision on most few-shot sets far from "
-        "ImageNet.", "wins", _best_beats_supervised(_cross_domain, "fewshot/cropdiseases/20shot and the other cross-domain sets"),
+        "cross-domain-beats-supervised",
+        "4.2",
+        "The best self-supervised networks beat supervision on most few-shot sets far from ImageNet.",
+        "wins",
+        best_beats_supervised(_cross_domain, "fewshot/cropdiseases/20shot and the other cross-domain sets"),
     ),
     Claim(
-        "detection-beats-supervised", "abstract, 4.3", "The best self-supervised networks beat supervision in detection, frozen and "
-        "fine-tuned.", "wins", _best_beats_supervised(_main(FROZEN, DETECTORS), "detection/*"),
+        "detection-beats-supervised",
+        "abstract, 4.3",
+        "The best self-supervised networks beat supervision in detection, frozen and fine-tuned.",
+        "wins",
+        best_beats_supervised(main(FROZEN, DETECTORS), "detection/*"),
     ),
     Claim(
-        "normals-beats-supervised", "4.4", "The best self-supervised networks beat supervision in surface normals.", "wins",
-        _best_beats_supervised(_main("normals/*"), "normals/*"),
+        "normals-beats-supervised",
+        "4.4",
+        "The best self-supervised networks beat supervision in surface normals.",
+        "wins",
+        best_beats_supervised(main("normals/*"), "normals/*"),
     ),
     Claim(
-        "segmentation-beats-supervised", "4.4", "The best self-supervised networks beat supervision in segmentation.", "wins",
-        _doubtful(_best_beats_supervised(_main("segmentation/*"), "segmentation/*")),
+        "segmentation-beats-supervised",
+        "4.4",
+        "The best self-supervised networks beat supervision in segmentation.",
+        "wins",
+        _doubtful(best_beats_supervised(main("segmentation/*"), "segmentation/*")),
     ),
     Claim(
-        "linear-correlates", "abstract", "ImageNet accuracy correlates strongly with many-shot accuracy of a linear classifier.",
-        "correlation", _strong(_main(LINEAR), LINEAR),
+        "linear-correlates",
+        "abstract",
+        "ImageNet accuracy correlates strongly with many-shot accuracy of a linear classifier.",
+        "correlation",
+        strong(main(LINEAR), LINEAR),
     ),
     Claim(
-        "finetune-correlates", "abstract", "ImageNet accuracy correlates strongly with many-shot accuracy after fine-tuning.",
-        "correlation", _strong(_main(FINETUNE), FINETUNE),
+        "finetune-correlates",
+        "abstract",
+        "ImageNet accuracy correlates strongly with many-shot accuracy after fine-tuning.",
+        "correlation",
+        strong(main(FINETUNE), FINETUNE),
     ),
     Claim(
-        "fewshot-correlates-less", "abstract", "ImageNet accuracy correlates less with few-shot accuracy on the many-shot sets.",
-        "correlation", _less_than_linear(_familiar, SHOTS),
+        "fewshot-correlates-less",
+        "abstract",
+        "ImageNet accuracy correlates less with few-shot accuracy on the many-shot sets.",
+        "correlation",
+        weaker_than(LINEAR, _familiar, SHOTS),
     ),
     Claim(
-        "cross-domain-correlates-less", "abstract", "ImageNet accuracy correlates less with few-shot accuracy far from ImageNet.",
-        "correlation", _less_than_linear(_cross_domain, "fewshot/cropdiseases/20shot and the other cross-domain sets"),
+        "cross-domain-correlates-less",
+        "abstract",
+        "ImageNet accuracy correlates less with few-shot accuracy far from ImageNet.",
+        "correlation",
+        weaker_than(LINEAR, _cross_domain, "fewshot/cropdiseases/20shot and the other cross-domain sets"),
     ),
     Claim(
-        "isic-uncorrelated", "4.2", "ImageNet accuracy does not correlate with few-shot accuracy on ISIC.", "correlation",
-        _none(_isic, "fewshot/isic/20shot"),
+        "isic-uncorrelated",
+        "4.2",
+        "ImageNet accuracy does not correlate with few-shot accuracy on ISIC.",
+        "correlation",
+        none(_isic, "fewshot/isic/20shot"),
     ),
     Claim(
-        "detection-correlates-less", "abstract", "ImageNet accuracy correlates less with detection by frozen backbones (AP50).",
-        "correlation", _less_than_linear(_scores(FROZEN, "AP50"), "detection/*/frozen"),
+        "detection-correlates-less",
+        "abstract",
+        "ImageNet accuracy correlates less with detection by frozen backbones (AP50).",
+        "correlation",
+        weaker_than(LINEAR, scores(FROZEN, "AP50"), "detection/*/frozen"),
     ),
     Claim(
-        "detection-ap-correlates-less", "abstract", "ImageNet accuracy correlates less with detection by frozen backbones (AP).",
-        "correlation", _less_than_linear(_scores(FROZEN, "AP"), "detection/*/frozen"),
+        "detection-ap-correlates-less",
+        "abstract",
+        "ImageNet accuracy correlates less with detection by frozen backbones (AP).",
+        "correlation",
+        weaker_than(LINEAR, scores(FROZEN, "AP"), "detection/*/frozen"),
     ),
     Claim(
-        "detection-finetune-correlates-less", "abstract", "ImageNet accuracy correlates less with detection after fine-tuning (AP50).",
-        "correlation", _less_than_linear(_scores(DETECTORS, "AP50"), "detection/*/finetune"),
+        "detection-finetune-correlates-less",
+        "abstract",
+        "ImageNet accuracy correlates less with detection after fine-tuning (AP50).",
+        "correlation",
+        weaker_than(LINEAR, scores(DETECTORS, "AP50"), "detection/*/finetune"),
     ),
     Claim(
-        "normals-correlates-less", "abstract", "ImageNet accuracy correlates less with surface normals (within 11.25 degrees).",
-        "correlation", _less_than_linear(_scores("normals/*", "within_11.25"), "normals/*"),
+        "normals-correlates-less",
+        "abstract",
+        "ImageNet accuracy correlates less with surface normals (within 11.25 degrees).",
+        "correlation",
+        weaker_than(LINEAR, scores("normals/*", "within_11.25"), "normals/*"),
     ),
     Claim(
-        "segmentation-uncorrelated", "abstract", "ImageNet accuracy does not correlate with segmentation.", "correlation",
-        _doubtful(_none(_main("segmentation/*"), "segmentation/*")),
+        "segmentation-uncorrelated",
+        "abstract",
+        "ImageNet accuracy does not correlate with segmentation.",
+        "correlation",
+        _doubtful(none(main("segmentation/*"), "segmentation/*")),
     ),
     Claim(
-        "increasingly-less", "abstract", "The correlation falls from many-shot to few-shot to detection to dense prediction.",
-        "correlation", _increasingly_less,
+        "increasingly-less",
+        "abstract",
+        "The correlation falls from many-shot to few-shot to detection to dense prediction.",
+        "correlation",
+        falling(_STEPS, "linear, fewshot, detection and normals tasks"),
     ),
     Claim(
-        "no-method-dominates", "abstract", "No single self-supervised method is best on every task.", "wins", _none_dominates,
+        "no-method-dominates",
+        "abstract",
+        "No single self-supervised method is best on every task.",
+        "wins",
+        none_dominates(LINEAR, FINETUNE, SHOTS, "detection/*", "normals/*"),
     ),
     Claim(
-        "winners-differ", "4.1-4.4", "Which self-supervised network is best depends on the setting.", "ranks", _different_winners,
+        "winners-differ",
+        "4.1-4.4",
+        "Which self-supervised network is best depends on the setting.",
+        "ranks",
+        different_winners(LINEAR, FINETUNE, SHOTS, FROZEN, DETECTORS, "normals/*"),
     ),
     Claim(
-        "recognition-winners", "4.1", "DeepCluster-v2 and SwAV are the best self-supervised networks on many-shot sets with a linear "
-        "classifier.", "wins", _first("deepcluster-v2", "swav", select=_main(LINEAR), run=LINEAR),
+        "recognition-winners",
+        "4.1",
+        "DeepCluster-v2 and SwAV are the best self-supervised networks on many-shot sets with a linear classifier.",
+        "wins",
+        first_among("deepcluster-v2", "swav", select=main(LINEAR), run=LINEAR),
     ),
     Claim(
-        "frozen-detection-winner", "4.3", "SimCLR-v2 is the best self-supervised network in detection by frozen backbones.", "wins",
-        _first("simclr-v2", select=_scores(FROZEN, "AP", "AP50", "AP75"), run="detection/*/frozen"),
+        "frozen-detection-winner",
+        "4.3",
+        "SimCLR-v2 is the best self-supervised network in detection by frozen backbones.",
+        "wins",
+        first_among("simclr-v2", select=scores(FROZEN, "AP", "AP50", "AP75"), run="detection/*/frozen"),
     ),
     Claim(
-        "finetuned-detection-winner", "4.3", "BYOL is the best self-supervised network in detection after fine-tuning.", "wins",
-        _first("byol", select=_scores(DETECTORS, "AP", "AP50", "AP75"), run="detection/*/finetune"),
+        "finetuned-detection-winner",
+        "4.3",
+        "BYOL is the best self-supervised network in detection after fine-tuning.",
+        "wins",
+        first_among("byol", select=scores(DETECTORS, "AP", "AP50", "AP75"), run="detection/*/finetune"),
     ),
     Claim(
-        "normals-winner", "4.4", "SimCLR-v2 is the best self-supervised network in surface normals.", "wins",
-        _first("simclr-v2", select=_main("normals/*"), run="normals/*"),
+        "normals-winner",
+        "4.4",
+        "SimCLR-v2 is the best self-supervised network in surface normals.",
+        "wins",
+        first_among("simclr-v2", select=main("normals/*"), run="normals/*"),
     ),
     Claim(
-        "calibration-linear", "abstract, 4.7", "Top self-supervised networks are better calibrated than supervised ones, with a "
-        "linear classifier.", "wins",
-        _most_better(_scores(LINEAR, "ece"), LINEAR, "calibration error", lower=True, top=True),
+        "calibration-linear",
+        "abstract, 4.7",
+        "Top self-supervised networks are better calibrated than supervised ones, with a linear classifier.",
+        "wins",
+        most_better(scores(LINEAR, "ece"), LINEAR, "calibration error", lower=True, top=True),
     ),
     Claim(
-        "calibration-linear-scaled", "4.7", "The same after temperature scaling.", "wins",
-        _most_better(_scores(LINEAR, "ece_scaled"), LINEAR, "scaled calibration error", lower=True, top=True),
+        "calibration-linear-scaled",
+        "4.7",
+        "The same after temperature scaling.",
+        "wins",
+        most_better(scores(LINEAR, "ece_scaled"), LINEAR, "scaled calibration error", lower=True, top=True),
     ),
     Claim(
-        "calibration-finetune", "abstract, 4.7", "Top self-supervised networks are better calibrated than supervised ones, after "
-        "fine-tuning.", "wins",
-        _most_better(_scores(FINETUNE, "ece"), FINETUNE, "calibration error", lower=True, top=True),
+        "calibration-finetune",
+        "abstract, 4.7",
+        "Top self-supervised networks are better calibrated than supervised ones, after fine-tuning.",
+        "wins",
+        most_better(scores(FINETUNE, "ece"), FINETUNE, "calibration error", lower=True, top=True),
     ),
     Claim(
-        "calibration-correlates", "4.7", "The better the ImageNet accuracy, the smaller the calibration error after fine-tuning.",
-        "correlation", _strong(_scores(FINETUNE, "ece"), FINETUNE, sign=-1),
+        "calibration-correlates",
+        "4.7",
+        "The better the ImageNet accuracy, the smaller the calibration error after fine-tuning.",
+        "correlation",
+        strong(scores(FINETUNE, "ece"), FINETUNE, sign=-1),
     ),
     Claim(
-        "calibration-linear-correlates", "4.7", "The better the ImageNet accuracy, the smaller the calibration error of a linear "
-        "classifier.", "correlation", _strong(_scores(LINEAR, "ece"), LINEAR, sign=-1),
+        "calibration-linear-correlates",
+        "4.7",
+        "The better the ImageNet accuracy, the smaller the calibration error of a linear classifier.",
+        "correlation",
+        strong(scores(LINEAR, "ece"), LINEAR, sign=-1),
     ),
     Claim(
-        "reconstruction-worse", "4.8", "Pictures are reconstructed worse from self-supervised features (LPIPS).", "wins",
-        _most_better(_LPIPS, _INVERT, "LPIPS", lower=False),
+        "reconstruction-worse",
+        "4.8",
+        "Pictures are reconstructed worse from self-supervised features (LPIPS).",
+        "wins",
+        most_better(_LPIPS, _INVERT, "LPIPS", lower=False),
     ),
     Claim(
-        "colour-lost", "abstract, 4.8", "Top self-supervised networks keep colour less well than supervised ones.", "wins",
-        _most_better(_COLOUR, _INVERT, "the error of reconstructed colours", lower=False, top=True),
+        "colour-lost",
+        "abstract, 4.8",
+        "Top self-supervised networks keep colour less well than supervised ones.",
+        "wins",
+        most_better(_COLOUR, _INVERT, "the error of reconstructed colours", lower=False, top=True),
     ),
     Claim(
-        "reconstruction-correlates", "4.8", "The better the ImageNet accuracy, the better the reconstruction (LPIPS, AlexNet).",
-        "correlation", _strong(_scores("inversion/*", "lpips_alexnet"), _INVERT, sign=-1),
+        "reconstruction-correlates",
+        "4.8",
+        "The better the ImageNet accuracy, the better the reconstruction (LPIPS, AlexNet).",
+        "correlation",
+        strong(scores("inversion/*", "lpips_alexnet"), _INVERT, sign=-1),
     ),
     Claim(
-        "attention-wider", "abstract, 4.9", "The supervised network attends to a smaller area than most self-supervised ones.",
-        "wins", _most_better(_ATTENTION, _OCCLUDE, "attentive diffusion", lower=False),
+        "attention-wider",
+        "abstract, 4.9",
+        "The supervised network attends to a smaller area than most self-supervised ones.",
+        "wins",
+        most_better(_ATTENTION, _OCCLUDE, "attentive diffusion", lower=False),
     ),
     Claim(
-        "attention-uncorrelated", "4.9", "The attended area does not go with ImageNet accuracy.", "correlation",
-        _none(_ATTENTION, _OCCLUDE),
+        "attention-uncorrelated",
+        "4.9",
+        "The attended area does not go with ImageNet accuracy.",
+        "correlation",
+        none(_ATTENTION, _OCCLUDE),
     ),
-)  # fmt: skip
+)
 """In the order of the abstract and of section 4."""
