@@ -41,12 +41,12 @@ QUICK = Recipe(
     "quick",
     "this project: pictures of 64 pixels, seconds on a CPU",
     size=64,
-    noise=72,
+    noise=64,
     channels=(16, 32, 64),
     kernels=(3, 3, 3),
     inputs=8,
-    rate=1e-2,
-    steps=80,
+    rate=3e-2,
+    steps=50,
     pictures=8,
 )
 RECIPES = {recipe.name: recipe for recipe in (STUDY, QUICK)}

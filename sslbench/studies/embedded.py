@@ -23,6 +23,7 @@ STUDY = Study(
                 "detection/world-boxes/frozen", "detection/world-boxes/finetune",
                 "segmentation/world-masks/linear", "normals/world-normals/linear",
                 "segmentation/world-masks", "normals/world-normals",
+                "inversion/world-colour/recipe=quick",
             ),
             # At the pictures' own size, since at 96 pixels it takes twice as long. First, because it takes longest.
             backbones=(
@@ -37,6 +38,7 @@ STUDY = Study(
                 "*|detection/*",
                 "*|segmentation/*",
                 "*|normals/*",
+                "*|inversion/*",
             ),
             # One network and its control of the dense probes, so that a quick run stays one.
             quick=(
@@ -45,7 +47,7 @@ STUDY = Study(
             ),
             # On a CPU, minutes to hours for anything larger; the other controls have nothing to train and no maps.
             limited=dict.fromkeys(
-                ("finetune/*", "detection/*", "segmentation/*", "normals/*"), ("zoo:*", "random-init:zoo:*")
+                ("finetune/*", "detection/*", "segmentation/*", "normals/*", "inversion/*"), ("zoo:*", "random-init:zoo:*")
             ),
         ),
     ),

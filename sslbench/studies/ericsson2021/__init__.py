@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sslbench.studies.ericsson2021.figures import TABLES, UPSTREAM
-from sslbench.studies.ericsson2021.names import CROSS_DOMAIN, FIFTY_SHOT, MANY_SHOT, NETWORKS
+from sslbench.studies.ericsson2021.names import ANALYSED, CROSS_DOMAIN, FIFTY_SHOT, MANY_SHOT, NETWORKS
 from sslbench.studies.ericsson2021.switches import SWITCHES
 from sslbench.studies.study import Geometry, Study, Suite
 
@@ -41,6 +41,13 @@ STUDY = Study(
             ),
             backbones=NETWORKS,
             summary="the study's few-shot sets at 5 and 50 shots",
+        ),
+        Suite(
+            name="paper-analyses",
+            tasks=tuple(f"inversion/{name}" for name in ANALYSED),
+            backbones=NETWORKS,
+            summary="what the study looks at beside transfer: one picture of each of 15 sets reconstructed from its features",
+            slow=("*|inversion/*",),
         ),
     ),
     switches=SWITCHES,

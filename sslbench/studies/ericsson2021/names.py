@@ -7,5 +7,7 @@ NETWORKS = (
 )  # fmt: skip
 MANY_SHOT = ("aircraft", "caltech101", "cars", "cifar10", "cifar100", "dtd", "flowers", "food", "pets", "sun397")
 CROSS_DOMAIN = ("cropdiseases", "eurosat", "isic", "chestx")
+# Of each of these the study inverts one picture, and occludes it.
+ANALYSED = (*MANY_SHOT, "voc2007", *CROSS_DOMAIN)
 # Many-shot sets whose classes all have the 65 images that 50 shots and 15 queries take, as far as the study gives figures.
 FIFTY_SHOT = ("aircraft", "cifar10", "cifar100", "dtd", "food", "pets", "sun397")
