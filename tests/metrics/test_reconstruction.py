@@ -47,7 +47,7 @@ def test_no_constant_colour_is_better_than_the_mean() -> None:
     best = error_of_constant(truth)
     painted = np.broadcast_to(truth.reshape(-1, 3).mean(axis=0), truth.shape)
     assert best == pytest.approx(colour_errors(truth, painted)["mse"].mean())
-    for moved in (painted + [2.0, 0, 0], painted - [0, 1.0, 1.0]):
+    for moved in (painted + np.array([2.0, 0, 0]), painted - np.array([0, 1.0, 1.0])):
         assert colour_errors(truth, moved)["mse"].mean() > best
 
 
