@@ -62,11 +62,12 @@ class Inversion(Protocol[Inverter]):
         return self.options.pictures or self.recipe.pictures
 
     def check(self, dataset: Dataset) -> None:
-        """Raise DataError for a test split with fewer pictures than are to be inverted."""
-        there = len(dataset.splits["test"].images)
+        """Raise DataError for fewer test pictures than are to be inverted."""
+        split = SPEC.scored_on(dataset)[0]
+        there = len(dataset.splits[split].images)
         if there < self.pictures:
             raise DataError(
-                f"expected {self.pictures} pictures in the test split of {dataset.name} to invert, got {there}; choose fewer "
+                f"expected {self.pictures} pictures in the split {split} of {dataset.name} to invert, got {there}; choose fewer "
                 f"(pictures={there})"
             )
 
@@ -107,7 +108,9 @@ class Inversion(Protocol[Inverter]):
         from sslbench.protocols._inversion_lpips import perceptual_distances
 
         backbone = predictor.setting.backbone
-        pictures = self._chosen(held_out.test, backbone.preprocessing)
+        # Sets without splits of their own, as the study's cross-domain ones, have all pictures in one.
+        part = next(iter(held_out.parts.values()))
+        pictures = self._chosen(part, backbone.preprocessing)
         rows, originals = list(pictures), np.stack(list(pictures.values()))
         painted, losses = self._inverted(predictor, pictures)
         rounded = np.rint(painted).astype(np.uint8)
@@ -115,7 +118,7 @@ class Inversion(Protocol[Inverter]):
         distances, states = perceptual_distances(originals, judged, str(backbone.device))
         found = reconstruction_scores(colour_errors(originals, judged), distances)
         scores = {name: score for name, (score, _) in found.items()}
-        digest = hashlib.sha256(f"{held_out.test.images.fingerprint}|{rows}".encode()).hexdigest()[:16]
+        digest = hashlib.sha256(f"{part.images.fingerprint}|{rows}".encode()).hexdigest()[:16]
         others = {name: values for name, (_, values) in found.items() if name != MAIN}
         paired: Paired | None = Paired("resamples", found[MAIN][1], digest, {"images": len(rows)}, others)
         fitted: dict[str, Any] = {
@@ -178,5 +181,6 @@ SPEC = ProtocolSpec(
     variant_help=options.HELP,
     by_name=True,
     learns=(),
+    held_out="test-or-pool",
     switches=("inversion-output", "inversion-resize", "inversion-steps", "inversion-levels"),
 )

@@ -32,7 +32,8 @@ class ProtocolSpec:
     spelling of a further variant, made of options that cannot all be listed, or None for what is none; an SslbenchError says
     what is wrong with one of them. variant_help: what these can be, for messages. by_name: whether the protocol `*` does not
     stand for it, since it takes hours where others take seconds. learns: the splits that `fit` sees. held_out: what it is
-    scored on, the split `test`, or all that the dataset pools for few-shot episodes. marker: the pytest marker of its cases,
+    scored on, the split `test`, all that the dataset pools for few-shot episodes, or `test-or-pool`, the latter where there is no
+    split `test`. marker: the pytest marker of its cases,
     its name if not given. markers: more of them, such as `gpu` or `slow`. switches: those of the studies that the protocol
     itself obeys; UnknownNameError for others, when it is built. training_version: raised whenever trained weights could
     change, so that the trials of an earlier version are trained anew; a new `version` alone leaves them.
@@ -48,7 +49,7 @@ class ProtocolSpec:
     variant_help: str = ""
     by_name: bool = False
     learns: Sequence[str] = ("train", "val")
-    held_out: Literal["test", "pool"] = "test"
+    held_out: Literal["test", "pool", "test-or-pool"] = "test"
     marker: str = ""
     markers: Sequence[str] = ()
     switches: Sequence[str] = ()
@@ -63,8 +64,10 @@ class ProtocolSpec:
         for what in ("variants", "learns", "markers", "switches"):
             if isinstance(getattr(self, what), str):
                 raise SslbenchError(f"protocol {self.name}: {what} is a tuple, such as ('{getattr(self, what)}',)")
-        if self.held_out not in ("test", "pool"):
-            raise SslbenchError(f"protocol {self.name}: held_out is 'test' or 'pool', got {self.held_out!r}")
+        if self.held_out not in ("test", "pool", "test-or-pool"):
+            raise SslbenchError(
+                f"protocol {self.name}: held_out is 'test', 'pool' or 'test-or-pool', got {self.held_out!r}"
+            )
         for marker in (self.own_marker, *self.markers):
             if not marker.isidentifier() or marker in _PYTESTS_OWN:
                 raise SslbenchError(
@@ -96,7 +99,9 @@ class ProtocolSpec:
 
     def scored_on(self, dataset: Dataset) -> tuple[str, ...]:
         """The splits of a dataset that are held out for scoring."""
-        return tuple(dataset.pool) if self.held_out == "pool" else ("test",)
+        if self.held_out == "test" or (self.held_out == "test-or-pool" and "test" in dataset.splits):
+            return ("test",)
+        return tuple(dataset.pool)
 
     def fits(self, targets: type[Targets]) -> bool:
         """Whether it takes such targets; `Targets` itself stands for all."""

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from sslbench.backbones import Backbone, load_backbone
 from sslbench.config import Settings
-from sslbench.datasets import ImageFiles
+from sslbench.datasets import ImageFiles, Masks
 from sslbench.errors import BackboneError, DataError, RecordError, UnknownNameError
 from sslbench.metrics.reconstruction import colour_errors, error_of_constant
 from sslbench.protocols import _inversion_training, protocol_spec
@@ -107,10 +107,10 @@ def test_a_case_tells_what_it_did(tmp_path: Path) -> None:
 
 
 def test_the_loss_falls_and_the_same_comes_twice(tmp_path: Path) -> None:
-    first = run(tmp_path / "a", "recipe=quick+pictures=1+steps=40")
+    first = run(tmp_path / "a", "recipe=quick+pictures=1+steps=25")
     ((begun, ended),) = first.hyperparameters["loss"]
     assert ended < begun / 2
-    again = run(tmp_path / "b", "recipe=quick+pictures=1+steps=40")
+    again = run(tmp_path / "b", "recipe=quick+pictures=1+steps=25")
     np.testing.assert_array_equal(
         samples(tmp_path / "a")["reconstructions"], samples(tmp_path / "b")["reconstructions"]
     )
@@ -232,7 +232,7 @@ def test_a_network_that_cannot_be_inverted_is_refused_before_a_picture_is_read(
 
 def test_pictures_that_are_not_there_are_told(tmp_path: Path, mapped: Sets) -> None:
     with pytest.raises(
-        DataError, match="expected 8 pictures in the test split of masked to invert, got 7; choose fewer"
+        DataError, match="expected 8 pictures in the split test of masked to invert, got 7; choose fewer"
     ):
         run(tmp_path, "recipe=quick")
     mapped.images["test"] = ImageFiles("none", [tmp_path / "absent.png"] * 7, bad_images="skip")
@@ -249,6 +249,21 @@ def test_a_skipped_picture_is_left_out(tmp_path: Path, mapped: Sets) -> None:
     mapped.images["test"] = ImageFiles("one", [path] * 3 + [tmp_path / "absent.png"] * 4, bad_images="skip")
     record = run(tmp_path)
     assert record.hyperparameters["rows"] == [0] and not record.paired
+
+
+def test_a_set_without_a_test_split_is_inverted_from_all_it_has(mapped: Sets) -> None:
+    spec = protocol_spec("inversion")
+    assert parse_task("inversion/eurosat").dataset == "eurosat"
+    mapped.sizes = {"all": 4}
+    whole = mapped.load("masked", Masks, Settings())
+    whole = replace(whole, pool=("all",))
+    assert spec.scored_on(whole) == ("all",)
+    spec.check(whole)
+    spec.build("recipe=quick+pictures=4").check(whole)
+    with pytest.raises(DataError, match="expected 5 pictures in the split all"):
+        spec.build("recipe=quick+pictures=5").check(whole)
+    mapped.sizes = {"train": 2, "test": 3}
+    assert spec.scored_on(mapped.load("masked", Masks, Settings())) == ("test",)
 
 
 def test_switches_change_what_they_say(tmp_path: Path) -> None:

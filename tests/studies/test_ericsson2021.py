@@ -130,8 +130,8 @@ def test_no_figure(network: str, task: str) -> None:
 def test_the_columns_are_those_of_the_files_in_their_order() -> None:
     for table in TABLES:
         heads = [name for name in next(iter(read_table(table.path).values())) if name not in (AVERAGE, IMAGENET)]
-        # Of the analysis of features only calibration is a score of tasks here.
-        expected = heads[:4] if table.stem == "feature_analysis" else heads
+        # Of the analysis of features calibration and inversion are scores of tasks here.
+        expected = heads[:10] if table.stem == "feature_analysis" else heads
         # The figures of one file may be judged in two ways.
         columns = [name for other in TABLES if other.path == table.path for name in other.columns]
         assert columns == expected, table.stem
@@ -143,10 +143,11 @@ def test_every_cell_is_a_number_with_its_scale() -> None:
         for network in NETWORKS:
             for name, column in table.columns.items():
                 cell = table.figure(network, name)
-                assert cell is not None and 0 < cell.value < 100
+                assert cell is not None and 0 < cell.value < (5000 if column.unit == "levels²" else 100)
                 assert (cell.stderr is None) != column.task.startswith("fewshot/")
                 falls = column.unit == "degrees" or bool(column.mean_of)
-                assert (column.unit in ("%", "degrees"), column.higher_is_better) == (True, not falls)
+                known = column.unit in ("%", "degrees", "levels²", "LPIPS")
+                assert (known, column.higher_is_better) == (True, not falls)
 
 
 def test_overlap_is_printed_as_a_fraction_and_angles_fall() -> None:
@@ -162,7 +163,7 @@ def test_overlap_is_printed_as_a_fraction_and_angles_fall() -> None:
 
 
 def test_calibration_is_a_mean_of_ten_sets_and_no_reference_of_a_case() -> None:
-    (table,) = (table for table in TABLES if table.stem == "feature_analysis")
+    table = next(table for table in TABLES if table.stem == "feature_analysis")
     assert {name: column.score for name, column in table.columns.items()} == {
         "ece_linear": "ece", "ece_linear_scaled": "ece_scaled", "ece_finetune": "ece", "ece_finetune_scaled": "ece_scaled",
     }  # fmt: skip
@@ -173,6 +174,18 @@ def test_calibration_is_a_mean_of_ten_sets_and_no_reference_of_a_case() -> None:
         assert len(column.tasks) == 10
     for score in ("ece", "ece_scaled"):
         assert published("swav", "linear/pets", score) is None
+
+
+def test_inversion_is_a_mean_of_fifteen_sets_and_no_reference_of_a_case() -> None:
+    table = [table for table in TABLES if table.stem == "feature_analysis"][1]
+    assert {column.unit for column in table.columns.values()} == {"LPIPS", "levels²"}
+    analyses = next(suite for suite in STUDY.suites if suite.name == "paper-analyses")
+    for name, column in table.columns.items():
+        assert column.score == name and len(column.tasks) == 15
+        assert set(column.tasks) <= set(analyses.tasks)
+        assert not column.higher_is_better and published("swav", column.tasks[0], name) is None
+    assert table.figure("supervised", "lpips_vgg").value == 0.55
+    assert table.figure("supervised", "mse_red").value == 2788
 
 
 def test_what_nobody_has_run_judges_nothing_and_says_why() -> None:

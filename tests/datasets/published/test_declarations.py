@@ -62,6 +62,7 @@ def test_facts(name: str) -> None:
     fewshot = "all" in images
     trained = {"linear", "finetune"}
     wanted = {"fewshot"} if fewshot else trained if name == "voc2007" else {*trained, "knn", "fewshot"}
+    wanted.add("inversion")
     assert {task.protocol for task in dataset_tasks(name)} == wanted
     assert spec.markers == ("download",)
     for text in (spec.summary, spec.licence, spec.origin, spec.citation, spec.folder):
