@@ -90,9 +90,9 @@ def test_the_tasks_of_a_dataset_follow_its_declaration(registries: Registries) -
 def test_without_patterns_the_suite_runs() -> None:
     expected = list_tasks(suite_name=SUITE)
     assert [task.id for task in expand_tasks(None, SUITE)] == expected
-    assert len(expected) == 22
+    assert len(expected) == 23
     # A variant that is made of options is in no list of all tasks.
-    quick = ("finetune/digits", "finetune/world-shape", "occlusion/world-masks")
+    quick = ("finetune/digits", "finetune/world-shape", "inversion/world-colour", "occlusion/world-masks")
     assert set(expected) - set(list_tasks()) == {f"{task}/recipe=quick" for task in quick}
     assert expand_tasks([], SUITE) == []
 

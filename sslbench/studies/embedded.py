@@ -23,6 +23,7 @@ STUDY = Study(
                 "detection/world-boxes/frozen", "detection/world-boxes/finetune",
                 "segmentation/world-masks/linear", "normals/world-normals/linear",
                 "segmentation/world-masks", "normals/world-normals",
+                "inversion/world-colour/recipe=quick",
                 "occlusion/world-masks/recipe=quick",
             ),
             # At the pictures' own size, since at 96 pixels it takes twice as long. First, because it takes longest.
@@ -38,6 +39,7 @@ STUDY = Study(
                 "*|detection/*",
                 "*|segmentation/*",
                 "*|normals/*",
+                "*|inversion/*",
                 "*|occlusion/*",
             ),
             # One network and its control of the dense probes, so that a quick run stays one.
@@ -48,7 +50,9 @@ STUDY = Study(
             ),
             # On a CPU, minutes to hours for anything larger; the other controls have nothing to train, no maps and no attention.
             limited=dict.fromkeys(
-                ("finetune/*", "detection/*", "segmentation/*", "normals/*", "occlusion/*"),
+                (
+                    "finetune/*", "detection/*", "segmentation/*", "normals/*", "inversion/*", "occlusion/*",
+                ),
                 ("zoo:*", "random-init:zoo:*"),
             ),
         ),

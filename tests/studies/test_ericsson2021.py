@@ -186,6 +186,18 @@ def test_attentive_diffusion_is_a_mean_of_fifteen_sets_and_no_reference_of_a_cas
     assert published("supervised", "occlusion/pets", "attentive_diffusion") is None
 
 
+def test_inversion_is_a_mean_of_fifteen_sets_and_no_reference_of_a_case() -> None:
+    (table,) = (table for table in TABLES if table.title.startswith("feature inversion"))
+    assert {column.unit for column in table.columns.values()} == {"LPIPS", "levels²"}
+    analyses = next(suite for suite in STUDY.suites if suite.name == "paper-analyses")
+    for name, column in table.columns.items():
+        assert column.score == name and len(column.tasks) == 15
+        assert set(column.tasks) <= set(analyses.tasks)
+        assert not column.higher_is_better and published("swav", column.tasks[0], name) is None
+    assert table.figure("supervised", "lpips_vgg").value == 0.55
+    assert table.figure("supervised", "mse_red").value == 2788
+
+
 def test_what_nobody_has_run_judges_nothing_and_says_why() -> None:
     judging = {table.stem for table in TABLES if table.allowance is not None}
     assert judging == {"many_shot_linear", *(table.stem for table in TABLES if table.stem.startswith("few_shot"))}

@@ -45,10 +45,11 @@ STUDY = Study(
         ),
         Suite(
             name="paper-analyses",
-            tasks=(*(f"occlusion/{name}" for name in LOOKED_INTO),),
+            tasks=(*(f"{protocol}/{name}" for protocol in ("inversion", "occlusion") for name in LOOKED_INTO),),
             backbones=NETWORKS,
-            summary="what the study looks into networks with, one picture of each of 15 sets",
-            slow=("*|occlusion/*",),
+            summary="what the study looks into networks with: one picture of each of 15 sets, reconstructed from its features and "
+            "covered window by window",
+            slow=("*|inversion/*", "*|occlusion/*"),
         ),
     ),
     switches=SWITCHES,

@@ -62,6 +62,36 @@ SWITCHES: Mapping[str, Switch] = {
         protocols=("occlusion",),
         scope="all",
     ),
+    "inversion-output": Switch(
+        ("normalised", "sigmoid"),
+        "what the deep image prior paints: the normalised picture without bounds, as in the code of Zhao et al. that the study "
+        "refers to, or red, green and blue behind a sigmoid, as in the prior's own",
+        protocols=("inversion",),
+        scope="all",
+        published=("normalised", "sigmoid"),
+    ),
+    "inversion-resize": Switch(
+        ("224", "256"),
+        "the shorter side of a picture to be inverted before the crop to 224: 224, as for recognition, or 256, as Zhao et al.; "
+        "in proportion for recipes of other sizes",
+        protocols=("inversion",),
+        scope="all",
+        published=("224", "256"),
+    ),
+    "inversion-steps": Switch(
+        ("3000", "3001"),
+        "steps of an inversion as the paper counts them, or one more, as the loop of Zhao et al. has it",
+        protocols=("inversion",),
+        scope="all",
+        published=("3000", "3001"),
+    ),
+    "inversion-levels": Switch(
+        ("8-bit", "float"),
+        "reconstructions rounded to the levels of a picture file before they are scored, as who saves them first, or not",
+        protocols=("inversion",),
+        scope="all",
+        published=("8-bit", "float"),
+    ),
     "caltech101-list": Switch(
         ("2021", "unique"),
         "train.txt of 2021 with 3,060 rows, some of them twice, or its 2,416 unique rows (official file since 2023)",

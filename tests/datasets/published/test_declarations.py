@@ -66,7 +66,9 @@ def test_facts(name: str) -> None:
     recognising = {each.protocol for each in dataset_tasks(name) if Targets not in protocol_spec(each.protocol).takes}
     assert recognising == wanted
     # Networks are looked into on all of the study's sets.
-    assert f"occlusion/{name}" in {task.id for task in dataset_tasks(name)}
+    assert {f"{protocol}/{name}" for protocol in ("inversion", "occlusion")} <= {
+        task.id for task in dataset_tasks(name)
+    }
     assert spec.markers == ("download",)
     for text in (spec.summary, spec.licence, spec.origin, spec.citation, spec.folder):
         assert text
