@@ -97,9 +97,10 @@ def _question() -> list[str]:
     return [
         "Which of these networks sees textures that nobody taught it?",
         "",
-        f"The task, {TASK}: {learned:,} rendered pictures of solids with {len(dataset.classes)} textures, in any shape, colour and place.",
-        "A frozen network turns each picture into numbers, its features. A test picture is given the texture of the",
-        f"20 pictures whose features are most like its own. The score is the share of {tested:,} test pictures that come out right.",
+        f"The task, {TASK}: {learned:,} rendered pictures of solids with {len(dataset.classes)} textures, in any shape,",
+        "colour and place. A frozen network turns each picture into numbers, its features. A test picture is given the",
+        "texture of the 20 pictures whose features are most like its own. The score is the share of",
+        f"{tested:,} test pictures that come out right.",
         "",
     ]
 
