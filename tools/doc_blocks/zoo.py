@@ -82,6 +82,7 @@ def protocol_table(protocol: str, columns: Columns, order: Sequence[str]) -> str
 
 
 def scores(column: Sequence[Record]) -> dict[str, str]:
+    """The cells of one task by backbone: score, 95 % interval and range of ranks."""
     ranges = rank_ranges(column)
     cells = {}
     for record in column:
