@@ -58,9 +58,9 @@ def extract(
         settings: Directories, device and how features are made; by default `Settings()`.
 
     Returns:
-        Features, float32 (N, D), and targets: the class of each picture, int64 (N,), or where a picture has several classes
-        int8 (N, K) of 1 (is there), 0 (is not) and -1 (does not count). Pictures that were skipped
-        (`Settings.bad_images`) have no row.
+        Features float32 (N, D) and targets int64 (N,), the class of each picture; where a picture has several classes, targets
+        are int8 (N, K) of 1 (is there), 0 (is not) and -1 (does not count). Pictures that were skipped have no row
+        (`Settings.bad_images`).
 
     Raises:
         UnknownNameError: For a backbone, dataset or split that nobody declared.
