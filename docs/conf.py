@@ -20,8 +20,6 @@ html_title = "sslbench"
 exclude_patterns = ["_build"]
 
 myst_heading_anchors = 4
-# Docstrings write code as Markdown does.
-default_role = "code"
 
 # Pages of the repository's root, by the page that stands for each. A marker in that page says where its text goes.
 FROM_ROOT = {

@@ -43,7 +43,9 @@ def _described(thing: griffe.Object | griffe.Alias, name: str, members: list[str
         raise ValueError(f"{name}: expected a function, a class or a property, got {target.kind}")
     if target.docstring is None:
         raise ValueError(f"{name} is public and has no docstring")
-    body = GoogleDocstring(target.docstring.value, Config(napoleon_use_rtype=False))
+    # Docstrings write code as Markdown does, in single backticks.
+    text = re.sub(r"(?<!`)`([^`\n]+)`(?!`)", r"``\1``", target.docstring.value)
+    body = GoogleDocstring(text, Config(napoleon_use_rtype=False))
     yield from ("", indent(str(body), "   "), "")
     for member in members:
         # Methods are named after their class alone.
