@@ -59,7 +59,7 @@ def _demo(arguments: argparse.Namespace) -> int:
     if not names:
         raise SettingsError("--backbones: expected names or globs, got none; `sslbench list backbones` tells them")
     run = Run(arguments.results / "demo")
-    run.check_writable()
+    run.check_writable("--results DIR")
     with offline():
         # After the names, since it loads the network libraries.
         from sslbench.runner import Runner
@@ -115,23 +115,29 @@ def _run_cases(runner: Runner, names: Sequence[str], *, may_lack: bool) -> tuple
     records = []
     for number, name in enumerate(names, 1):
         start = time.perf_counter()
-        print(f"{number}/{len(names)} {name} ...", end="", file=sys.stderr, flush=True)
+        told = f"{number}/{len(names)} {name} ..."
+        print(told, end="", file=sys.stderr, flush=True)
         try:
             case = runner.prepare(Case(name, parse_task(TASK)))
         except NotInstalledError as error:
             if not may_lack:
                 print(file=sys.stderr)
                 raise
-            print(f" left out. {error}", file=sys.stderr)
+            print(f"{_again(told)} left out. {error}", file=sys.stderr)
             continue
         record = case.resume()
         kept = record is not None
         record = record or case.execute()
         took = "kept from an earlier run" if kept else f"{time.perf_counter() - start:.1f} s"
-        print(f" {record.main.value:.1f} %, {took}", file=sys.stderr, flush=True)
+        print(f"{_again(told)} {record.main.value:.1f} %, {took}", file=sys.stderr, flush=True)
         cases[name] = case
         records.append(record)
     return cases, records
+
+
+def _again(told: str) -> str:
+    """On a terminal progress bars have taken the line, and removed what stood there."""
+    return f"\r{told}" if sys.stderr.isatty() else ""
 
 
 def table(records: Sequence[Record]) -> list[str]:
@@ -166,7 +172,8 @@ def dial(record: Record, steps: Sequence[Step]) -> list[str]:
     mark = None if level is None else round(_BAR * level / 100)
     lines = [
         "",
-        f"What that score rests on: noise is added to the test features of {record.backbone['name']}, in units of their spread.",
+        f"What the score of {record.backbone['name']} rests on: noise is added to its features of the test pictures,",
+        "in units of their spread.",
         "",
         " noise  score %  95 % interval",
     ]
@@ -187,10 +194,12 @@ def _next(page: Path, results: Path) -> list[str]:
         f"The report, with every setting of every case: {page}",
         "",
         "Where to go next:",
-        "  sslbench list backbones      which networks can be named; timm's and your own too",
-        f"  sslbench report demo{where}      this table and report again, from the records",
-        "  python -c \"import sslbench; print(sslbench.evaluate('zoo:simclr', 'knn/folder:PICTURES'))\"",
-        "                               your pictures: the folder PICTURES with one sub-folder a class",
+        "- which networks can be named; timm's and your own too:",
+        "    sslbench list backbones",
+        "- these records again, as a table and a report:",
+        f"    sslbench report demo{where}",
+        "- your own pictures, in a folder PICTURES with one sub-folder a class:",
+        "    python -c \"import sslbench; print(sslbench.evaluate('zoo:simclr', 'knn/folder:PICTURES'))\"",
     ]
 
 

@@ -107,4 +107,12 @@ def test_what_is_not_installed_is_left_out_unless_it_was_named(
     monkeypatch.setattr(demo, "BACKBONES", {"wheel:efficientnet-lite0?size=64": "", "pixels": ""})
     status, out, err = call(capsys, place)
     assert status == 0 and "left out. wheel:efficientnet-lite0?size=64: install it" in err
-    assert re.search(r"^ +1 .*pixels$", out, flags=re.MULTILINE) and "\n\nWhat that score rests on" in out
+    assert re.search(r"^ +1 .*pixels$", out, flags=re.MULTILINE) and "\n\nWhat the score of pixels rests on" in out
+
+
+def test_results_that_cannot_be_written_are_told_before_anything_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "results").write_text("a file")
+    status, out, err = call(capsys, tmp_path, CHOICE)
+    assert (status, out) == (2, "") and "cannot be written" in err and "choose another with --results DIR" in err
