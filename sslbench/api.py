@@ -46,11 +46,33 @@ def _backbone(backbone: str | Backbone | nn.Module, settings: Settings) -> Backb
 def extract(
     backbone: str | Backbone | nn.Module, dataset: str, split: str = "train", *, settings: Settings | None = None
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64] | npt.NDArray[np.int8]]:
-    """Cached embeddings and targets of one split.
+    """The frozen features of one split, and its targets.
 
-    Returns x float32 (N, D) and targets, int64 (N,) or int8 (N, K) where an image has several classes. Raises
-    UnknownNameError for unknown names, DataError for data that cannot be used and for targets that are no labels, FeatureError
-    for NaN or infinite features.
+    They are taken from the cache where it has them, and kept there.
+
+    Args:
+        backbone: A name (docs/backbones.md), a Backbone, or an nn.Module whose attributes `input_size`, `mean` and `std` set
+            the preprocessing.
+        dataset: A name, such as `digits` or `folder:PATH`.
+        split: `train`, `val` or `test`.
+        settings: Directories, device and how features are made; by default `Settings()`.
+
+    Returns:
+        Features float32 (N, D) and targets int64 (N,), the class of each picture; where a picture has several classes, targets
+        are int8 (N, K) of 1 (is there), 0 (is not) and -1 (does not count). Pictures that were skipped have no row
+        (`Settings.bad_images`).
+
+    Raises:
+        UnknownNameError: For a backbone, dataset or split that nobody declared.
+        BackboneError: For a backbone that cannot be built.
+        DataError: For data that cannot be used, and for targets that are no labels.
+        FeatureError: For features that are NaN or infinite.
+
+    Example:
+        >>> import sslbench
+        >>> x, y = sslbench.extract("pixels", "digits", split="test")
+        >>> x.shape, x.dtype, y.shape, y.dtype
+        ((359, 768), dtype('float32'), (359,), dtype('int64'))
     """
     settings = settings or Settings()
     runner = Runner(settings)
@@ -76,12 +98,38 @@ def evaluate(
     suite: str = "embedded",
     settings: Settings | None = None,
 ) -> pd.DataFrame:
-    """Run a backbone through tasks and return one row a task (see `sslbench.results.tables.long_table`).
+    """The scores of a backbone, one row a task.
 
-    backbone: a name, a Backbone, or an nn.Module (its attributes input_size, mean and std set the preprocessing).
-    tasks: ids or globs, a list or text with commas (`\\,` is a comma of a path); default those of the suite that it has
-    for such a backbone.
-    Features are cached; nothing is written to the results directory.
+    Features are kept in the cache, and nothing is written to the results directory. All tasks are looked up before the first
+    one runs, so that a missing dataset is told before anything is computed. The protocols are those of Ericsson, Gouk and
+    Hospedales, CVPR 2021, sections 3 and 4, and further ones (docs/references.md).
+
+    Args:
+        backbone: A name (docs/backbones.md), a Backbone, or an nn.Module whose attributes `input_size`, `mean` and `std` set
+            the preprocessing. A module is copied first, and stays as it is.
+        tasks: Ids such as `linear/digits`, or globs: a list, or text with commas (`\\,` is a comma that belongs to a path).
+            By default those that the suite has for such a backbone.
+        suite: Where globs look.
+        settings: Directories, device and how features are made; by default `Settings()`.
+
+    Returns:
+        A data frame sorted by task. `value`, `stderr` (the standard error), `ci_low` and `ci_high` (the 95 % interval) and
+        `guess` (what a guess scores that has not seen the picture) are in `unit`, which is `%` for most tasks; `n` is the
+        number of test items.
+
+    Raises:
+        UnknownNameError: For a backbone, task or suite that nobody declared.
+        BackboneError: For a backbone that cannot be built or that a task cannot use.
+        DataError: For data that is missing or that a task cannot use.
+
+    Example:
+        >>> import sslbench
+        >>> table = sslbench.evaluate("pixels", "knn/digits")
+        >>> (row,) = table.itertuples()
+        >>> row.task, row.score, row.unit, row.n
+        ('knn/digits', 'top1', '%', 359)
+        >>> row.ci_low < row.value < row.ci_high and row.ci_low > row.guess
+        True
     """
     settings = settings or Settings()
     runner = Runner(settings)

@@ -140,22 +140,34 @@ class _DirectoryField:
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything outside backbone and task that a case depends on.
+    """Everything outside of backbone and task that a case depends on; what the options of the command line set.
 
-    cache_dir, data_dir, results_dir: paths or text, `~` allowed.
-    device: `auto`, `cpu`, `cuda` or `cuda:N`. dtype: `float32`, or `bfloat16`/`float16` for autocast extraction.
-    batch_size: pictures embedded at once; None lets the device decide.
-    stored: `float32` or `float16`, the type that features are kept in on disk and in memory.
-    extraction: `fast` folds BatchNorm and decodes JPEG within two grey levels of PIL; `exact` runs the network as it is on
-    PIL's pixels (docs/extraction.md).
-    decoded_gib: GiB of decoded pictures that the cache may hold for further backbones and trainings; 0 keeps none.
-    bad_images: `fail` on an unreadable image, or `skip` it and count it in the record.
-    check_data: `strict` refuses a dataset whose counts are not the published ones; `loose` runs on what is there, and
-    the record says so and has no published reference. compat: choices for the switches (`compat.switches`), where not the
-    default. offline: no loader opens a connection (`sslbench.offline`); the default follows `$HF_HUB_OFFLINE`.
+    Attributes:
+        cache_dir: Where features are kept: a path or text, `~` allowed. By default `$SSLBENCH_CACHE`, else `~/.cache/sslbench`.
+        data_dir: Where data lie; by default `$SSLBENCH_DATA`, else `data`.
+        results_dir: Where runs are written; by default `$SSLBENCH_RESULTS`, else `results`.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        dtype: `float32`, or `bfloat16` or `float16` for autocast extraction.
+        batch_size: Pictures embedded at once; None lets the device decide.
+        stored: `float32` or `float16`, the type that features are kept in on disk and in memory.
+        extraction: `fast` folds BatchNorm and decodes JPEG within two grey levels of PIL; `exact` runs the network as it is on
+            PIL's pixels (docs/extraction.md).
+        decoded_gib: GiB of decoded pictures that the cache may hold for further backbones and trainings; 0 keeps none.
+        bad_images: `fail` on an unreadable image, or `skip` it and count it in the record.
+        check_data: `strict` refuses a dataset whose counts are not the published ones; `loose` runs on what is there, and the
+            record says so and has no published reference.
+        compat: Choices for the switches of studies, where not the default.
+        offline: No loader opens a connection; the default follows `$HF_HUB_OFFLINE`.
 
-    Raises SettingsError, for a device DeviceError and for a compat switch UnknownNameError or SslbenchError, on a value
-    that cannot be used.
+    Raises:
+        SettingsError: For a value that cannot be used.
+        DeviceError: For a device that has no such name.
+        UnknownNameError: For a compat switch or choice that nobody declared.
+
+    Example:
+        >>> import sslbench
+        >>> sslbench.Settings(cache_dir="cache", batch_size=32).dtype
+        'float32'
     """
 
     cache_dir: _DirectoryField = _DirectoryField(default_cache_dir)

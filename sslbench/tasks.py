@@ -87,7 +87,23 @@ def dataset_tasks(dataset: str) -> list[Task]:
 
 
 def list_tasks(pattern: str = "*", suite_name: str | None = None) -> list[str]:
-    """Ids of tasks that match the glob, sorted; of one suite if given, otherwise of every registered dataset."""
+    """The ids of tasks, which are `PROTOCOL/DATASET` or `PROTOCOL/DATASET/VARIANT`.
+
+    Args:
+        pattern: A glob with `*` and `[...]`.
+        suite_name: List the tasks of this suite; by default those of every declared dataset.
+
+    Returns:
+        Ids that match, sorted.
+
+    Raises:
+        UnknownNameError: For a suite that nobody declared.
+
+    Example:
+        >>> import sslbench
+        >>> sslbench.list_tasks("knn/*", suite_name="embedded")
+        ['knn/digits', 'knn/world-colour', 'knn/world-count', 'knn/world-shape', 'knn/world-texture']
+    """
     tasks = [task.id for dataset in list_datasets() for task in dataset_tasks(dataset)]
     if suite_name is not None:
         named = suite(suite_name).tasks

@@ -1,4 +1,4 @@
-"""The README promises two commands and a table of options; both must stay true."""
+"""The README promises two commands and a first program, and the pages behind it a table of options; all must stay true."""
 
 from __future__ import annotations
 
@@ -7,11 +7,15 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
+import sslbench
+from sslbench.cli import _parser
 from sslbench.plugin.options import _OPTIONS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+DOCS = {path.stem: path.read_text(encoding="utf-8") for path in (ROOT / "docs").glob("*.md")}
 
 
 @pytest.mark.parametrize("environment", ["bench", "test"])
@@ -25,14 +29,60 @@ def test_the_two_commands_stand_in_the_readme_and_in_tox(environment: str) -> No
     assert line.startswith(f"{environment}: python -m tox run -q -e env -- python -m pytest ")
 
 
+def test_the_first_program_runs_as_it_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (code,) = re.findall(r"^```python\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
+    assert len([line for line in code.splitlines() if line]) <= 5
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SSLBENCH_CACHE", str(tmp_path / "cache"))
+    exec(code, {})
+    values = re.findall(r"^0 +(\S+) +([\d.]+)", capsys.readouterr().out, flags=re.MULTILINE)
+    assert [name for name, _ in values] == ["zoo:simclr", "random-init:zoo:simclr"]
+    assert float(values[0][1]) > float(values[1][1])
+
+
+def test_the_paper_is_named_before_it_is_called_the_study() -> None:
+    for text in (README, DOCS["study"]):
+        assert text.index("How Well Do Self-Supervised Models Transfer?") < text.index("the study")
+
+
+def test_the_table_of_the_readme_has_eight_lines() -> None:
+    block = README.partition("<!-- table: readme -->\n")[2].partition("<!-- /table -->")[0]
+    assert len(block.splitlines()) - 1 == 8
+
+
 def test_the_table_of_options_is_complete() -> None:
-    listed = set(re.findall(r"^\| `(--sslbench-[a-z-]+)", README, flags=re.MULTILINE))
+    listed = set(re.findall(r"^\| `(--sslbench-[a-z-]+)", DOCS["options"], flags=re.MULTILINE))
     assert listed == {option.flag for option in _OPTIONS}
     for option in _OPTIONS:
-        assert f"`{option.ini}`" in README
+        assert f"`{option.ini}`" in DOCS["options"]
+
+
+def test_every_command_is_in_the_page_of_commands() -> None:
+    (commands,) = (action for action in _parser()._actions if action.choices)
+    assert set(re.findall(r"^    sslbench (\w+)", DOCS["commands"], flags=re.MULTILINE)) >= set(commands.choices) - {
+        "show"
+    }
+    assert "sslbench show" in DOCS["commands"] + DOCS["detection"]
 
 
 def test_links_to_files_resolve() -> None:
     for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]:
         for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_the_site_has_every_page_and_every_public_name() -> None:
+    reached = set(re.findall(r"^([a-z-]+)$", DOCS["index"], flags=re.MULTILINE))
+    assert reached == DOCS.keys() - {"index"}
+    assert set(re.findall(r"^<!-- api: (\w+)", DOCS["api"], flags=re.MULTILINE)) == set(sslbench.__all__)
+
+
+def test_the_citation_is_of_this_version_and_has_what_its_format_asks_for() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["cff-version"] == "1.2.0" and citation["version"] == sslbench.__version__
+    assert citation.keys() >= {"message", "title", "authors"} and citation["type"] == "software"
+    (paper,) = citation["references"]
+    assert paper.keys() >= {"type", "title", "authors"} and paper["type"] == "conference-paper"
+    assert [author["family-names"] for author in paper["authors"]] == ["Ericsson", "Gouk", "Hospedales"]

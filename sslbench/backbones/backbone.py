@@ -51,12 +51,17 @@ class Level:
 
 @dataclass
 class Backbone:
-    """A pretrained network and its own preprocessing, frozen.
+    """A pretrained network and its own preprocessing, frozen; `load_backbone` makes one.
 
-    name: as the user gave it. recipe: what defines the computation beside the weights. pooling: one of
-    `sslbench.backbones.pooling.POOLINGS`. details: facts for the record (where the weights came from, tensors dropped on
-    purpose, ...). from_code: whether the recipe does not tell the whole computation, so that code, settings and outputs of the
-    network are part of its digest too; so they are whatever this says unless the network is of this package's own make.
+    Attributes:
+        name: As the user gave it.
+        network: The network: its weights, how it embeds pictures and which maps it gives.
+        preprocessing: How a picture becomes what the network takes.
+        recipe: What defines the computation beside the weights.
+        pooling: One of `sslbench.backbones.pooling.POOLINGS`.
+        details: Facts for the record: where the weights came from, tensors dropped on purpose, and so on.
+        from_code: Whether the recipe does not tell the whole computation, so that code, settings and outputs of the network are
+            part of its digest too; so they are whatever this says unless the network is of this package's own make.
     """
 
     name: str

@@ -28,9 +28,22 @@ _INTERPOLATIONS = {"nearest": 0, "lanczos": 1, "bilinear": 2, "bicubic": 3}
 class Preprocessing:
     """Resize, centre crop and normalise, in that order, on 8-bit RGB.
 
-    input_size: (H, W) in pixels. resize: the shorter side in pixels before the crop, or (H, W) to which the picture is
-    stretched before the crop; None stretches it to input_size. interpolation: a PIL filter, antialiased as PIL does.
-    mean, std: of red, green and blue, in images in [0, 1]. bgr: whether the network takes blue, green, red.
+    Attributes:
+        input_size: (H, W) in pixels.
+        resize: The shorter side in pixels before the crop, or (H, W) to which the picture is stretched before the crop; None
+            stretches it to `input_size`.
+        interpolation: `nearest`, `lanczos`, `bilinear` or `bicubic`, antialiased as PIL does.
+        mean: Of red, green and blue, in images in [0, 1].
+        std: Likewise.
+        bgr: Whether the network takes blue, green, red.
+
+    Raises:
+        BackboneError: For an unknown interpolation, and for a size that the resized picture does not reach.
+
+    Example:
+        >>> import sslbench
+        >>> sslbench.Preprocessing(input_size=(224, 224), resize=256).resized(width=640, height=480)
+        (341, 256)
     """
 
     input_size: tuple[int, int] = (224, 224)

@@ -21,9 +21,21 @@ __all__ = ["CONTROLS", "FACTORIES", "expand_backbones", "list_backbones", "load_
 
 
 def list_backbones(pattern: str = "*", *, timm: bool = False) -> list[str]:
-    """Names that match the glob: controls, the zoo, published checkpoints, registered ones and those of wheels.
+    """The names of backbones that are listed: controls, the zoo, published checkpoints, registered ones and those of wheels.
 
-    timm: timm's pretrained models too.
+    Others can be loaded without being listed, such as `file:PATH` and `python:MODULE:NAME` (docs/backbones.md).
+
+    Args:
+        pattern: A glob with `*` and `[...]`; `?` starts a backbone's options and is no wildcard.
+        timm: List timm's pretrained models too, which takes seconds.
+
+    Returns:
+        Names that match, in the order of their sources.
+
+    Example:
+        >>> import sslbench
+        >>> sslbench.list_backbones("zoo:sim*")
+        ['zoo:simclr', 'zoo:simclr-nocolour']
     """
     more = [name for source in in_order() for name in source.more()] if timm else []
     return [name for name in (*listed(), *more) if matches(name, pattern)]
@@ -63,13 +75,33 @@ def load_backbone(
     cache_dir: str | PathLike[str] | None = None,
     offline: bool | None = None,
 ) -> Backbone:
-    """Load a backbone by name.
+    """A backbone by its name: a frozen network with its preprocessing.
 
-    checkpoint: the file of a published checkpoint `name`, or a file whose weights go into the timm architecture `name`
-    (the same as `file:PATH?arch=NAME`). device: where the weights go; default CPU. cache_dir: where fetched and converted
-    checkpoints are; default `sslbench.config.default_cache_dir()`. offline: open no connection (`sslbench.offline`); default
-    `$HF_HUB_OFFLINE`.
-    Raises UnknownNameError for an unknown name and BackboneError when it cannot be built.
+    Args:
+        name: Its name with options (docs/backbones.md).
+        checkpoint: The file of a published checkpoint `name`, or a file whose weights go into the timm architecture `name` (the
+            same as `file:PATH?arch=NAME`).
+        device: Where the weights go, such as `cuda`; by default the CPU.
+        cache_dir: Where fetched and converted checkpoints are; by default `$SSLBENCH_CACHE`, else `~/.cache/sslbench`.
+        offline: Open no connection; by default as `$HF_HUB_OFFLINE` says.
+
+    Returns:
+        The backbone. `embed` takes normalised pictures (B, 3, H, W) and gives features (B, D).
+
+    Raises:
+        UnknownNameError: For a name that nobody declared.
+        NotInstalledError: For weights that are a package which is not installed; a BackboneError.
+        BackboneError: For a backbone that cannot be built: a file that is missing or is another one, tensors that do not fit,
+            an option that nothing uses.
+
+    Example:
+        >>> import sslbench
+        >>> backbone = sslbench.load_backbone("zoo:simclr")
+        >>> backbone.preprocessing.input_size
+        (64, 64)
+        >>> import torch
+        >>> tuple(backbone.embed(torch.zeros(2, 3, 64, 64)).shape)
+        (2, 96)
     """
     from sslbench.backbones.options import parse_name
 

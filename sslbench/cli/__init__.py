@@ -1,4 +1,4 @@
-"""The command line: `sslbench list | fetch | convert | report | show | compare | claims | cache | doctor`, one file a command."""
+"""The command line, one file a command: `sslbench demo | list | fetch | report | figures | claims | compare` and more."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import os
 import sys
 from collections.abc import Sequence
 
-from sslbench.cli import cache, claims, compare, convert, doctor, fetch, listing, report, show
+from sslbench.cli import cache, claims, compare, convert, demo, doctor, fetch, listing, report, show
 from sslbench.cli.command import Command
 from sslbench.errors import SslbenchError
 
-_COMMANDS = (listing, fetch, convert, report, show, compare, claims, cache, doctor)
+_COMMANDS = (demo, listing, fetch, convert, report, show, compare, claims, cache, doctor)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -19,9 +19,23 @@ DATASETS: Registry[DatasetSpec] = Registry(
 
 
 def register_dataset(spec: DatasetSpec) -> DatasetSpec:
-    """Make a dataset known by name; call it from a conftest.py or any imported module.
+    """Make a dataset known by name; call it from a `conftest.py` or from any imported module.
 
-    Raises DataError when another declaration already has the name.
+    Args:
+        spec: The declaration. Its loader is imported when the dataset is first used.
+
+    Returns:
+        The same declaration.
+
+    Raises:
+        DataError: Where another declaration has the name.
+
+    Example:
+        >>> import sslbench
+        >>> from sslbench.datasets import DatasetSpec
+        >>> spec = DatasetSpec("toy", loader="toys:load", num_classes=2, summary="two toys", licence="CC0", origin="made here")
+        >>> sslbench.register_dataset(spec).name in sslbench.list_datasets()
+        True
     """
     return DATASETS.add(spec.name, spec)
 
@@ -33,14 +47,47 @@ def dataset_spec(name: str) -> DatasetSpec:
 
 
 def list_datasets(pattern: str = "*") -> list[str]:
-    """Registered dataset names that match the glob, sorted."""
+    """The names of datasets that are declared, whether or not their files are there.
+
+    Folders (`folder:PATH`, `voc:PATH`, `masks:PATH`) are datasets without being listed.
+
+    Args:
+        pattern: A glob with `*` and `[...]`.
+
+    Returns:
+        Names that match, sorted.
+
+    Example:
+        >>> import sslbench
+        >>> sslbench.list_datasets("world-[cs]*")
+        ['world-colour', 'world-count', 'world-shape']
+    """
     return DATASETS.names(pattern)
 
 
 def load_dataset(name: str, settings: Settings | None = None) -> Dataset:
-    """Load a dataset by name (`digits`, `world-shape`, `folder:PATH`, ...).
+    """A dataset by its name: classes, and splits of pictures with targets.
 
-    Raises UnknownNameError for a name nobody declared, DataError when its data cannot be used.
+    Its files are looked through and no picture is decoded.
+
+    Args:
+        name: Its name, such as `digits`, `world-shape` or `folder:PATH`.
+        settings: Where data lie, and how strictly they are checked; by default `Settings()`.
+
+    Returns:
+        The dataset. `splits` has `train`, `val` and `test` with `images` and `targets` of N items each.
+
+    Raises:
+        UnknownNameError: For a name that nobody declared.
+        DataError: For data that is missing, incomplete or cannot be used.
+
+    Example:
+        >>> import sslbench
+        >>> digits = sslbench.load_dataset("digits")
+        >>> {name: len(split.images) for name, split in digits.splits.items()}
+        {'train': 1078, 'val': 360, 'test': 359}
+        >>> len(digits.classes), digits.metric
+        (10, 'top1')
     """
     settings = settings or Settings()
     with offline(settings.offline):

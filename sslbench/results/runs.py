@@ -31,8 +31,8 @@ class Run:
         """Where the record of a case is or will be."""
         return self.directory / "records" / f"{slug(case)}.json"
 
-    def check_writable(self) -> None:
-        """Raise RecordError before anything is computed when records cannot be written."""
+    def check_writable(self, option: str = "--sslbench-results=DIR") -> None:
+        """Raise RecordError before anything is computed when records cannot be written. option: what chooses another place."""
         try:
             (self.directory / "records").mkdir(parents=True, exist_ok=True)
             (self.directory / "samples").mkdir(exist_ok=True)
@@ -41,7 +41,7 @@ class Run:
         except OSError as error:
             raise RecordError(
                 f"the results directory {self.directory} cannot be written: {error}. Make it writable, or choose another "
-                "with --sslbench-results=DIR or SSLBENCH_RESULTS"
+                f"with {option} or SSLBENCH_RESULTS"
             ) from error
 
     def write_samples(self, case: str, arrays: dict[str, npt.NDArray[Any]]) -> dict[str, str]:

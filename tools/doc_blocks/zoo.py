@@ -71,7 +71,7 @@ def trained() -> str:
 def protocol_table(protocol: str, columns: Columns, order: Sequence[str]) -> str:
     """Scores with 95 % interval and rank range, backbones as rows, tasks as columns, the level of guessing last."""
     tasks = sorted((task for task in columns if task.startswith(f"{protocol}/")), key=natural)
-    cells = {task: _scores(columns[task]) for task in tasks}
+    cells = {task: scores(columns[task]) for task in tasks}
     rows = [[f"`{name}`", *(cells[task].get(name, "–") for task in tasks)] for name in order]
     levels = [guess(columns[task]) for task in tasks]
     if any(level is not None for level in levels):
@@ -81,7 +81,8 @@ def protocol_table(protocol: str, columns: Columns, order: Sequence[str]) -> str
     return "\n\n".join([body, *(f"{legend[0].upper()}{legend[1:]}." for legend in told)])
 
 
-def _scores(column: Sequence[Record]) -> dict[str, str]:
+def scores(column: Sequence[Record]) -> dict[str, str]:
+    """The cells of one task by backbone: score, 95 % interval and range of ranks."""
     ranges = rank_ranges(column)
     cells = {}
     for record in column:

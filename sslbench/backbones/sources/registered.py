@@ -20,11 +20,29 @@ FACTORIES: Registry[Callable[[], Any]] = Registry("backbone", clash=BackboneErro
 
 
 def register_backbone(name: str, factory: Callable[[], Any] | None = None) -> Callable[..., Any]:
-    """Make a backbone known by name; use it directly or as a decorator.
+    """Make a backbone known by a name of its own; call it, or use it as a decorator.
 
-    factory: called without arguments on first use; returns an nn.Module or a Backbone. Packages can instead declare
-    an entry point in the group `sslbench.backbones` that names the factory.
-    Raises BackboneError when the name is taken or begins with `zoo:` or `random-init:`, which never reach a factory.
+    Packages can instead declare an entry point in the group `sslbench.backbones` that names the factory.
+
+    Args:
+        name: What it is called on command lines and in records.
+        factory: Called without arguments when the backbone is first used; returns an nn.Module or a Backbone. Left out, the
+            call gives a decorator.
+
+    Returns:
+        The factory, or the decorator.
+
+    Raises:
+        BackboneError: Where the name is taken, or begins with `zoo:` or `random-init:`, which never reach a factory.
+
+    Example:
+        >>> import sslbench
+        >>> @sslbench.register_backbone("mean-colour")
+        ... def mean_colour():
+        ...     from torch import nn
+        ...     return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        >>> sslbench.list_backbones("mean-*")
+        ['mean-colour']
     """
     if factory is None:
         return lambda decorated: register_backbone(name, decorated)
