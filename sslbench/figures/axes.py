@@ -1,0 +1,76 @@
+"""Axes that several figures share: percentages on a scale of log-odds, and numbers on a logarithmic one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Which = Literal["x", "y"]
+
+_CLIP = 1e-6
+# From coarse to fine: the first with three ticks in view is taken.
+_PERCENT = (
+    (0.01, 0.1, 1, 10, 50, 90, 99, 99.9, 99.99),
+    (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 40, 50, 60, 70, 80, 90, 95, 98, 99, 99.5, 99.8, 99.9),
+    *(tuple(step * number for number in range(1, math.ceil(100 / step))) for step in (10, 5, 2, 1, 0.5, 0.2, 0.1)),
+)
+_DIGITS = ((1,), (1, 3), (1, 2, 5), tuple(range(1, 10)), tuple(number / 10 for number in range(10, 100)))
+# Nearer to each other than this part of the axis, labels would touch.
+_NEAREST = 0.16
+
+
+def log_odds(percent: float) -> float:
+    """ln(p / (1 - p)) of a percentage, p clipped to [1e-6, 1 - 1e-6]."""
+    p = min(max(percent / 100, _CLIP), 1 - _CLIP)
+    return math.log(p / (1 - p))
+
+
+def percent_of(odds: float) -> float:
+    """The inverse of `log_odds`, in percent."""
+    return 100 / (1 + math.exp(-odds))
+
+
+def log_odds_ticks(axes: Axes, which: Which) -> None:
+    """Mark an axis whose values are log-odds with round percentages. Call it when the limits are final."""
+    low, high = sorted(axes.get_xlim() if which == "x" else axes.get_ylim())
+    ticks = _chosen(_PERCENT, low, high, log_odds)
+    _set_ticks(axes, which, [log_odds(tick) for tick in ticks], [f"{tick:g}" for tick in ticks])
+
+
+def logarithmic(axes: Axes, which: Which, values: Iterable[float], text: Callable[[float], str]) -> None:
+    """Make an axis logarithmic around positive values. text: of a tick; matplotlib's own would be formulas."""
+    present = list(values)
+    low, high = math.log(min(present)) - 0.2, math.log(max(present)) + 0.2
+    powers = range(math.floor(low / math.log(10)), math.ceil(high / math.log(10)) + 1)
+    ladders = [[digit * 10.0**power for power in powers for digit in digits] for digits in _DIGITS]
+    ticks = _chosen(ladders, low, high, math.log)
+    axes.set(**{f"{which}scale": "log", f"{which}lim": (math.exp(low), math.exp(high))})
+    _set_ticks(axes, which, ticks, [text(tick) for tick in ticks])
+
+
+def _chosen(
+    ladders: Iterable[Sequence[float]], low: float, high: float, place: Callable[[float], float]
+) -> list[float]:
+    """Ticks of the coarsest ladder that has three in view, but for those that stand too near to the one before."""
+    chosen: list[float] = []
+    for ladder in ladders:
+        inside = [tick for tick in ladder if low <= place(tick) <= high]
+        chosen = []
+        for tick in inside:
+            if not chosen or place(tick) - place(chosen[-1]) >= _NEAREST * (high - low):
+                chosen.append(tick)
+        if len(chosen) >= 3:
+            break
+    return chosen
+
+
+def _set_ticks(axes: Axes, which: Which, places: Sequence[float], texts: Sequence[str]) -> None:
+    from matplotlib.ticker import NullLocator
+
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    axis.set_minor_locator(NullLocator())
+    axis.set_ticks(places, texts)
