@@ -6,12 +6,13 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Literal
 
+from sslbench.analyses.correlation import log_odds
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Which = Literal["x", "y"]
 
-_CLIP = 1e-6
 # From coarse to fine: the first with three ticks in view is taken.
 _PERCENT = (
     (0.01, 0.1, 1, 10, 50, 90, 99, 99.9, 99.99),
@@ -23,22 +24,15 @@ _DIGITS = ((1,), (1, 3), (1, 2, 5), tuple(range(1, 10)), tuple(number / 10 for n
 _NEAREST = 0.16
 
 
-def log_odds(percent: float) -> float:
-    """ln(p / (1 - p)) of a percentage, p clipped to [1e-6, 1 - 1e-6]."""
-    p = min(max(percent / 100, _CLIP), 1 - _CLIP)
-    return math.log(p / (1 - p))
+def log_odds_ticks(axes: Axes, which: Which, whole: float = 100.0) -> None:
+    """Mark an axis whose values are log-odds with round numbers of the score. Call it when the limits are final.
 
-
-def percent_of(odds: float) -> float:
-    """The inverse of `log_odds`, in percent."""
-    return 100 / (1 + math.exp(-odds))
-
-
-def log_odds_ticks(axes: Axes, which: Which) -> None:
-    """Mark an axis whose values are log-odds with round percentages. Call it when the limits are final."""
+    whole: the score whose fraction is 1, such as 100 of one in percent.
+    """
     low, high = sorted(axes.get_xlim() if which == "x" else axes.get_ylim())
-    ticks = _chosen(_PERCENT, low, high, log_odds)
-    _set_ticks(axes, which, [log_odds(tick) for tick in ticks], [f"{tick:g}" for tick in ticks])
+    ticks = _chosen(_PERCENT, low, high, lambda tick: float(log_odds(tick / 100)))
+    places = [float(log_odds(tick / 100)) for tick in ticks]
+    _set_ticks(axes, which, places, [f"{tick * whole / 100:g}" for tick in ticks])
 
 
 def logarithmic(axes: Axes, which: Which, values: Iterable[float], text: Callable[[float], str]) -> None:
@@ -58,9 +52,8 @@ def _chosen(
     """Ticks of the coarsest ladder that has three in view, but for those that stand too near to the one before."""
     chosen: list[float] = []
     for ladder in ladders:
-        inside = [tick for tick in ladder if low <= place(tick) <= high]
         chosen = []
-        for tick in inside:
+        for tick in (tick for tick in ladder if low <= place(tick) <= high):
             if not chosen or place(tick) - place(chosen[-1]) >= _NEAREST * (high - low):
                 chosen.append(tick)
         if len(chosen) >= 3:

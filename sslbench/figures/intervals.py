@@ -40,7 +40,7 @@ def draw(source: Source) -> Drawn | LeftOut:
     }
 
 
-def interval_figure(source: Source, items: Sequence[Item], *, title: str, columns: int = 4) -> Figure:
+def interval_figure(source: Source, items: Sequence[Item], *, title: str, columns: int = 5) -> Figure:
     """The scores of some items side by side: a panel each, in which the backbones have the same order.
 
     They are sorted by their mean place over the items, the best on top, and controls below. Lines are 95 % intervals, where a
@@ -52,6 +52,7 @@ def interval_figure(source: Source, items: Sequence[Item], *, title: str, column
     dashed = any(_guess(source, item) is not None for item in items)
     note = "Lines: 95 % intervals, where known. " + ("Dashed: what a guess scores. " if dashed else "") + "Grey: controls."
     columns = min(columns, len(items))
+    same = len({item.variant for item in items}) == 1
     figure, axes = page(
         len(items),
         columns=columns,
@@ -63,6 +64,8 @@ def interval_figure(source: Source, items: Sequence[Item], *, title: str, column
     )
     for number, (panel, item) in enumerate(zip(axes, items, strict=True)):
         _panel(panel, source, item, names, looks)
+        named = item.dataset + (f", {item.variant}" if item.variant and not same else "")
+        panel.set_title(shortened(drawable(named), 28), loc="left", pad=3)
         panel.set_yticks(range(len(names)), [shown[name] for name in names] if number % columns == 0 else [])
         panel.tick_params(axis="y", length=0)
     return figure
@@ -108,8 +111,6 @@ def _panel(panel: Axes, source: Source, item: Item, names: Sequence[str], looks:
     panel.margins(x=0.08)
     panel.grid(axis="x", color="#e8e8e8", linewidth=0.5)
     panel.set_axisbelow(True)
-    named = item.dataset + (f", {item.variant}" if item.variant else "")
-    panel.set_title(shortened(drawable(named), 28), loc="left", pad=3)
     panel.set_xlabel(scale_text(item), labelpad=1.5)
     panel.locator_params(axis="x", nbins=5)
 

@@ -8,7 +8,7 @@ from functools import cache
 from sslbench.figures.style import SMALL
 from sslbench.names import printable
 
-LONGEST = 30
+LONGEST = 34
 """Letters of a name in a figure; what is longer loses its middle."""
 
 

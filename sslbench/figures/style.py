@@ -90,7 +90,7 @@ class Mark:
         return {
             "linestyle": "none",
             "marker": self.shape,
-            "markersize": 7.5 if self.shape == STAR else 4.5,
+            "markersize": 7.5 if self.shape == STAR else 5.5 if lines else 4.5,
             "markerfacecolor": self.colour if self.filled else "white",
             "markeredgecolor": self.colour if lines or not self.filled else BLACK,
             "markeredgewidth": 1.1 if lines or not self.filled else 0.4,
