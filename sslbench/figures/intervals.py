@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from sslbench.analyses.sheet import Cell, Item
 from sslbench.figures.declaration import Drawn, FigureSpec, LeftOut, Source
 from sslbench.figures.labels import drawable, labels, shortened, widest
-from sslbench.figures.page import Margins, page
+from sslbench.figures.page import Margins, page, panel_title
 from sslbench.figures.style import BLACK, GREY, Mark, marks
 from sslbench.metrics.score import Z95
 from sslbench.results.marks import guess
@@ -65,7 +65,7 @@ def interval_figure(source: Source, items: Sequence[Item], *, title: str, column
     for number, (panel, item) in enumerate(zip(axes, items, strict=True)):
         _panel(panel, source, item, names, looks)
         named = item.dataset + (f", {item.variant}" if item.variant and not same else "")
-        panel.set_title(shortened(drawable(named), 28), loc="left", pad=3)
+        panel_title(panel, named)
         panel.set_yticks(range(len(names)), [shown[name] for name in names] if number % columns == 0 else [])
         panel.tick_params(axis="y", length=0)
     return figure

@@ -52,6 +52,15 @@ def shortened(text: str, longest: int) -> str:
     return f"{text[:head]}…{text[len(text) - (longest - 1 - head) :]}"
 
 
+def fitted(text: str, width: float, size: float = SMALL) -> str:
+    """Text that can be drawn and is no wider than `width` inches; what is longer loses its middle."""
+    shown = drawable(text)
+    if text_width(shown, size) <= width:
+        return shown
+    lengths = range(len(shown) - 1, 0, -1)
+    return next((short for n in lengths if text_width(short := shortened(shown, n), size) <= width), "…")
+
+
 @cache
 def text_width(text: str, size: float = SMALL) -> float:
     """How wide a line is, in inches. size: of the text in points."""

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sslbench.figures.labels import text_width, widest
+from sslbench.figures.labels import fitted, text_width, widest
 from sslbench.figures.style import SMALL, TEXT, WIDTH, Mark
 
 if TYPE_CHECKING:
@@ -77,6 +77,12 @@ def page(
     if legend:
         add_legend(figure, legend, legend_columns, bottom=(0.06 + LINE * len(lines)) / total)
     return figure, axes
+
+
+def panel_title(panel: Axes, text: str, pad: float = 3.0) -> None:
+    """A title at the panel's left, no wider than it. pad: points above the axes."""
+    width = panel.get_position().width * panel.figure.get_figwidth()
+    panel.set_title(fitted(text, width, TEXT), loc="left", pad=pad)
 
 
 def add_legend(figure: Figure, legend: Mapping[str, Mark], columns: int, bottom: float) -> None:

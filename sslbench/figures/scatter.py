@@ -12,7 +12,7 @@ from sslbench.analyses.correlation import Coefficient, correlate, log_odds, mean
 from sslbench.figures.axes import log_odds_ticks
 from sslbench.figures.declaration import Drawn, LeftOut, Source
 from sslbench.figures.labels import drawable, labels, shortened
-from sslbench.figures.page import Margins, page
+from sslbench.figures.page import Margins, page, panel_title
 from sslbench.figures.regression import regression_band
 from sslbench.figures.style import BLACK, Mark, marks
 
@@ -43,13 +43,13 @@ def scatter_figure(
         len(kept),
         columns=columns,
         height=height,
-        margins=Margins(left=0.5, right=0.12, bottom=0.42),
+        margins=Margins(left=0.5, right=0.12, top=0.32, bottom=0.42),
         title=title,
         note=_note([item for items in kept.values() for item in items]),
         legend={shown[name]: looks[name] for name in known},
     )
     for panel, (name, items) in zip(axes, kept.items(), strict=True):
-        panel.set_title(shortened(drawable(name), 30), loc="left", pad=9)
+        panel_title(panel, name, pad=10)
         _panel(panel, sheet, items, looks)
     return {"": figure}
 
@@ -87,7 +87,7 @@ def _panel(panel: Axes, sheet: Sheet, items: Sequence[Item], looks: Mapping[str,
     panel.set_ylim(low - room, high + room)
     if sign < 0:
         panel.invert_yaxis()
-    panel.text(0.0, 1.02, f"{coefficient_text('r', found.pearson)}, n = {found.n}", transform=panel.transAxes, size=6)
+    panel.text(0.0, 1.03, f"{coefficient_text('r', found.pearson)}, n = {found.n}", transform=panel.transAxes, size=6)
     panel.set_xlabel(f"{drawable(sheet.upstream_name)} (%)", labelpad=1.5)
     panel.set_ylabel(_scale_text(items), labelpad=1.5)
     log_odds_ticks(panel, "x")
