@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,60 +10,95 @@ import numpy as np
 from sslbench.analyses import Item, Sheet
 from sslbench.analyses.correlation import Coefficient, Correlation, correlate
 from sslbench.figures.declaration import Drawn, FigureSpec, LeftOut, Source
-from sslbench.figures.labels import drawable, shortened, widest
+from sslbench.figures.labels import drawable, fitted, shortened, widest
 from sslbench.figures.page import Margins, page
-from sslbench.figures.style import BLACK, BLUE, GREY, ORANGE
+from sslbench.figures.style import BLACK, BLUE, GREY, ORANGE, SMALL
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-ROW = 26
-"""Bars of a panel, at most."""
+ROW = 24
+"""Tasks of a panel, at most."""
 _DECISIONS = ("linear", "finetune", "knn", "fewshot")
+
+Found = Sequence[tuple[str, Correlation]]
+"""What stands below a pair of bars, and what they show."""
 
 
 def draw(source: Source) -> Drawn | LeftOut:
-    """Bars of r and rho, a pair for each task and score, in as many rows of panels as it takes."""
+    """Bars of r and rho, a pair for each task and score, setting by setting, in as many rows of panels as it takes."""
     sheet = source.sheet
-    found = [(item, correlate(sheet, item)) for item in shown_items(sheet)]
-    found = [(item, one) for item, one in found if not np.isnan(one.pearson.value)]
-    if not found:
+    groups: dict[str, list[tuple[str, Correlation]]] = {}
+    for item in shown_items(sheet):
+        one = correlate(sheet, item)
+        if not np.isnan(one.pearson.value):
+            groups.setdefault(_setting(item), []).append((_label(item), one))
+    if not groups:
         return LeftOut("no score is of 3 backbones that have an upstream score and of which not all score the same")
-    rows = -(-len(found) // ROW)
-    each = -(-len(found) // rows)
-    texts = {item: _name(item, sheet) for item, _ in found}
+    rows = packed({name: len(found) for name, found in groups.items()}, ROW)
+    texts = [text for found in groups.values() for text, _ in found]
     figure, axes = page(
-        rows,
+        len(rows),
         columns=1,
-        height=1.1,
-        margins=Margins(left=0.5, top=0.14, bottom=0.12 + widest(texts.values())),
+        height=0.95,
+        margins=Margins(left=0.45, top=0.2, bottom=0.1 + widest(texts)),
         title=f"Correlation with the upstream score: {sheet.title}",
-        note=_note([one for _, one in found], sheet),
+        note=_note([one for found in groups.values() for _, one in found], sheet),
     )
-    for number, panel in enumerate(axes):
-        part = found[number * each : (number + 1) * each]
-        _bars(panel, [one for _, one in part])
-        panel.set_xticks(range(len(part)), [texts[item] for item, _ in part], rotation=90)
-        # Bars are as wide on a last row with fewer of them.
-        panel.set_xlim(-0.6, each - 0.4)
+    for panel, parts in zip(axes, rows, strict=True):
+        _row(panel, {name: groups[name][start:stop] for name, start, stop in parts})
     return {"": figure}
 
 
 def shown_items(sheet: Sheet) -> list[Item]:
-    """Main scores, and further ones where they are another view of the task, as of boxes, normals and reconstructions."""
-    return [
-        item for item in sheet.items if item.dataset != "*" and (item.main or item.protocol not in _DECISIONS)
-    ] + [item for item in sheet.items if item.dataset == "*"]
+    """Main scores, and further ones where they are another view of the task, as of boxes, normals and reconstructions.
+
+    Published means over data sets, such as calibration errors, come last.
+    """
+    single = [item for item in sheet.items if item.dataset != "*"]
+    means = [item for item in sheet.items if item.dataset == "*"]
+    return [item for item in single if item.main or item.protocol not in _DECISIONS] + means
 
 
-def _bars(panel: Axes, found: Sequence[Correlation]) -> None:
-    for shift, colour, kind in ((-0.2, BLUE, "pearson"), (0.2, ORANGE, "spearman")):
-        coefficients: list[Coefficient] = [getattr(one, kind) for one in found]
-        places = np.arange(len(found)) + shift
-        panel.bar(places, [one.value for one in coefficients], width=0.38, color=colour, linewidth=0, zorder=2)
-        for place, one in zip(places, coefficients, strict=True):
-            if one.ci95 is not None:
-                panel.plot([place, place], one.ci95, color=BLACK, linewidth=0.6, zorder=3)
+def packed(sizes: Mapping[str, int], most: int) -> list[list[tuple[str, int, int]]]:
+    """Groups one after the other in rows of at most `most`, a group cut only where it is longer than a row.
+
+    Each row has (group, start, stop) of what stands in it.
+    """
+    rows: list[list[tuple[str, int, int]]] = []
+    room = 0
+    for name, size in sizes.items():
+        start = 0
+        while start < size:
+            if not rows or room < min(size - start, most):
+                rows.append([])
+                room = most
+            stop = min(size, start + room)
+            rows[-1].append((name, start, stop))
+            room -= stop - start
+            start = stop
+    return rows
+
+
+def _row(panel: Axes, groups: Mapping[str, Found]) -> None:
+    first = 0
+    inches = panel.get_position().width * panel.figure.get_figwidth() / (ROW + 0.2)
+    for name, found in groups.items():
+        places = np.arange(first, first + len(found))
+        for shift, colour, kind in ((-0.2, BLUE, "pearson"), (0.2, ORANGE, "spearman")):
+            coefficients: list[Coefficient] = [getattr(one, kind) for _, one in found]
+            panel.bar(places + shift, [one.value for one in coefficients], width=0.38, color=colour, zorder=2)
+            for place, one in zip(places + shift, coefficients, strict=True):
+                if one.ci95 is not None:
+                    panel.plot([place, place], one.ci95, color=BLACK, linewidth=0.6, zorder=3)
+        if first:
+            panel.axvline(first - 0.5, color=GREY, linewidth=0.5, zorder=1)
+        panel.text(first - 0.42, 1.1, fitted(name, inches * len(found) * 0.97), size=SMALL, va="bottom", style="italic")
+        first += len(found)
+    texts = [text for found in groups.values() for text, _ in found]
+    panel.set_xticks(range(len(texts)), texts, rotation=90)
+    # As wide on a row with fewer of them.
+    panel.set_xlim(-0.6, ROW - 0.4)
     panel.axhline(0, color=BLACK, linewidth=0.6, zorder=3)
     panel.set_ylim(-1.02, 1.02)
     panel.set_yticks([-1, -0.5, 0, 0.5, 1], ["-1", "-0.5", "0", "0.5", "1"])
@@ -74,10 +109,14 @@ def _bars(panel: Axes, found: Sequence[Correlation]) -> None:
     panel.spines["bottom"].set_edgecolor(GREY)
 
 
-def _name(item: Item, sheet: Sheet) -> str:
-    several = sum(other.task == item.task for other in shown_items(sheet)) > 1
-    place = item.setting if item.dataset == "*" else item.task
-    return shortened(drawable(f"{place} {item.score}" if several else place), 38)
+def _setting(item: Item) -> str:
+    return f"{item.setting}, mean" if item.dataset == "*" else item.setting
+
+
+def _label(item: Item) -> str:
+    if item.dataset == "*":
+        return shortened(drawable(item.score), 24)
+    return shortened(drawable(item.dataset if item.protocol in _DECISIONS else f"{item.dataset} {item.score}"), 24)
 
 
 def _note(found: Sequence[Correlation], sheet: Sheet) -> str:
@@ -93,4 +132,3 @@ def _note(found: Sequence[Correlation], sheet: Sheet) -> str:
 FIGURE = FigureSpec(
     "correlations", "The correlation of each task and score with the upstream score: r and rho.", draw, study="2"
 )
-

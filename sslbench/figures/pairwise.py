@@ -68,7 +68,7 @@ def _squares(panel: Axes, names: Sequence[str], found: Mapping[tuple[str, str], 
             panel.add_patch(
                 Rectangle((column - 0.5, row - 0.5), 1, 1, facecolor=colours(0.5 - 0.4 * share), edgecolor="white", linewidth=0.5)
             )
-            text = f"{wins}:{losses}" + (f"\n{gain:+.1f}" if gain is not None else "")
+            text = f"{wins}:{losses}" + (f"\n{gain + 0.0:+.1f}" if gain is not None else "")
             white = abs(share) > 0.75
             panel.text(
                 column, row, text, ha="center", va="center", size=5 if len(names) <= 16 else 3.6, color="white" if white else BLACK
@@ -89,7 +89,7 @@ def against(
     if duel is None:
         duel, sign = found[second, first], -1
     wins, losses = duel.count("win"), duel.count("loss")
-    gains = [sign * mean.gain for mean in duel.means if mean.unit == "%"]
+    gains = [round(sign * mean.gain, 1) for mean in duel.means if mean.unit == "%"]
     ahead, behind = (wins, losses) if sign > 0 else (losses, wins)
     return ahead, behind, len(duel.outcomes), gains[0] if gains else None
 
@@ -102,7 +102,7 @@ def _note(found: Mapping[tuple[str, str], Duel], count: int) -> str:
     }.get(frozenset(kinds), "by paired tests at 0.05 with Holm's adjustment where that is possible, otherwise by standard errors or the sign")
     few = f" The best {MOST} of {count} backbones." if count > MOST else ""
     return (
-        f"Tasks that the row wins : loses against the column, {how}; below, its mean gain in points over the tasks in %. Purple: "
+        f"Tasks that the row wins : loses against the column, {how}; below, its mean gain in points over the tasks in %. Orange: "
         f"the row is ahead. Grey names: controls.{few}"
     )
 
