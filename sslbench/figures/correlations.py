@@ -12,6 +12,7 @@ from sslbench.analyses.correlation import Coefficient, Correlation, correlate
 from sslbench.figures.declaration import Drawn, FigureSpec, LeftOut, Source
 from sslbench.figures.labels import drawable, fitted, shortened, widest
 from sslbench.figures.page import Margins, page
+from sslbench.figures.settings import chosen_shots
 from sslbench.figures.style import BLACK, BLUE, GREY, ORANGE, SMALL
 
 if TYPE_CHECKING:
@@ -53,9 +54,10 @@ def draw(source: Source) -> Drawn | LeftOut:
 def shown_items(sheet: Sheet) -> list[Item]:
     """Main scores, and further ones where they are another view of the task, as of boxes, normals and reconstructions.
 
-    Published means over data sets, such as calibration errors, come last.
+    Few-shot tasks are those of one count of shots. Published means over data sets, such as calibration errors, come last.
     """
-    single = [item for item in sheet.items if item.dataset != "*"]
+    shots = chosen_shots(sheet)
+    single = [item for item in sheet.items if item.dataset != "*" and (item.protocol != "fewshot" or item.variant == shots)]
     means = [item for item in sheet.items if item.dataset == "*"]
     return [item for item in single if item.main or item.protocol not in _DECISIONS] + means
 
@@ -110,12 +112,12 @@ def _row(panel: Axes, groups: Mapping[str, Found]) -> None:
 
 
 def _setting(item: Item) -> str:
-    return f"{item.setting}, mean" if item.dataset == "*" else item.setting
+    return "means over data sets" if item.dataset == "*" else item.setting
 
 
 def _label(item: Item) -> str:
     if item.dataset == "*":
-        return shortened(drawable(item.score), 24)
+        return shortened(drawable(f"{item.setting} {item.score}"), 28)
     return shortened(drawable(item.dataset if item.protocol in _DECISIONS else f"{item.dataset} {item.score}"), 24)
 
 

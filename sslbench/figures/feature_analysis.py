@@ -111,7 +111,7 @@ def _short(score: str) -> str:
 
 def _unit(item: Item) -> str:
     if item.score.startswith("mse_"):
-        return f"mean squared error ({drawable(item.unit)})"
+        return f"MSE ({drawable(item.unit)})"
     return "LPIPS" if item.score.startswith("lpips") else f"share of pixels ({drawable(item.unit)})"
 
 

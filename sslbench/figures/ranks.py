@@ -42,7 +42,7 @@ def draw(source: Source) -> Drawn | LeftOut:
         margins=Margins(left=0.18, right=0.18, bottom=0.12, top=0.26),
         title=f"Ranks: {sheet.title}",
         note="The rim is the best rank, the centre the worst, over the backbones that have the setting. "
-        + "; ".join(f"{number} {name}" for number, name in enumerate(ranks, 1))
+        + "; ".join(f"{number}: {name}" for number, name in enumerate(ranks, 1))
         + f". Rank of plain mean scores; a mark is missing where a backbone lacks a task.{few}",
     )
     for panel, name in zip(axes, best, strict=False):
