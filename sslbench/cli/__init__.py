@@ -1,4 +1,4 @@
-"""The command line: `sslbench list | fetch | convert | report | show | compare | cache | doctor`, one file a command."""
+"""The command line: `sslbench list | fetch | convert | report | figures | show | compare | cache | doctor`, one file a command."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import os
 import sys
 from collections.abc import Sequence
 
-from sslbench.cli import cache, compare, convert, doctor, fetch, listing, report, show
+from sslbench.cli import cache, compare, convert, doctor, fetch, figures, listing, report, show
 from sslbench.cli.command import Command
 from sslbench.errors import SslbenchError
 
-_COMMANDS = (listing, fetch, convert, report, show, compare, cache, doctor)
+_COMMANDS = (listing, fetch, convert, report, figures, show, compare, cache, doctor)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 ROW = 24
 """Tasks of a panel, at most."""
+LEAST = 3
+"""Tasks that a setting has room for, even if it has fewer: its name must fit above."""
 _DECISIONS = ("linear", "finetune", "knn", "fewshot")
 
 Found = Sequence[tuple[str, Correlation]]
@@ -33,10 +35,10 @@ def draw(source: Source) -> Drawn | LeftOut:
     for item in shown_items(sheet):
         one = correlate(sheet, item)
         if not np.isnan(one.pearson.value):
-            groups.setdefault(_setting(item), []).append((_label(item), one))
+            groups.setdefault(_group(item), []).append((_label(item), one))
     if not groups:
         return LeftOut("no score is of 3 backbones that have an upstream score and of which not all score the same")
-    rows = packed({name: len(found) for name, found in groups.items()}, ROW)
+    rows = packed({name: max(LEAST, len(found)) for name, found in groups.items()}, ROW)
     texts = [text for found in groups.values() for text, _ in found]
     figure, axes = page(
         len(rows),
@@ -84,6 +86,7 @@ def packed(sizes: Mapping[str, int], most: int) -> list[list[tuple[str, int, int
 
 def _row(panel: Axes, groups: Mapping[str, Found]) -> None:
     first = 0
+    ticks: list[tuple[int, str]] = []
     inches = panel.get_position().width * panel.figure.get_figwidth() / (ROW + 0.2)
     for name, found in groups.items():
         places = np.arange(first, first + len(found))
@@ -95,10 +98,11 @@ def _row(panel: Axes, groups: Mapping[str, Found]) -> None:
                     panel.plot([place, place], one.ci95, color=BLACK, linewidth=0.6, zorder=3)
         if first:
             panel.axvline(first - 0.5, color=GREY, linewidth=0.5, zorder=1)
-        panel.text(first - 0.42, 1.1, fitted(name, inches * len(found) * 0.97), size=SMALL, va="bottom", style="italic")
-        first += len(found)
-    texts = [text for found in groups.values() for text, _ in found]
-    panel.set_xticks(range(len(texts)), texts, rotation=90)
+        room = max(LEAST, len(found))
+        panel.text(first - 0.42, 1.1, fitted(name, inches * room * 0.95), size=SMALL, va="bottom", style="italic")
+        ticks += [(place, text) for place, (text, _) in zip(places.tolist(), found, strict=True)]
+        first += room
+    panel.set_xticks([place for place, _ in ticks], [text for _, text in ticks], rotation=90)
     # As wide on a row with fewer of them.
     panel.set_xlim(-0.6, ROW - 0.4)
     panel.axhline(0, color=BLACK, linewidth=0.6, zorder=3)
@@ -111,14 +115,16 @@ def _row(panel: Axes, groups: Mapping[str, Found]) -> None:
     panel.spines["bottom"].set_edgecolor(GREY)
 
 
-def _setting(item: Item) -> str:
-    return "means over data sets" if item.dataset == "*" else item.setting
+def _group(item: Item) -> str:
+    if item.dataset == "*":
+        return "means over data sets"
+    return item.setting if item.protocol in _DECISIONS else item.task
 
 
 def _label(item: Item) -> str:
     if item.dataset == "*":
         return shortened(drawable(f"{item.setting} {item.score}"), 28)
-    return shortened(drawable(item.dataset if item.protocol in _DECISIONS else f"{item.dataset} {item.score}"), 24)
+    return shortened(drawable(item.dataset if item.protocol in _DECISIONS else item.score), 24)
 
 
 def _note(found: Sequence[Correlation], sheet: Sheet) -> str:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sslbench.figures.declaration import Drawn, FigureSpec, LeftOut, Source
 from sslbench.figures.labels import labels
 from sslbench.figures.page import Margins, page, panel_title
-from sslbench.figures.style import BLACK, BLUE, GREY, SMALL
+from sslbench.figures.style import BLACK, BLUE, GREY, ORANGE, SMALL
 from sslbench.results.record import Record
 from sslbench.results.samples import read_arrays
 
@@ -56,16 +56,16 @@ def _figure(task: str, tables: dict[str, tuple[Record, NDArray[np.float64]]], so
         len(names),
         columns=5,
         height=0.95,
-        margins=Margins(left=0.36, right=0.1, bottom=0.36),
+        margins=Margins(left=0.36, right=0.1, bottom=0.36, top=0.32),
         title=f"Reliability, {task}: {source.sheet.title}",
-        note="Bars: accuracy of the pictures in 15 bins of confidence; grey: their share of all pictures; diagonal: perfectly "
-        f"calibrated. ECE in %.{few}",
+        note="Bars: accuracy of the pictures in 15 bins of confidence, points: at their mean confidence; orange line: their share of all "
+        f"pictures; diagonal: perfectly calibrated.{few}",
     )
     for number, (panel, name) in enumerate(zip(axes, names, strict=True)):
         record, table = tables[name]
-        panel_title(panel, shown[name])
+        panel_title(panel, shown[name], pad=10)
         _diagram(panel, table)
-        panel.text(0.04, 0.93, f"ECE {record.scores['ece']['value']:.1f}", size=SMALL, va="top")
+        panel.text(0, 1.03, f"ECE {record.scores['ece']['value']:.1f} %", size=SMALL, transform=panel.transAxes)
         if number % 5 == 0:
             panel.set_ylabel("accuracy", labelpad=1)
     return figure
@@ -75,7 +75,7 @@ def _diagram(panel: Axes, table: NDArray[np.float64]) -> None:
     edges, counts, confidence, accuracy = table.T
     middle = edges + _WIDTH / 2
     filled = counts > 0
-    panel.bar(middle, counts / max(1.0, counts.sum()), width=_WIDTH, color="#d8d8d8", linewidth=0, zorder=1)
+    panel.stairs(counts / max(1.0, counts.sum()), [*edges, 1.0], color=ORANGE, linewidth=1.0, zorder=5)
     panel.bar(middle[filled], accuracy[filled], width=0.8 * _WIDTH, color=BLUE, alpha=0.75, linewidth=0, zorder=2)
     panel.plot([0, 1], [0, 1], color=BLACK, linewidth=0.6, dashes=(3, 2), zorder=3)
     # What the bar should reach: not the middle of a bin but the mean confidence in it.
