@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from sslbench.analyses.correlation import log_odds
+from sslbench.figures.style import Mark
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,6 +23,13 @@ _PERCENT = (
 _DIGITS = ((1,), (1, 3), (1, 2, 5), tuple(range(1, 10)), tuple(number / 10 for number in range(10, 100)))
 # Nearer to each other than this part of the axis, labels would touch.
 _NEAREST = 0.16
+
+
+def point(panel: Axes, x: float, y: float, look: Mark, zorder: float = 3) -> None:
+    """A backbone's mark. `Axes.plot` would measure the panel again for each of hundreds."""
+    from matplotlib.lines import Line2D
+
+    panel.add_line(Line2D([x], [y], zorder=zorder, **look.scatter))
 
 
 def log_odds_ticks(axes: Axes, which: Which, whole: float = 100.0) -> None:

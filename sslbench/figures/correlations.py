@@ -35,7 +35,7 @@ def draw(source: Source) -> Drawn | LeftOut:
     for item in shown_items(sheet):
         one = correlate(sheet, item)
         if not np.isnan(one.pearson.value):
-            groups.setdefault(_group(item), []).append((_label(item), one))
+            groups.setdefault(_group(item, sheet), []).append((_label(item), one))
     if not groups:
         return LeftOut("no score is of 3 backbones that have an upstream score and of which not all score the same")
     rows = packed({name: max(LEAST, len(found)) for name, found in groups.items()}, ROW)
@@ -115,15 +115,16 @@ def _row(panel: Axes, groups: Mapping[str, Found]) -> None:
     panel.spines["bottom"].set_edgecolor(GREY)
 
 
-def _group(item: Item) -> str:
+def _group(item: Item, sheet: Sheet) -> str:
     if item.dataset == "*":
         return "means over data sets"
-    return item.setting if item.protocol in _DECISIONS else item.task
+    alone = len({other.task for other in sheet.items if other.setting == item.setting}) == 1
+    return item.setting if item.protocol in _DECISIONS or alone else item.task
 
 
 def _label(item: Item) -> str:
     if item.dataset == "*":
-        return shortened(drawable(f"{item.setting} {item.score}"), 28)
+        return shortened(drawable(f"{item.setting} {item.score}"), 34)
     return shortened(drawable(item.dataset if item.protocol in _DECISIONS else item.score), 24)
 
 

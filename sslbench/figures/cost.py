@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from sslbench.figures.axes import logarithmic
+from sslbench.figures.axes import logarithmic, point
 from sslbench.figures.declaration import Drawn, LeftOut, Source
 from sslbench.figures.labels import drawable, labels
 from sslbench.figures.page import Margins, page, panel_title
@@ -45,10 +45,11 @@ def cost_figure(
         panel_title(panel, setting)
         sign = 1 if items[0].higher_is_better else -1
         for name, gain in found.items():
-            panel.plot([costs[name]], [sign * gain], **looks[name].scatter)
+            point(panel, costs[name], sign * gain, looks[name])
+        panel.margins(y=0.12)
+        panel.autoscale_view(scalex=False)
         if sign < 0:
             panel.invert_yaxis()
-        panel.margins(y=0.12)
         panel.locator_params(axis="y", nbins=5)
         logarithmic(panel, "x", [costs[name] for name in names], text)
         panel.set_xlabel(axis, labelpad=1.5)

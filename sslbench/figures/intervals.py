@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from sslbench.analyses.sheet import Cell, Item
+from sslbench.figures.axes import point
 from sslbench.figures.declaration import Drawn, FigureSpec, LeftOut, Source
 from sslbench.figures.labels import drawable, labels, shortened, widest
 from sslbench.figures.page import Margins, page, panel_title
@@ -53,6 +54,7 @@ def interval_figure(source: Source, items: Sequence[Item], *, title: str, column
     note = "Lines: 95 % intervals, where known. " + ("Dashed: what a guess scores. " if dashed else "") + "Grey: controls."
     columns = min(columns, len(items))
     same = len({item.variant for item in items}) == 1
+    mixed = len({item.protocol for item in items}) > 1
     figure, axes = page(
         len(items),
         columns=columns,
@@ -64,7 +66,7 @@ def interval_figure(source: Source, items: Sequence[Item], *, title: str, column
     )
     for number, (panel, item) in enumerate(zip(axes, items, strict=True)):
         _panel(panel, source, item, names, looks)
-        named = item.dataset + (f", {item.variant}" if item.variant and not same else "")
+        named = item.task if mixed else item.dataset + (f", {item.variant}" if item.variant and not same else "")
         panel_title(panel, named)
         panel.set_yticks(range(len(names)), [shown[name] for name in names] if number % columns == 0 else [])
         panel.tick_params(axis="y", length=0)
@@ -95,20 +97,26 @@ def interval(cell: Cell, item: Item) -> tuple[float, float] | None:
 
 def _panel(panel: Axes, source: Source, item: Item, names: Sequence[str], looks: dict[str, Mark]) -> None:
     column = source.sheet.column(item)
-    for row, name in enumerate(names):
-        if (cell := column.get(name)) is None:
-            continue
-        panel.plot([cell.value], [row], **looks[name].scatter, zorder=3)
-        if (ends := interval(cell, item)) is not None:
-            colour = looks[name].colour
-            panel.plot(ends, [row, row], color=colour, linewidth=1.2, zorder=2, solid_capstyle="butt")
+    rows = {name: row for row, name in enumerate(names) if name in column}
+    ends = {name: found for name in rows if (found := interval(column[name], item)) is not None}
+    panel.hlines(
+        [rows[name] for name in ends],
+        [low for low, _ in ends.values()],
+        [high for _, high in ends.values()],
+        colors=[looks[name].colour for name in ends],
+        linewidth=1.2,
+        zorder=2,
+    )
+    for name, row in rows.items():
+        point(panel, column[name].value, row, looks[name])
     if (level := _guess(source, item)) is not None:
         panel.axvline(level, color=BLACK, linewidth=0.7, dashes=(3, 2), zorder=1)
     trained = sum(name in source.sheet.trained for name in names)
     if 0 < trained < len(names):
         panel.axhline(trained - 0.5, color=GREY, linewidth=0.4, zorder=0)
-    panel.set_ylim(len(names) - 0.4, -0.6)
     panel.margins(x=0.08)
+    panel.autoscale_view(scaley=False)
+    panel.set_ylim(len(names) - 0.4, -0.6)
     panel.grid(axis="x", color="#e8e8e8", linewidth=0.5)
     panel.set_axisbelow(True)
     panel.set_xlabel(scale_text(item), labelpad=1.5)

@@ -88,6 +88,8 @@ def _radar(panel: Axes, radii: Sequence[float], look: Mark) -> None:
     # Plain axes: matplotlib's polar ones take ten times as long.
     panel.set_aspect("equal")
     panel.set_axis_off()
+    panel.set_xticks([])
+    panel.set_yticks([])
     angles = [math.pi / 2 - 2 * math.pi * number / len(radii) for number in range(len(radii))]
     circle = np.linspace(0, 2 * math.pi, 73)
     for radius in (0.5, 1.0):

@@ -9,7 +9,7 @@ import numpy as np
 
 from sslbench.analyses import Item, Sheet
 from sslbench.analyses.correlation import Coefficient, correlate, log_odds, mean_scaled, scale_of
-from sslbench.figures.axes import log_odds_ticks
+from sslbench.figures.axes import log_odds_ticks, point
 from sslbench.figures.declaration import Drawn, LeftOut, Source
 from sslbench.figures.labels import drawable, labels, shortened
 from sslbench.figures.page import Margins, page, panel_title
@@ -79,15 +79,17 @@ def _panel(panel: Axes, sheet: Sheet, items: Sequence[Item], looks: Mapping[str,
         panel.fill_between(at, line - half, line + half, color=BLACK, alpha=0.12, linewidth=0, zorder=1)
         panel.plot(at, line, color=BLACK, linewidth=0.8, zorder=2)
         panel.set_xlim(at[0], at[-1])
+    else:
+        panel.set_xlim(x.min() - 0.1, x.max() + 0.1)
     for name, across, up in zip(values, x, y, strict=True):
-        panel.plot([across], [up], **looks[name].scatter, zorder=3)
+        point(panel, across, up, looks[name])
     low, high = float(y.min()), float(y.max())
     # The band of few points can be far wider than all of them.
     room = 0.35 * (high - low) or 0.5
     panel.set_ylim(low - room, high + room)
     if sign < 0:
         panel.invert_yaxis()
-    panel.text(0.0, 1.03, f"{coefficient_text('r', found.pearson)}, n = {found.n}", transform=panel.transAxes, size=6)
+    panel.text(0.0, 1.03, f"{coefficient_text('r', found.pearson)}, n = {found.n}", transform=panel.transAxes, size=5.5)
     panel.set_xlabel(f"{drawable(sheet.upstream_name)} (%)", labelpad=1.5)
     panel.set_ylabel(_scale_text(items), labelpad=1.5)
     log_odds_ticks(panel, "x")
