@@ -38,7 +38,7 @@ def overlaid(picture: NDArray[np.uint8], attention: NDArray[Any]) -> NDArray[np.
     scaled = (values - values.min()) / span if span else np.zeros_like(values)
     grey = (picture.astype(np.float64) / 255) @ np.array([0.299, 0.587, 0.114])
     mixed = 0.65 * colormaps["inferno"](scaled)[..., :3] + 0.35 * grey[..., None]
-    return np.rint(255 * mixed).astype(np.uint8)
+    return np.asarray(np.rint(255 * mixed), dtype=np.uint8)
 
 
 FIGURE = FigureSpec(

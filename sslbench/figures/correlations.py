@@ -11,7 +11,7 @@ from sslbench.analyses import Item, Sheet
 from sslbench.analyses.correlation import Coefficient, Correlation, correlate
 from sslbench.figures.declaration import Drawn, FigureSpec, LeftOut, Source
 from sslbench.figures.labels import drawable, fitted, shortened, widest
-from sslbench.figures.page import Margins, page
+from sslbench.figures.page import Margins, page, panel_size
 from sslbench.figures.settings import chosen_shots
 from sslbench.figures.style import BLACK, BLUE, GREY, ORANGE, SMALL
 
@@ -59,7 +59,9 @@ def shown_items(sheet: Sheet) -> list[Item]:
     Few-shot tasks are those of one count of shots. Published means over data sets, such as calibration errors, come last.
     """
     shots = chosen_shots(sheet)
-    single = [item for item in sheet.items if item.dataset != "*" and (item.protocol != "fewshot" or item.variant == shots)]
+    single = [
+        item for item in sheet.items if item.dataset != "*" and (item.protocol != "fewshot" or item.variant == shots)
+    ]
     means = [item for item in sheet.items if item.dataset == "*"]
     return [item for item in single if item.main or item.protocol not in _DECISIONS] + means
 
@@ -87,7 +89,7 @@ def packed(sizes: Mapping[str, int], most: int) -> list[list[tuple[str, int, int
 def _row(panel: Axes, groups: Mapping[str, Found]) -> None:
     first = 0
     ticks: list[tuple[int, str]] = []
-    inches = panel.get_position().width * panel.figure.get_figwidth() / (ROW + 0.2)
+    inches = panel_size(panel)[0] / (ROW + 0.2)
     for name, found in groups.items():
         places = np.arange(first, first + len(found))
         for shift, colour, kind in ((-0.2, BLUE, "pearson"), (0.2, ORANGE, "spearman")):

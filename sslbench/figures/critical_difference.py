@@ -10,7 +10,7 @@ from sslbench.analyses.rank_tests import critical_difference, friedman, mean_ran
 from sslbench.errors import RecordError
 from sslbench.figures.declaration import Drawn, FigureSpec, LeftOut, Source
 from sslbench.figures.labels import labels, widest
-from sslbench.figures.page import LINE, Margins, page
+from sslbench.figures.page import LINE, Margins, page, panel_size
 from sslbench.figures.style import BLACK, SMALL, VERMILION, marks
 
 if TYPE_CHECKING:
@@ -38,8 +38,8 @@ def draw(source: Source) -> Drawn | LeftOut:
         title=f"Mean ranks over {test.items} tasks: {source.sheet.title}",
         note=(
             "Bars join mean ranks that Nemenyi's test does not separate at 0.05 (critical difference CD). Friedman's test: p = "
-            f"{test.p:.2g}. Both take the tasks as drawn independently, which those that share pictures are not: the bars are too "
-            "short rather than too long. Controls are left out."
+            f"{test.p:.2g}. Both take the tasks as drawn independently, which those that share pictures are not: the bars are "
+            "too short rather than too long. Controls are left out."
         ),
     )
     height = above + LINE * (half + 0.5)
@@ -47,7 +47,13 @@ def draw(source: Source) -> Drawn | LeftOut:
     for row, (start, stop) in enumerate(runs):
         places = list(means.values())
         depth = -(0.1 + 0.12 * row) / height
-        panel.plot([places[start] - 0.04, places[stop] + 0.04], [depth, depth], color=BLACK, linewidth=2.4, solid_capstyle="butt")
+        panel.plot(
+            [places[start] - 0.04, places[stop] + 0.04],
+            [depth, depth],
+            color=BLACK,
+            linewidth=2.4,
+            solid_capstyle="butt",
+        )
     _names(panel, source, means, above / height, LINE / height)
     return {"": figure}
 
@@ -74,11 +80,16 @@ def _axis(panel: Axes, count: int, difference: float) -> None:
     panel.set_yticks([])
     end = min(1 + difference, count + 0.3)
     transform = panel.get_xaxis_transform()
-    inch = 1 / (panel.get_position().height * panel.figure.get_figheight())
+    inch = 1 / panel_size(panel)[1]
     level = 1 + 0.24 * inch
     panel.plot([1, end], [level, level], color=VERMILION, linewidth=1.4, transform=transform, clip_on=False)
     panel.text(
-        end + 0.02 * count, level, f"CD = {difference:.2f}; mean rank, 1 is the best", va="center", size=SMALL, transform=transform
+        end + 0.02 * count,
+        level,
+        f"CD = {difference:.2f}; mean rank, 1 is the best",
+        va="center",
+        size=SMALL,
+        transform=transform,
     )
 
 

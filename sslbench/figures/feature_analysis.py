@@ -38,8 +38,8 @@ def draw(source: Source) -> Drawn | LeftOut:
         height=1.7,
         margins=Margins(left=0.5, right=0.12, bottom=0.4),
         title=f"Feature analysis: {sheet.title}",
-        note=f"Means over data sets. Boxes: median and quartiles of the {len(names) - len(beside)} other backbones, whiskers to the "
-        "extremes, points each of them.",
+        note=f"Means over data sets. Boxes: median and quartiles of the {len(names) - len(beside)} other backbones, whiskers to "
+        "the extremes, points each of them.",
         legend={shown[name]: looks[name] for name in beside},
     )
     for panel, (title, columns) in zip(axes, panels.items(), strict=True):
@@ -95,7 +95,12 @@ def _box(panel: Axes, place: int, score: str, values: Mapping[str, float]) -> No
     )
     spread = _spread(len(values))
     panel.plot(
-        [place + shift for shift in spread], list(values.values()), linestyle="none", marker=".", markersize=3, color=BLACK
+        [place + shift for shift in spread],
+        list(values.values()),
+        linestyle="none",
+        marker=".",
+        markersize=3,
+        color=BLACK,
     )
 
 
@@ -117,7 +122,8 @@ def _unit(item: Item) -> str:
 
 FIGURE = FigureSpec(
     "feature-analysis",
-    "Perceptual distance and colour error of inversions, and attentive diffusion: boxes of self-supervised, stars of supervised backbones.",
+    "Perceptual distance and colour error of inversions, and attentive diffusion: boxes of self-supervised, stars of supervised "
+    "backbones.",
     draw,
     study="4",
 )

@@ -13,9 +13,7 @@ def draw(source: Source) -> Drawn | LeftOut:
     panels = {item.dataset: [item] for item in source.sheet.of("fewshot") if item.variant == shots}
     if not panels:
         return LeftOut("there is no few-shot recognition")
-    return scatter_figure(
-        source, panels, title=f"fewshot/{shots}, each data set: {source.sheet.title}", height=1.05
-    )
+    return scatter_figure(source, panels, title=f"fewshot/{shots}, each data set: {source.sheet.title}", height=1.05)
 
 
 FIGURE = FigureSpec(

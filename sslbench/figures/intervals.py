@@ -51,7 +51,9 @@ def interval_figure(source: Source, items: Sequence[Item], *, title: str, column
     shown, looks = labels(names), marks(source.sheet.backbones)
     left = widest(shown.values()) + 0.15
     dashed = any(_guess(source, item) is not None for item in items)
-    note = "Lines: 95 % intervals, where known. " + ("Dashed: what a guess scores. " if dashed else "") + "Grey: controls."
+    note = (
+        "Lines: 95 % intervals, where known. " + ("Dashed: what a guess scores. " if dashed else "") + "Grey: controls."
+    )
     columns = min(columns, len(items))
     same = len({item.variant for item in items}) == 1
     mixed = len({item.protocol for item in items}) > 1

@@ -16,9 +16,7 @@ def draw(source: Source) -> Drawn | LeftOut:
         items = [item for item in source.sheet.of(protocol) if item.dataset != "*"]
         for setting in dict.fromkeys(item.setting for item in items):
             panels = {item.dataset: [item] for item in items if item.setting == setting}
-            found = scatter_figure(
-                source, panels, title=f"{setting}, each data set: {source.sheet.title}", height=1.05
-            )
+            found = scatter_figure(source, panels, title=f"{setting}, each data set: {source.sheet.title}", height=1.05)
             if isinstance(found, LeftOut):
                 why = found
             else:

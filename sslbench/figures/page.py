@@ -81,8 +81,16 @@ def page(
 
 def panel_title(panel: Axes, text: str, pad: float = 3.0) -> None:
     """A title at the panel's left, no wider than it. pad: points above the axes."""
-    width = panel.get_position().width * panel.figure.get_figwidth()
-    panel.set_title(fitted(text, width, TEXT), loc="left", pad=pad)
+    panel.set_title(fitted(text, panel_size(panel)[0], TEXT), loc="left", pad=pad)
+
+
+def panel_size(panel: Axes) -> tuple[float, float]:
+    """Width and height of its axes, in inches."""
+    figure = panel.get_figure(root=True)
+    assert figure is not None
+    width, height = figure.get_size_inches()
+    place = panel.get_position()
+    return float(place.width * width), float(place.height * height)
 
 
 def add_legend(figure: Figure, legend: Mapping[str, Mark], columns: int, bottom: float) -> None:

@@ -66,12 +66,25 @@ def _squares(panel: Axes, names: Sequence[str], found: Mapping[tuple[str, str], 
             wins, losses, tasks, gain = against(first, second, found)
             share = (wins - losses) / tasks if tasks else 0.0
             panel.add_patch(
-                Rectangle((column - 0.5, row - 0.5), 1, 1, facecolor=colours(0.5 - 0.4 * share), edgecolor="white", linewidth=0.5)
+                Rectangle(
+                    (column - 0.5, row - 0.5),
+                    1,
+                    1,
+                    facecolor=colours(0.5 - 0.4 * share),
+                    edgecolor="white",
+                    linewidth=0.5,
+                )
             )
             text = f"{wins}:{losses}" + (f"\n{gain + 0.0:+.1f}" if gain is not None else "")
             white = abs(share) > 0.75
             panel.text(
-                column, row, text, ha="center", va="center", size=5 if len(names) <= 16 else 3.6, color="white" if white else BLACK
+                column,
+                row,
+                text,
+                ha="center",
+                va="center",
+                size=5 if len(names) <= 16 else 3.6,
+                color="white" if white else BLACK,
             )
     panel.set_xlim(-0.5, len(names) - 0.5)
     panel.set_ylim(len(names) - 0.5, -0.5)
@@ -80,9 +93,7 @@ def _squares(panel: Axes, names: Sequence[str], found: Mapping[tuple[str, str], 
         spine.set_visible(False)
 
 
-def against(
-    first: str, second: str, found: Mapping[tuple[str, str], Duel]
-) -> tuple[int, int, int, float | None]:
+def against(first: str, second: str, found: Mapping[tuple[str, str], Duel]) -> tuple[int, int, int, float | None]:
     """Tasks that the first wins and loses, tasks of both, and its mean gain over those in %, None without any."""
     duel = found.get((first, second))
     sign = 1
@@ -99,7 +110,10 @@ def _note(found: Mapping[tuple[str, str], Duel], count: int) -> str:
     how = {
         frozenset({PAIRED}): "by paired tests on the same test items at 0.05 with Holm's adjustment",
         frozenset({SIGN}): "by the sign of the difference alone, since no standard errors are known",
-    }.get(frozenset(kinds), "by paired tests at 0.05 with Holm's adjustment where that is possible, otherwise by standard errors or the sign")
+    }.get(
+        frozenset(kinds),
+        "by paired tests at 0.05 with Holm's adjustment where that is possible, otherwise by standard errors or the sign",
+    )
     few = f" The best {MOST} of {count} backbones." if count > MOST else ""
     return (
         f"Tasks that the row wins : loses against the column, {how}; below, its mean gain in points over the tasks in %. Orange: "

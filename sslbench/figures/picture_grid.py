@@ -48,7 +48,9 @@ def grid_figures(source: Source, protocol: str, array: str, paint: Paint, *, tit
     if source.folder is None or not records:
         what = f"{protocol} needs the samples of a run, which " if records or source.records else ""
         return LeftOut(
-            f"{what}neither a baseline nor published tables have" if what else f"published tables have no pictures of {protocol}"
+            f"{what}neither a baseline nor published tables have"
+            if what
+            else f"published tables have no pictures of {protocol}"
         )
     settings: dict[str, list[str]] = {}
     for record in records:

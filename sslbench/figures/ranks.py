@@ -97,7 +97,13 @@ def _radar(panel: Axes, radii: Sequence[float], look: Mark) -> None:
     for number, angle in enumerate(angles, 1):
         panel.plot([0, math.cos(angle)], [0, math.sin(angle)], color="#e0e0e0", linewidth=0.5, zorder=1)
         panel.text(
-            1.17 * math.cos(angle), 1.17 * math.sin(angle), str(number), ha="center", va="center", size=SMALL, color=BLACK
+            1.17 * math.cos(angle),
+            1.17 * math.sin(angle),
+            str(number),
+            ha="center",
+            va="center",
+            size=SMALL,
+            color=BLACK,
         )
     x = [radius * math.cos(angle) for radius, angle in zip(radii, angles, strict=True)]
     y = [radius * math.sin(angle) for radius, angle in zip(radii, angles, strict=True)]
@@ -110,5 +116,8 @@ def _radar(panel: Axes, radii: Sequence[float], look: Mark) -> None:
 
 
 FIGURE = FigureSpec(
-    "ranks", "A radar for each backbone: its rank in the upstream score and in each setting, the best at the rim.", draw, study="7"
+    "ranks",
+    "A radar for each backbone: its rank in the upstream score and in each setting, the best at the rim.",
+    draw,
+    study="7",
 )

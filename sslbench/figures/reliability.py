@@ -27,13 +27,17 @@ _WIDTH = 1 / 15
 def draw(source: Source) -> Drawn | LeftOut:
     """A figure a task, a panel a backbone. Raises RecordError where samples are missing or damaged."""
     if source.folder is None:
-        return LeftOut("it needs the samples beside a run's records, which neither a baseline nor published tables have")
+        return LeftOut(
+            "it needs the samples beside a run's records, which neither a baseline nor published tables have"
+        )
     drawn = {}
     for task in dict.fromkeys(record.task["id"] for record in source.records):
         tables = _tables([record for record in source.records if record.task["id"] == task], source.folder)
         if tables:
             drawn[task] = _figure(task, tables, source)
-    return drawn or LeftOut("no record's samples have a reliability table; recognition with one class a picture leaves one")
+    return drawn or LeftOut(
+        "no record's samples have a reliability table; recognition with one class a picture leaves one"
+    )
 
 
 def _tables(records: Sequence[Record], folder: Path) -> dict[str, tuple[Record, NDArray[np.float64]]]:
@@ -58,8 +62,8 @@ def _figure(task: str, tables: dict[str, tuple[Record, NDArray[np.float64]]], so
         height=0.95,
         margins=Margins(left=0.36, right=0.1, bottom=0.36, top=0.32),
         title=f"Reliability, {task}: {source.sheet.title}",
-        note="Bars: accuracy of the pictures in 15 bins of confidence, points: at their mean confidence; orange line: their share of all "
-        f"pictures; diagonal: perfectly calibrated.{few}",
+        note="Bars: accuracy of the pictures in 15 bins of confidence, points: at their mean confidence; orange line: their share of "
+        f"all pictures; diagonal: perfectly calibrated.{few}",
     )
     for number, (panel, name) in enumerate(zip(axes, names, strict=True)):
         record, table = tables[name]
@@ -79,7 +83,9 @@ def _diagram(panel: Axes, table: NDArray[np.float64]) -> None:
     panel.bar(middle[filled], accuracy[filled], width=0.8 * _WIDTH, color=BLUE, alpha=0.75, linewidth=0, zorder=2)
     panel.plot([0, 1], [0, 1], color=BLACK, linewidth=0.6, dashes=(3, 2), zorder=3)
     # What the bar should reach: not the middle of a bin but the mean confidence in it.
-    panel.plot(confidence[filled], accuracy[filled], linestyle="none", marker=".", markersize=2.5, color=BLACK, zorder=4)
+    panel.plot(
+        confidence[filled], accuracy[filled], linestyle="none", marker=".", markersize=2.5, color=BLACK, zorder=4
+    )
     panel.set_xlim(0, 1)
     panel.set_ylim(0, 1.02)
     for axis in (panel.set_xticks, panel.set_yticks):
@@ -89,5 +95,7 @@ def _diagram(panel: Axes, table: NDArray[np.float64]) -> None:
 
 
 FIGURE = FigureSpec(
-    "reliability", "How often a classifier is right, by how sure it is: a figure a task, from the samples of a run.", draw
+    "reliability",
+    "How often a classifier is right, by how sure it is: a figure a task, from the samples of a run.",
+    draw,
 )

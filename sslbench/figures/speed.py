@@ -18,7 +18,9 @@ def draw(source: Source) -> Drawn | LeftOut:
         return LeftOut("no record has a measured speed; where features come from the cache there is none")
     machines = sorted({machine(record) for record in measured})
     if len(machines) > 1:
-        return LeftOut(f"the speeds are of {len(machines)} machines, and only those of one compare: {'; '.join(machines)}")
+        return LeftOut(
+            f"the speeds are of {len(machines)} machines, and only those of one compare: {'; '.join(machines)}"
+        )
     return cost_figure(
         source,
         speeds(measured),

@@ -6,7 +6,7 @@ can be read. Text is drawn as outlines, so that a file looks the same wherever i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -25,7 +25,7 @@ SHAPES = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h")
 CONTROL_SHAPES = ("x", "+", "1", "2", "3", "4")
 STAR = "*"
 
-_RC: dict[str, Any] = {
+_RC: Mapping[Any, Any] = {
     "figure.facecolor": "white",
     "savefig.facecolor": "white",
     "figure.dpi": 100,

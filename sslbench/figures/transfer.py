@@ -13,7 +13,9 @@ INSTEAD = {"detection": "AP50", "normals": "within_11.25"}
 def draw(source: Source) -> Drawn | LeftOut:
     """A panel a setting."""
     return scatter_figure(
-        source, figure_settings(source.sheet, INSTEAD), title=f"Transfer against the upstream score: {source.sheet.title}"
+        source,
+        figure_settings(source.sheet, INSTEAD),
+        title=f"Transfer against the upstream score: {source.sheet.title}",
     )
 
 

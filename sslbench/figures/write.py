@@ -54,7 +54,9 @@ def check_formats(formats: Sequence[str]) -> None:
 def check_matplotlib() -> None:
     """Raise SettingsError where it is not installed."""
     if find_spec("matplotlib") is None:
-        raise SettingsError("figures are drawn with matplotlib, which is not installed: pip install 'sslbench[figures]'")
+        raise SettingsError(
+            "figures are drawn with matplotlib, which is not installed: pip install 'sslbench[figures]'"
+        )
 
 
 def write_figures(
