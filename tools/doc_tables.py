@@ -10,7 +10,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from doc_blocks import printed, zoo
+from doc_blocks import claims, printed, zoo
 from doc_blocks.pages import PageError, by_hand, filled, names
 
 from sslbench.errors import RecordError
@@ -29,7 +29,7 @@ def pages(root: Path) -> list[Path]:
 def made(root: Path) -> dict[str, str]:
     """Every block by name, from the committed baseline. Raises RecordError where this lacks what a block shows."""
     records = read_records(root / BASELINE)
-    return {**printed.blocks(records), **zoo.blocks(records)}
+    return {**printed.blocks(records), **zoo.blocks(records), **claims.blocks(records)}
 
 
 def rendered(root: Path, blocks: dict[str, str]) -> dict[Path, str]:

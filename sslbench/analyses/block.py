@@ -24,7 +24,8 @@ class Block:
     @property
     def gains(self) -> npt.NDArray[np.float64]:
         """The values with a sign that makes more better."""
-        return self.values * np.array([1.0 if item.higher_is_better else -1.0 for item in self.items])
+        signs = np.array([1.0 if item.higher_is_better else -1.0 for item in self.items])
+        return np.asarray(self.values * signs)
 
     @property
     def ranks(self) -> npt.NDArray[np.float64]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from sslbench.backbones.registry import CONTROLS
 from sslbench.backbones.zoo import read_card, zoo_names
@@ -72,13 +73,13 @@ class Sheet:
     upstream: Mapping[str, float] = field(default_factory=dict)
     upstream_name: str = ""
 
-    @property
+    @cached_property
     def backbones(self) -> tuple[str, ...]:
         """Those that have a score, in the order of `cells`; controls last."""
         names = dict.fromkeys(name for name, _ in self.cells)
         return tuple(sorted(names, key=is_control))
 
-    @property
+    @cached_property
     def trained(self) -> tuple[str, ...]:
         """The backbones that are no controls."""
         return tuple(name for name in self.backbones if not is_control(name))
@@ -86,16 +87,23 @@ class Sheet:
     @property
     def items(self) -> tuple[Item, ...]:
         """All columns, in the order of `cells`."""
-        return tuple(dict.fromkeys(item for _, item in self.cells))
+        return tuple(self._columns)
 
     @property
     def main_items(self) -> tuple[Item, ...]:
         """The columns of main scores."""
         return tuple(item for item in self.items if item.main)
 
-    def column(self, item: Item) -> dict[str, Cell]:
+    def column(self, item: Item) -> Mapping[str, Cell]:
         """The cells of one item, by backbone."""
-        return {name: cell for (name, other), cell in self.cells.items() if other == item}
+        return self._columns.get(item, {})
+
+    @cached_property
+    def _columns(self) -> dict[Item, dict[str, Cell]]:
+        columns: dict[Item, dict[str, Cell]] = {}
+        for (name, item), cell in self.cells.items():
+            columns.setdefault(item, {})[name] = cell
+        return columns
 
     def item(self, task: str, score: str = "") -> Item | None:
         """The item of a task by its score's name, by default the main one; None where there is none."""

@@ -1,4 +1,7 @@
-"""The command line: `sslbench list | fetch | convert | report | figures | show | compare | cache | doctor`, one file a command."""
+"""The command line: `sslbench list | fetch | convert | report | figures | show | compare | claims | cache | doctor`.
+
+One file a command.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,11 @@ import os
 import sys
 from collections.abc import Sequence
 
-from sslbench.cli import cache, compare, convert, doctor, fetch, figures, listing, report, show
+from sslbench.cli import cache, claims, compare, convert, doctor, fetch, figures, listing, report, show
 from sslbench.cli.command import Command
 from sslbench.errors import SslbenchError
 
-_COMMANDS = (listing, fetch, convert, report, figures, show, compare, cache, doctor)
+_COMMANDS = (listing, fetch, convert, report, figures, show, compare, claims, cache, doctor)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

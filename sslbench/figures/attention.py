@@ -19,8 +19,8 @@ def draw(source: Source) -> Drawn | LeftOut:
         "attention",
         overlaid,
         title="Occlusion attention",
-        note="Bright: features move much when this place is covered, each map from its own least to its own largest value. Left: data "
-        "set and row of its test split.",
+        note="Bright: features move much when this place is covered, each map from its own least to its own largest value. Left: "
+        "data set and row of its test split.",
     )
 
 

@@ -134,9 +134,9 @@ def _note(found: Sequence[Correlation], sheet: Sheet) -> str:
     sizes = sorted({one.n for one in found})
     n = f"n = {sizes[0]}" if len(sizes) == 1 else f"n from {sizes[0]} to {sizes[-1]}"
     return (
-        f"Blue: Pearson's r, orange: Spearman's rho, each with its 95 % interval where there is one; with {sheet.upstream_name}, {n} "
-        "backbones. Percentages and LPIPS are taken as log-odds, a task's errors negated, so that up is better for all tasks; errors of "
-        "calibration and of reconstructions as they are."
+        f"Blue: Pearson's r, orange: Spearman's rho, each with its 95 % interval where there is one; with {sheet.upstream_name}, "
+        f"{n} backbones. Percentages and LPIPS are taken as log-odds, a task's errors negated, so that up is better for all "
+        "tasks; errors of calibration and of reconstructions as they are."
     )
 
 

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sslbench.errors import SslbenchError
-from sslbench.plugin import before, failures, markers, timing
+from sslbench.plugin import before, claims, failures, markers, timing
+from sslbench.plugin.claims import sslbench_claim
 from sslbench.plugin.command_line import check_carried, check_paths
 from sslbench.plugin.fixtures import sslbench_case, sslbench_features, sslbench_record
 from sslbench.plugin.gathering import RECORD, RUN, Gathering
@@ -24,7 +25,7 @@ from sslbench.plugin.state import CASE_RECORD, STATE, SessionState
 if TYPE_CHECKING:
     from sslbench.tasks import Task
 
-__all__ = ["sslbench_case", "sslbench_features", "sslbench_record"]
+__all__ = ["sslbench_case", "sslbench_claim", "sslbench_features", "sslbench_record"]
 
 _NO_CASE = "no case"
 
@@ -57,6 +58,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
     What is wrong is kept and told when all is collected, since a name may yet be registered.
     """
+    if claims.FIXTURE in metafunc.fixturenames:
+        claims.parametrize(metafunc)
     if "sslbench_case" not in metafunc.fixturenames:
         return
     state = metafunc.config.stash[STATE]
@@ -89,6 +92,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
     A test whose protocol has no case in this session is deselected.
     """
+    claims.order(config, items)
     if not any(_param(item) is not None for item in items):
         return
     state = config.stash[STATE]
@@ -123,9 +127,13 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     state = config.stash[STATE]
     cases = [case for case in map(_case, session.items) if case]
     # pytest comes here after an error as well.
-    if not cases or state.problems or config.option.collectonly:
+    about = any(claims.param_of(item) is not None for item in session.items)
+    if not (cases or about) or state.problems or config.option.collectonly:
         return
-    if problems := before.check_ground(state, cases):
+    problems = before.check_ground(state, cases) if cases else []
+    if about:
+        problems += claims.problems(state, with_cases=bool(cases))
+    if problems:
         before.tell(config, problems)
 
 

@@ -91,6 +91,11 @@ _OPTIONS = (
     ),
     _Option("--sslbench-save-baseline", "write this run's records as a baseline", "FILE"),
     _Option(
+        "--sslbench-claims",
+        "put the studies' claims to this run's records (run), another run, a baseline, or a study's own tables",
+        "run|RUN|FILE|STUDY",
+    ),
+    _Option(
         "--sslbench-offline",
         "open no connection: only files, weights and repositories that are here (or HF_HUB_OFFLINE)",
         switch=True,
@@ -125,6 +130,12 @@ class PluginOptions:
     gate_level: float
     gate_min_drop: float
     save_baseline: Path | None
+    claims: str
+
+
+def given(config: pytest.Config, flag: str) -> str:
+    """The text of one option, from the command line or the ini file, without reading the others; empty where there is none."""
+    return next(_Given(config, option).text for option in _OPTIONS if option.flag == flag)
 
 
 def is_configured(config: pytest.Config) -> bool:
@@ -171,6 +182,7 @@ def _read(given: dict[str, _Given]) -> PluginOptions:
         gate_level=given["gate_level"].number,
         gate_min_drop=given["gate_min_drop"].number,
         save_baseline=expand(save) if save else None,
+        claims=given["claims"].text or "run",
     )
 
 

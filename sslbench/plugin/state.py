@@ -12,6 +12,7 @@ import pytest
 from sslbench.plugin.options import PluginOptions, read_options
 
 if TYPE_CHECKING:
+    from sslbench.analyses.evidence import SheetEvidence
     from sslbench.plugin.matrix import Names
     from sslbench.results.record import Record
     from sslbench.results.runs import Run
@@ -72,6 +73,25 @@ class SessionState:
         from sslbench.results.runs import Run
 
         return Run(self.options.settings.results_dir / self.run_name)
+
+    @cached_property
+    def evidence(self) -> SheetEvidence:
+        """The scores that claims are put to. Raises RecordError where there are none."""
+        from sslbench.analyses.evidence import SheetEvidence, sheet_of
+        from sslbench.analyses.sheet import sheet_of_records
+        from sslbench.errors import RecordError
+
+        of = self.options.claims
+        if of != "run":
+            sheet = sheet_of(of, self.options.settings.results_dir)
+        elif records := self.run.records():
+            sheet = sheet_of_records(records, str(self.run.directory))
+        else:
+            raise RecordError(
+                f"claims are put to records, and {self.run.directory} holds none: run its cases first, or name a run, a baseline "
+                "or a study with --sslbench-claims, such as --sslbench-claims=ericsson2021"
+            )
+        return SheetEvidence(sheet)
 
     @cached_property
     def runner(self) -> Runner:

@@ -12,6 +12,7 @@ from typing import Literal, Protocol
 
 from sslbench.errors import RecordError, SslbenchError
 from sslbench.names import matches
+from sslbench.studies.claim import Claim
 
 AVERAGE = "avg"
 
@@ -241,7 +242,7 @@ class Study:
 
     name: short, such as `ericsson2021`. citation: how a figure's source is told. networks: what it compared, in its order, by the
     names of backbones here. datasets: the ones that its switches of scope `study` concern. suites, switches, presets: by name.
-    tables: in the paper's order. upstream: None where it prints no such scores.
+    tables: in the paper's order. upstream: None where it prints no such scores. claims: its findings, each as a test.
     """
 
     name: str
@@ -253,6 +254,7 @@ class Study:
     presets: Mapping[str, Geometry] = field(default_factory=dict)
     tables: Sequence[Table] = ()
     upstream: Upstream | None = None
+    claims: Sequence[Claim] = ()
 
     def upstream_score(self, network: str) -> float | None:
         """A network's score on its own pictures in %, or None where the study prints none."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sslbench.studies.ericsson2021.claims import CLAIMS
 from sslbench.studies.ericsson2021.figures import TABLES, UPSTREAM
 from sslbench.studies.ericsson2021.names import CROSS_DOMAIN, FIFTY_SHOT, MANY_SHOT, NETWORKS
 from sslbench.studies.ericsson2021.switches import SWITCHES
@@ -51,4 +52,5 @@ STUDY = Study(
     },
     tables=TABLES,
     upstream=UPSTREAM,
+    claims=CLAIMS,
 )

@@ -126,7 +126,9 @@ TABLES: tuple[Table, ...] = (
                 for network in ("alexnet", "vgg", "squeezenet")
             },
             **{
-                f"mse_{channel}": _analysis("inversion", f"mse_{channel}", "grey levels squared", higher_is_better=False)
+                f"mse_{channel}": _analysis(
+                    "inversion", f"mse_{channel}", "grey levels squared", higher_is_better=False
+                )
                 for channel in ("red", "green", "blue")
             },
         },
