@@ -67,9 +67,9 @@ def text_width(text: str, size: float = SMALL) -> float:
     from matplotlib.font_manager import FontProperties
     from matplotlib.textpath import TextPath
 
-    # Outlines ignore blanks at the end, which do not matter here.
+    # From its start to its rightmost control point: exact extents of the curves take ten times as long.
     path = TextPath((0, 0), text or " ", size=size, prop=FontProperties(family="DejaVu Sans"))
-    return float(path.get_extents().width) / 72 if len(path.vertices) else 0.0
+    return float(path.vertices[:, 0].max()) / 72 if len(path.vertices) else 0.0
 
 
 def widest(texts: Iterable[str], size: float = SMALL) -> float:

@@ -62,8 +62,8 @@ def _figure(task: str, tables: dict[str, tuple[Record, NDArray[np.float64]]], so
         height=0.95,
         margins=Margins(left=0.36, right=0.1, bottom=0.36, top=0.32),
         title=f"Reliability, {task}: {source.sheet.title}",
-        note="Bars: accuracy of the pictures in 15 bins of confidence, points: at their mean confidence; orange line: their share "
-        f"of all pictures; diagonal: perfectly calibrated.{few}",
+        note="Bars: accuracy of the pictures in 15 bins of confidence, points: at their mean confidence; orange line: their "
+        f"share of all pictures; diagonal: perfectly calibrated.{few}",
     )
     for number, (panel, name) in enumerate(zip(axes, names, strict=True)):
         record, table = tables[name]
