@@ -8,11 +8,11 @@ import os
 import sys
 from collections.abc import Sequence
 
-from sslbench.cli import cache, claims, compare, convert, demo, doctor, fetch, listing, report, show
+from sslbench.cli import cache, claims, compare, convert, demo, doctor, fetch, figures, listing, report, show
 from sslbench.cli.command import Command
 from sslbench.errors import SslbenchError
 
-_COMMANDS = (demo, listing, fetch, convert, report, show, compare, claims, cache, doctor)
+_COMMANDS = (demo, listing, fetch, convert, report, figures, show, compare, claims, cache, doctor)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
