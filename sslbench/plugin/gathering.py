@@ -66,7 +66,7 @@ class Gathering:
             if target and not self.config.option.collectonly:
                 state.summary.append(f"no case ran: {target} was not written")
             return
-        from sslbench.results.report import write_report
+        from sslbench.report.write import write_report
         from sslbench.results.runs import write_baseline
 
         if state.options.save_baseline is not None:

@@ -1,0 +1,73 @@
+"""The section of each case: its scores beside their references, what its samples show, and how it came about."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from typing import Any
+
+from sslbench.metrics import Score
+from sslbench.report.document import head, number, row_head, scrolled, table
+from sslbench.results.compare import RECIPE, flatten
+from sslbench.results.marks import number_text, score_text
+from sslbench.results.record import Record, plain, slug
+from sslbench.results.references import verdict
+
+
+def case_sections(records: Sequence[Record], samples: Mapping[str, str]) -> str:
+    """HTML of all sections, folded. samples: by case, HTML of what its samples show."""
+    return "\n".join(_section(record, samples.get(record.case, "")) for record in records)
+
+
+def _section(record: Record, samples: str) -> str:
+    title = f"{escape(record.backbone['name'])} · {escape(record.task['id'])}"
+    parts = [_scores(record), samples, *_recipe(record)]
+    body = "\n".join(filter(None, parts))
+    return f'<details id="{escape(slug(record.case))}"><summary>{title}</summary>\n{body}\n</details>'
+
+
+def _scores(record: Record) -> str:
+    # The main one is what tables and verdict are of.
+    names = sorted(record.scores, key=lambda name: (name != record.main_score, name))
+    rows = [_score_row(name, Score.from_json(record.scores[name]), record.references.get(name)) for name in names]
+    heads = head("Score") + "".join(
+        head(text, number=True) for text in ("Value ± standard error", "95 % interval", "n", "Reference ± tolerance")
+    )
+    body = scrolled(table(heads + head("Verdict") + head("Reference from"), rows, kind="pinned"), "Scores of the case")
+    return f"<h3>Scores</h3>\n{body}"
+
+
+def _score_row(name: str, score: Score, reference: Mapping[str, Any] | None) -> str:
+    value = "not defined" if not math.isfinite(score.value) else score_text(score, decimals=_decimals(score.unit))
+    ends = [number_text(end, score.unit) for end in score.ci95 if math.isfinite(end)]
+    direction = "" if score.higher_is_better else " (lower is better)"
+    cells = [
+        number(escape(f"{value} {score.unit}{direction}")),
+        number(" to ".join(ends) if len(ends) == 2 else "not known"),
+        number(f"{score.n:,}"),
+    ]
+    if reference is None:
+        return f"<tr>{row_head(name)}{''.join(cells)}{number('–')}<td>–</td><td>–</td></tr>"
+    held = [reference.get("value"), reference.get("tolerance")]
+    cells.append(number(" ± ".join(number_text(one, score.unit) for one in held if one is not None) or "–"))
+    told = verdict(score, reference) if "tolerance" in reference and "value" in reference else "no-reference"
+    why = ": ".join(str(reference[key]) for key in ("source", "how") if reference.get(key))
+    cells.append(f'<td data-verdict="{told}">{told}</td><td class="name">{escape(why)}</td>')
+    return f"<tr>{row_head(name)}{''.join(cells)}</tr>"
+
+
+def _decimals(unit: str) -> int:
+    # Nats and squared probabilities are small numbers.
+    return 4 if unit in ("", "nats") else 1
+
+
+def _recipe(record: Record) -> Iterable[str]:
+    fields = [*RECIPE, "timings", "peak_memory", "samples"]
+    parts = {field: flatten(plain(known), field) for field in fields if (known := getattr(record, field))}
+    parts["record"] = {name: str(getattr(record, name)) for name in ("case", "key", "created", "schema_version")}
+    for field, items in parts.items():
+        pairs = "".join(
+            f"<dt>{escape(path.removeprefix(f'{field}.'))}</dt><dd>{escape(text)}</dd>" for path, text in items.items()
+        )
+        yield f"<h3>{escape(field)}</h3>\n<dl>{pairs}</dl>"
