@@ -20,8 +20,8 @@ def add(commands: Commands) -> None:
 
 def _report(arguments: argparse.Namespace) -> int:
     from sslbench.errors import RecordError
-    from sslbench.results.ranks import ranking, ranking_lines
     from sslbench.report.write import write_report
+    from sslbench.results.ranks import ranking, ranking_lines
     from sslbench.results.runs import open_run
     from sslbench.results.tables import terminal_table
 

@@ -30,31 +30,34 @@ def _section(record: Record, samples: str) -> str:
 def _scores(record: Record) -> str:
     # The main one is what tables and verdict are of.
     names = sorted(record.scores, key=lambda name: (name != record.main_score, name))
-    rows = [_score_row(name, Score.from_json(record.scores[name]), record.references.get(name)) for name in names]
-    heads = head("Score") + "".join(
-        head(text, number=True) for text in ("Value ± standard error", "95 % interval", "n", "Reference ± tolerance")
-    )
-    body = scrolled(table(heads + head("Verdict") + head("Reference from"), rows, kind="pinned"), "Scores of the case")
+    heads = [head("Score"), *(head(text, number=True) for text in ("Value ± standard error", "95 % interval", "n"))]
+    if record.references:
+        heads += [head("Reference ± tolerance", number=True), head("Verdict"), head("Reference from")]
+    rows = [f"<tr>{row_head(name)}{''.join(_score_cells(record, name))}</tr>" for name in names]
+    body = scrolled(table("".join(heads), rows, kind="pinned"), "Scores of the case")
     return f"<h3>Scores</h3>\n{body}"
 
 
-def _score_row(name: str, score: Score, reference: Mapping[str, Any] | None) -> str:
+def _score_cells(record: Record, name: str) -> Iterable[str]:
+    score = Score.from_json(record.scores[name])
     value = "not defined" if not math.isfinite(score.value) else score_text(score, decimals=_decimals(score.unit))
     ends = [number_text(end, score.unit) for end in score.ci95 if math.isfinite(end)]
     direction = "" if score.higher_is_better else " (lower is better)"
-    cells = [
-        number(escape(f"{value} {score.unit}{direction}")),
-        number(" to ".join(ends) if len(ends) == 2 else "not known"),
-        number(f"{score.n:,}"),
-    ]
-    if reference is None:
-        return f"<tr>{row_head(name)}{''.join(cells)}{number('–')}<td>–</td><td>–</td></tr>"
-    held = [reference.get("value"), reference.get("tolerance")]
-    cells.append(number(" ± ".join(number_text(one, score.unit) for one in held if one is not None) or "–"))
-    told = verdict(score, reference) if "tolerance" in reference and "value" in reference else "no-reference"
+    yield number(escape(f"{value} {score.unit}{direction}"))
+    yield number(" to ".join(ends) if len(ends) == 2 else "not known")
+    yield number(f"{score.n:,}")
+    if record.references:
+        yield _reference_cells(score, record.references.get(name))
+
+
+def _reference_cells(score: Score, reference: Mapping[str, Any] | None) -> str:
+    if reference is None or "value" not in reference:
+        return f"{number('–')}<td>–</td><td>–</td>"
+    held = [reference["value"], reference.get("tolerance")]
+    text = " ± ".join(number_text(one, score.unit) for one in held if one is not None)
+    told = verdict(score, {"tolerance": None, **reference})
     why = ": ".join(str(reference[key]) for key in ("source", "how") if reference.get(key))
-    cells.append(f'<td data-verdict="{told}">{told}</td><td class="name">{escape(why)}</td>')
-    return f"<tr>{row_head(name)}{''.join(cells)}</tr>"
+    return f'{number(text)}<td data-verdict="{told}">{told}</td><td class="name">{escape(why)}</td>'
 
 
 def _decimals(unit: str) -> int:

@@ -7,60 +7,75 @@ from collections.abc import Sequence
 from html import escape
 
 from sslbench.report.document import cell, scrolled, sort_head, table
-from sslbench.results.marks import UNSOLVED_LEGEND, UNSOLVED_MARK, VERDICT_MARKS, guess, number_text, score_text, unsolved
+from sslbench.results.marks import (
+    UNSOLVED_LEGEND,
+    UNSOLVED_MARK,
+    VERDICT_MARKS,
+    guess,
+    number_text,
+    score_text,
+    unsolved,
+)
 from sslbench.results.record import Record, by_task, slug
 from sslbench.results.tables import TIMINGS
 
 BAR_WIDTH, BAR_MARGIN = 140, 4
 
-_TEXT_HEADS = ("Backbone", "Task")
-_NUMBER_HEADS = ("Score ± standard error", "95 % interval", "Guessing", "Reference ± tolerance")
 _TIMING_HEADS = ("Extract (s)", "Fit (s)", "Score (s)", "Images/s")
 
 
 def case_table(records: Sequence[Record]) -> str:
-    """HTML of the table, with the box that filters it and the sections of single cases."""
-    columns = by_task(records)
-    ends = {task: _ends(column) for task, column in columns.items()}
-    heads = "".join(
-        [
-            *(sort_head(text) for text in _TEXT_HEADS),
-            *(sort_head(text, number=True) for text in _NUMBER_HEADS),
-            sort_head("Verdict"),
-            *(sort_head(text, number=True) for text in _TIMING_HEADS),
-        ]
-    )
-    rows = [_row(record, ends[record.task["id"]]) for record in records]
-    body = scrolled(table(heads, rows, kind="sortable pinned", name="records"), "All cases")
+    """HTML of the table, with the box that filters it and the sections of single cases.
+
+    Columns of references and of the level of guessing are left out where no record has one.
+    """
+    ends = {task: _ends(column) for task, column in by_task(records).items()}
+    guesses, references = any(guess([r]) is not None for r in records), any(r.reference for r in records)
+    heads = [sort_head("Backbone"), sort_head("Task")]
+    heads += [sort_head(text, number=True) for text in ("Score ± standard error", "95 % interval")]
+    if guesses:
+        heads.append(sort_head("Guessing", number=True))
+    if references:
+        heads += [sort_head("Reference ± tolerance", number=True), sort_head("Verdict")]
+    heads += [sort_head(text, number=True) for text in _TIMING_HEADS]
+    rows = [_row(record, ends[record.task["id"]], guesses, references) for record in records]
+    body = scrolled(table("".join(heads), rows, kind="sortable pinned", name="records"), "All cases")
+    dashed = ", the dashed line the reference" if references else ""
     return (
-        '<p id="search" hidden><label>Filter <input id="filter" type="search" placeholder="backbone, task, verdict"></label>\n'
-        '<span id="shown" role="status"></span></p>\n'
-        "<p>Interval: one scale a task; the dot is the score, the dashed line the reference.</p>\n" + body
+        '<p id="search" hidden><label>Filter <input id="filter" type="search" placeholder="backbone, task, score"></label>\n'
+        f'<span id="shown" role="status"></span></p>\n<p>Interval: one scale a task; the dot is the score{dashed}.</p>\n{body}'
     )
 
 
-def _row(record: Record, ends: tuple[float, float]) -> str:
-    score, reference = record.main, record.reference or {}
-    expected, tolerance = reference.get("value"), reference.get("tolerance")
-    numbers = [number_text(value, score.unit) for value in (expected, tolerance) if value is not None]
-    expected_text = "" if expected is None else " ± ".join(numbers)
-    mark = f"{VERDICT_MARKS.get(record.verdict, '')} {record.verdict}".strip()
+def _row(record: Record, ends: tuple[float, float], guesses: bool, references: bool) -> str:
+    score = record.main
     text = escape(f"{score_text(score)} {score.unit} {record.main_score}")
     if unsolved(record):
         text += f' <abbr title="{escape(UNSOLVED_LEGEND)}">{UNSOLVED_MARK}</abbr>'
-    name, level, part = escape(record.backbone["name"]), guess([record]), escape(slug(record.case))
+    name, part = escape(record.backbone["name"]), escape(slug(record.case))
     cells = [
         cell(record.backbone["name"], f'<a href="#{part}">{name}</a>', name=True),
         cell(record.task["id"], escape(record.task["id"]), name=True),
         cell(score.value, text, number=True),
         cell(score.ci95[0], _bar(record, ends)),
-        cell(level, "" if level is None else number_text(level, score.unit), number=True),
-        cell(expected, escape(expected_text), number=True),
-        f'<td data-sort="{escape(record.verdict)}" data-verdict="{escape(record.verdict)}">{escape(mark)}</td>',
     ]
+    if guesses:
+        level = guess([record])
+        cells.append(cell(level, "" if level is None else number_text(level, score.unit), number=True))
+    if references:
+        cells += _against(record)
     timings = [record.timings.get(name) for name in TIMINGS]
     cells += [cell(value, "" if value is None else f"{value:.1f}", number=True) for value in timings]
     return f'<tr data-part="{part}">{"".join(cells)}</tr>'
+
+
+def _against(record: Record) -> list[str]:
+    """The reference, and the verdict where there is one."""
+    held = [(record.reference or {}).get(field) for field in ("value", "tolerance")]
+    expected = " ± ".join(number_text(value, record.main.unit) for value in held if value is not None)
+    mark = f"{VERDICT_MARKS.get(record.verdict, '')} {record.verdict}".strip()
+    attributes = f'data-sort="{escape(record.verdict)}" data-verdict="{escape(record.verdict)}"'
+    return [cell(held[0], escape(expected), number=True), f"<td {attributes}>{escape(mark)}</td>"]
 
 
 def _ends(column: Sequence[Record]) -> tuple[float, float]:

@@ -72,7 +72,9 @@ def detection_part(table: ClassTable, run: str = "") -> str:
     if table.scores is None:
         return f"<h3>Each class</h3>\n<p>{escape(table.problem)}</p>"
     command = shlex.join(["sslbench", "show", table.record.case, *(["--run", run] if run else [])])
-    heads = head("Class") + "".join(head(text, number=True) for text in ("Objects", "AP50", "AP75", "AP")) + head("Curve")
+    heads = (
+        head("Class") + "".join(head(text, number=True) for text in ("Objects", "AP50", "AP75", "AP")) + head("Curve")
+    )
     body = document.table(heads, list(_rows(table.classes, table.scores)), kind="pinned")
     return (
         "<h3>Each class</h3>\n<p>Average precision in percent, by VOC's rule: AP is the mean of ten overlaps from .50 to .95. "

@@ -100,8 +100,8 @@ def mask_part(table: MaskTable, run: str = "") -> str:
     body = document.table(head("Class") + heads + head("Taken for"), list(_rows(table)), kind="pinned")
     return (
         "<h3>Each class</h3>\n<p>Overlap (IoU) in percent over all pixels that count of the test pictures, the lowest first. "
-        "Recall: right ones among the true pixels of a class; precision: right ones among those predicted. Taken for: the classes "
-        "that most of its pixels were taken for, with their part of them. Its best and worst pictures: "
+        "Recall: right ones among the true pixels of a class; precision: right ones among those predicted. Taken for: the "
+        "classes that most of its pixels were taken for, with their part of them. Its best and worst pictures: "
         f"<code>{escape(command)}</code></p>\n{scrolled(body, 'Overlap of each class')}"
     )
 

@@ -35,7 +35,7 @@ def html_report(
     told = [*names.notes, *(legend[0].upper() + legend[1:] for legend in legends(records))]
     scores = (
         "<p>Score ± standard error. Among trained backbones the better the score of a column the stronger its colour; a column "
-        "whose spread is within the noise stays pale. Controls, which know nothing of pictures, are in italics and have none.</p>\n"
+        "whose spread is within the noise stays pale. Controls, which know nothing of pictures, are in italics without it.</p>\n"
         f"{notes(f'{sentence}.' for sentence in told)}\n{score_tables(records, names)}"
     )
     sections = [
@@ -44,7 +44,9 @@ def html_report(
         ("all-cases", "All cases", case_table(records)),
         ("cases", "Case by case", _NOTE + case_sections(records, parts or {})),
     ]
-    return document(title, _facts(records), sections if records else [("empty", "No cases", "<p>The run holds none.</p>")])
+    return document(
+        title, _facts(records), sections if records else [("empty", "No cases", "<p>The run holds none.</p>")]
+    )
 
 
 _NOTE = '<p id="cases-note">Scores, samples and recipe of each case. On paper are those that are open.</p>\n'
@@ -59,7 +61,9 @@ def _facts(records: Sequence[Record]) -> str:
         f"on {_many(len(tasks), 'task')}."
     )
     when = f" Run {days[0]}." if len(days) == 1 else f" Run {days[0]} to {days[-1]}." if days else ""
-    machines = sorted({str(record.environment.get(part)) for record in records for part in ("cpu", "device")} - {"None", "cpu"})
+    machines = sorted(
+        {str(record.environment.get(part)) for record in records for part in ("cpu", "device")} - {"None", "cpu"}
+    )
     where = f" On {', '.join(machines[:3])}{' and others' if len(machines) > 3 else ''}." if machines else ""
     return f"<p>{escape(counted + when + where)}</p>"
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sslbench.datasets import Dataset
-from sslbench.errors import RecordError, SslbenchError
+from sslbench.errors import SslbenchError
 from sslbench.report.classified import confusion_part, mistakes_part
 from sslbench.report.explained import explained_part
 from sslbench.report.mistakes import decisions_of, worst_mistakes

@@ -66,8 +66,8 @@ def listed(texts: Sequence[str]) -> str:
 def _basis(ranks: Sequence[Rank]) -> str:
     tasks = "one task" if ranks[0].tasks == 1 else f"{ranks[0].tasks} tasks"
     return (
-        f"<p>By the mean over the {tasks} that all have. A rank has a range where the data do not separate backbones: all pairs are "
-        f"compared on the same test pictures, with Holm's adjustment at {LEVEL:g}.</p>"
+        f"<p>By the mean over the {tasks} that all have. A rank has a range where the data do not separate backbones: all pairs "
+        f"are compared on the same test pictures, with Holm's adjustment at {LEVEL:g}.</p>"
     )
 
 
@@ -75,7 +75,9 @@ def _ranking(ranks: Sequence[Rank], names: ShortNames) -> str:
     heads = head("Backbone") + head("Rank", number=True) + head("Mean", small="%", number=True) + head("Range of ranks")
     rows = []
     for rank in ranks:
-        cells = number(span(rank.best, rank.worst)) + number(f"{rank.mean:.1f}") + f"<td>{_range(rank, len(ranks))}</td>"
+        cells = (
+            number(span(rank.best, rank.worst)) + number(f"{rank.mean:.1f}") + f"<td>{_range(rank, len(ranks))}</td>"
+        )
         rows.append(f"<tr>{row_head(names.backbones[rank.backbone], control=is_control(rank.backbone))}{cells}</tr>")
     guess = ranks[0].guess
     foot = "" if guess is None else f"{row_head(GUESSING)}<td></td>{number(f'{guess:.1f}')}<td></td>"
