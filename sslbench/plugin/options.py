@@ -89,6 +89,11 @@ _OPTIONS = (
         "POINTS",
         default="0",
     ),
+    _Option(
+        "--sslbench-pictures",
+        "small pictures of the test data in the run's report, as `sslbench report` makes it; without it there are none",
+        switch=True,
+    ),
     _Option("--sslbench-save-baseline", "write this run's records as a baseline", "FILE"),
     _Option(
         "--sslbench-offline",
@@ -125,6 +130,7 @@ class PluginOptions:
     gate_level: float
     gate_min_drop: float
     save_baseline: Path | None
+    pictures: bool
 
 
 def is_configured(config: pytest.Config) -> bool:
@@ -171,6 +177,7 @@ def _read(given: dict[str, _Given]) -> PluginOptions:
         gate_level=given["gate_level"].number,
         gate_min_drop=given["gate_min_drop"].number,
         save_baseline=expand(save) if save else None,
+        pictures=given["pictures"].switched,
     )
 
 
