@@ -134,7 +134,7 @@ def test_the_columns_are_those_of_the_files_in_their_order() -> None:
         expected = heads[:4] if table.stem == "feature_analysis" else heads
         # The figures of one file may be judged in two ways.
         columns = [name for other in TABLES if other.path == table.path for name in other.columns]
-        assert columns == expected, table.stem
+        assert columns == heads, table.stem
         assert table.average == (AVERAGE in next(iter(read_table(table.path).values()))) or table.stem.startswith("few")
 
 
@@ -143,10 +143,11 @@ def test_every_cell_is_a_number_with_its_scale() -> None:
         for network in NETWORKS:
             for name, column in table.columns.items():
                 cell = table.figure(network, name)
-                assert cell is not None and 0 < cell.value < 100
+                assert cell is not None and 0 < cell.value < (5000 if name.startswith("mse") else 100)
                 assert (cell.stderr is None) != column.task.startswith("fewshot/")
-                falls = column.unit == "degrees" or bool(column.mean_of)
-                assert (column.unit in ("%", "degrees"), column.higher_is_better) == (True, not falls)
+                falls = column.unit == "degrees" or (bool(column.mean_of) and name != "attentive_diffusion")
+                assert column.unit in ("%", "degrees", "LPIPS", "grey levels squared")
+                assert column.higher_is_better == (not falls)
 
 
 def test_overlap_is_printed_as_a_fraction_and_angles_fall() -> None:
@@ -162,7 +163,7 @@ def test_overlap_is_printed_as_a_fraction_and_angles_fall() -> None:
 
 
 def test_calibration_is_a_mean_of_ten_sets_and_no_reference_of_a_case() -> None:
-    (table,) = (table for table in TABLES if table.stem == "feature_analysis")
+    table = next(table for table in TABLES if table.stem == "feature_analysis")
     assert {name: column.score for name, column in table.columns.items()} == {
         "ece_linear": "ece", "ece_linear_scaled": "ece_scaled", "ece_finetune": "ece", "ece_finetune_scaled": "ece_scaled",
     }  # fmt: skip

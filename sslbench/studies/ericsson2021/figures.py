@@ -52,6 +52,11 @@ def _mean_error(protocol: str, score: str) -> Column:
     return Column("", score, higher_is_better=False, mean_of=tasks)
 
 
+def _analysis(protocol: str, score: str, unit: str, *, higher_is_better: bool) -> Column:
+    tasks = tuple(f"{protocol}/{name}" for name in (*MANY_SHOT, "voc2007", *CROSS_DOMAIN))
+    return Column("", score, unit, higher_is_better, mean_of=tasks)
+
+
 def _falling(score: str, *, main: bool = False) -> Column:
     return Column("normals/nyuv2", score, "degrees", higher_is_better=False, main=main)
 
@@ -111,6 +116,29 @@ TABLES: tuple[Table, ...] = (
         None,
         "a mean over data sets belongs to no case, and nobody can say how far an honest run may be off: the error depends on the "
         "chosen C and on where the study's solver stopped",
+    ),
+    Table(
+        _csv("feature_analysis"),
+        "feature analysis: inversion",
+        {
+            **{
+                f"lpips_{network}": _analysis("inversion", f"lpips_{network}", "LPIPS", higher_is_better=False)
+                for network in ("alexnet", "vgg", "squeezenet")
+            },
+            **{
+                f"mse_{channel}": _analysis("inversion", f"mse_{channel}", "grey levels squared", higher_is_better=False)
+                for channel in ("red", "green", "blue")
+            },
+        },
+        None,
+        _NOT_YET,
+    ),
+    Table(
+        _csv("feature_analysis"),
+        "feature analysis: occlusion",
+        {"attentive_diffusion": _analysis("occlusion", "attentive_diffusion", "%", higher_is_better=True)},
+        None,
+        _NOT_YET,
     ),
 )
 """The tables that a task of this package has or will have a figure in, in the order of the paper's sections."""
