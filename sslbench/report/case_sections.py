@@ -8,9 +8,9 @@ from html import escape
 from typing import Any
 
 from sslbench.metrics import Score
-from sslbench.report.document import head, number, row_head, scrolled, table
+from sslbench.report.document import head, notes, number, row_head, scrolled, table
 from sslbench.results.compare import RECIPE, flatten
-from sslbench.results.marks import number_text, score_text
+from sslbench.results.marks import decimals_of, number_text, score_text
 from sslbench.results.record import Record, plain, slug
 from sslbench.results.references import verdict
 
@@ -31,33 +31,40 @@ def _scores(record: Record) -> str:
     # The main one is what tables and verdict are of.
     names = sorted(record.scores, key=lambda name: (name != record.main_score, name))
     heads = [head("Score"), *(head(text, number=True) for text in ("Value ± standard error", "95 % interval", "n"))]
+    heads.append(head("Better when"))
     if record.references:
-        heads += [head("Reference ± tolerance", number=True), head("Verdict"), head("Reference from")]
+        heads += [head("Reference ± tolerance", number=True), head("Verdict")]
     rows = [f"<tr>{row_head(name)}{''.join(_score_cells(record, name))}</tr>" for name in names]
     body = scrolled(table("".join(heads), rows, kind="pinned"), "Scores of the case")
-    return f"<h3>Scores</h3>\n{body}"
+    sources = (
+        f"Reference of {name}: {': '.join(str(known[key]) for key in ('source', 'how') if known.get(key))}."
+        for name in names
+        if (known := record.references.get(name)) is not None
+    )
+    return f"<h3>Scores</h3>\n{body}\n{notes(sources)}"
 
 
 def _score_cells(record: Record, name: str) -> Iterable[str]:
     score = Score.from_json(record.scores[name])
     value = "not defined" if not math.isfinite(score.value) else score_text(score, decimals=_decimals(score.unit))
-    ends = [number_text(end, score.unit) for end in score.ci95 if math.isfinite(end)]
-    direction = "" if score.higher_is_better else " (lower is better)"
-    yield number(escape(f"{value} {score.unit}{direction}"))
+    ends = [
+        f"{end:.{max(_decimals(score.unit), decimals_of(score.unit))}f}" for end in score.ci95 if math.isfinite(end)
+    ]
+    yield number(escape(f"{value} {score.unit}"))
     yield number(" to ".join(ends) if len(ends) == 2 else "not known")
     yield number(f"{score.n:,}")
+    yield f"<td>{'higher' if score.higher_is_better else 'lower'}</td>"
     if record.references:
         yield _reference_cells(score, record.references.get(name))
 
 
 def _reference_cells(score: Score, reference: Mapping[str, Any] | None) -> str:
     if reference is None or "value" not in reference:
-        return f"{number('–')}<td>–</td><td>–</td>"
+        return f"{number('–')}<td>–</td>"
     held = [reference["value"], reference.get("tolerance")]
     text = " ± ".join(number_text(one, score.unit) for one in held if one is not None)
     told = verdict(score, {"tolerance": None, **reference})
-    why = ": ".join(str(reference[key]) for key in ("source", "how") if reference.get(key))
-    return f'{number(text)}<td data-verdict="{told}">{told}</td><td class="name">{escape(why)}</td>'
+    return f'{number(text)}<td data-verdict="{told}">{told}</td>'
 
 
 def _decimals(unit: str) -> int:

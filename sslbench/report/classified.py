@@ -31,10 +31,14 @@ def confusion_part(
 
 
 def _matrix(confusion: NDArray[np.int64], classes: Sequence[str]) -> str:
-    totals = confusion.sum(axis=1).tolist()
-    rows = []
+    shares = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
+    np.fill_diagonal(shares, 0)
+    # Mistakes are few of any class: their colours are told apart among themselves.
+    most, rows = float(shares.max()) or 1.0, []
     for true, counts in enumerate(confusion.tolist()):
-        cells = "".join(_count(count, totals[true], true == taken) for taken, count in enumerate(counts))
+        cells = "".join(
+            _count(count, 100 * shares[true, taken] / most, true == taken) for taken, count in enumerate(counts)
+        )
         rows.append(f"<tr>{row_head(classes[true])}{cells}</tr>")
     body = table(head("True class") + "".join(map(head, classes)), rows, kind="pinned matrix compact")
     return (
@@ -43,12 +47,12 @@ def _matrix(confusion: NDArray[np.int64], classes: Sequence[str]) -> str:
     )
 
 
-def _count(count: int, total: int, right: bool) -> str:
+def _count(count: int, heat: float, right: bool) -> str:
     if not count:
         return "<td></td>"
     if right:
         return f'<td class="self">{count}</td>'
-    return f'<td class="heat" style="--heat: {100 * count / total:.0f}%">{count}</td>'
+    return f'<td class="heat" style="--heat: {heat:.0f}%">{count}</td>'
 
 
 def _pairs(confusion: NDArray[np.int64], classes: Sequence[str]) -> str:

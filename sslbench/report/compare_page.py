@@ -24,7 +24,9 @@ def compare_html(runs: ComparedRuns, new: str, base: str) -> str:
         ("recipes", "What differs in the recipes", _recipes(cases)),
         ("others", "What is not compared", _others(runs)),
     ]
-    facts = f"<p>New: {escape(new)}. Base: {escape(base)}. Differences are new less base.</p>"
+    backbones = {(case.new.backbone["name"], case.base.backbone["name"]) for case in cases}
+    of = [f" ({name})" for name in next(iter(backbones))] if len(backbones) == 1 else ["", ""]
+    facts = f"<p>New: {escape(new + of[0])}. Base: {escape(base + of[1])}. Differences are new less base.</p>"
     return document(f"{new} against {base}", facts, sections)
 
 
@@ -53,47 +55,46 @@ def _found(cases: Sequence[ComparedCase]) -> str:
     if not tested:
         told = "No case could be tested."
     return (
-        f'<p class="finding">{told}</p>\n<p>Paired tests on the same test pictures, the strongest evidence first. p is two-sided and '
-        f"Holm-adjusted over all tested cases; at most {LEVEL:g} counts as a difference. Interval: 95 %, not adjusted; one scale a "
-        "unit, the dashed line is no difference.</p>\n"
+        f'<p class="finding">{told}</p>\n<p>Paired tests on the same test pictures, the strongest evidence first. p is two-sided '
+        f"and Holm-adjusted over all tested cases; at most {LEVEL:g} counts as a difference. Interval: 95 %, not adjusted; one "
+        "scale a unit, the dashed line is no difference.</p>\n"
     )
 
 
 def _moved(cases: Sequence[ComparedCase]) -> str:
-    heads = [sort_head("Task"), sort_head("New backbone"), sort_head("Base backbone")]
-    heads += [
-        sort_head(text, number=True) for text in ("New", "Base", "Difference", "95 % interval", "p", "p unadjusted")
-    ]
+    backbones = len({(case.new.backbone["name"], case.base.backbone["name"]) for case in cases}) > 1
+    heads = [sort_head("Task"), *([sort_head("Backbone")] if backbones else [])]
+    heads += [sort_head(text, number=True) for text in ("New", "Base", "Difference", "95 % interval", "p")]
     heads.append(sort_head("Finding"))
     reaches = {case.scale.unit: 0.0 for case in cases}
     for case in cases:
         if not isinstance(case.result, str):
             reaches[case.scale.unit] = max(reaches[case.scale.unit], *map(abs, case.result.ci95))
-    rows = [_row(case, reaches[case.scale.unit]) for case in cases]
+    rows = [_row(case, reaches[case.scale.unit], backbones) for case in cases]
     return scrolled(table("".join(heads), rows, kind="sortable pinned"), "Compared cases")
 
 
-def _row(case: ComparedCase, reach: float) -> str:
+def _row(case: ComparedCase, reach: float, backbones: bool) -> str:
     unit, result = case.scale.unit, case.result
     known = case.name if case.name in case.base.scores else None
     scores = (score_text(case.new, case.name), score_text(case.base, known))
     task = f"{escape(case.new.task['id'])}<br><small>{escape(case.name)}</small>"
     cells = [cell(case.new.task["id"], task, name=True)]
-    cells += [
-        cell(record.backbone["name"], escape(record.backbone["name"]), name=True) for record in (case.new, case.base)
-    ]
+    if backbones:
+        # Of several backbones each is compared with that of its name.
+        cells.append(cell(case.new.backbone["name"], escape(case.new.backbone["name"]), name=True))
     values = (case.scale.value, case.base.scores[known or case.base.main_score]["value"])
     cells += [cell(value, escape(text), number=True) for value, text in zip(values, scores, strict=True)]
     if isinstance(result, str):
-        return f'<tr>{"".join(cells)}<td colspan="4" data-sort=""></td><td class="name" data-sort="">{escape(result)}</td></tr>'
+        rest = '<td data-sort=""></td>' * 3 + f'<td class="name" data-sort="">{escape(result)}</td>'
+        return f"<tr>{''.join(cells)}{rest}</tr>"
     difference = f"{'+' if result.difference >= 0 else ''}{_number(result.difference, unit)} {difference_unit(unit)}"
     side = gained(case)
     told, kind = {True: ("▲ better", "above"), False: ("▼ worse", "below"), None: ("not told apart", "")}[side]
     cells += [
         cell(result.difference, escape(difference), number=True),
         cell(result.ci95[0], _bar(result, reach, unit)),
-        cell(case.p, f"{case.p:.2g}", number=True),
-        cell(result.p_two_sided, f"{result.p_two_sided:.2g}", number=True),
+        cell(case.p, f"{case.p:.2g}<br><small>unadjusted {result.p_two_sided:.2g}</small>", number=True),
         f'<td data-sort="{told}" data-verdict="{kind}">{told}<br><small>{escape(result.test)}, n = {result.n:,}</small></td>',
     ]
     return f"<tr>{''.join(cells)}</tr>"
@@ -130,8 +131,8 @@ def _recipes(cases: Sequence[ComparedCase]) -> str:
         return "<p>The recipes are equal.</p>"
     ranked = sorted(found.items(), key=lambda item: (-len(item[1]), item[0]))
     rows = [
-        f'<tr>{row_head(path)}<td class="name">{escape(ours)}</td><td class="name">{escape(theirs)}</td>{number(str(len(records)))}'
-        f'<td class="name">{escape(_some(records, len(cases)))}</td></tr>'
+        f'<tr>{row_head(path)}<td class="name">{escape(ours)}</td><td class="name">{escape(theirs)}</td>'
+        f'{number(str(len(records)))}<td class="name">{escape(_some(records, len(cases)))}</td></tr>'
         for (path, ours, theirs), records in ranked
     ]
     heads = head("Ingredient") + head("New") + head("Base") + head("Cases", number=True) + head("Which")

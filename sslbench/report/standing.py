@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from sslbench.analyses.sheet import is_control
+from sslbench.analyses.sheet import is_control, sheet_of_records
 from sslbench.report.document import head, number, row_head, scrolled, table
+from sslbench.report.rank_diagram import rank_diagram
+from sslbench.report.upstream import upstream_part
+from sslbench.report.wins_matrix import wins_part
 from sslbench.results.marks import GUESSING
 from sslbench.results.pairing import LEVEL
 from sslbench.results.ranks import Rank, span
@@ -18,13 +21,20 @@ _NAMED = 6
 
 
 def standing(records: Sequence[Record], names: ShortNames, ranks: Sequence[Rank]) -> str:
-    """HTML of the ranking and of what follows from it. ranks: the best first; empty where there can be none."""
+    """HTML of the ranking, of who beats whom, and of what goes with the upstream score. ranks: the best first."""
+    sheet = sheet_of_records(records)
+    parts = [ranking_part(ranks, names), wins_part(sheet, names), rank_diagram(sheet, names), upstream_part(sheet)]
+    return "\n".join(filter(None, parts))
+
+
+def ranking_part(ranks: Sequence[Rank], names: ShortNames) -> str:
+    """HTML of the ranking and of what follows from it; without ranks, why there are none."""
     if not ranks:
         return (
             "<p>No ranking: it needs two backbones or more, and a task that all of them have, whose score is in % and the better "
             "the higher, with outcomes of single pictures.</p>"
         )
-    sentences = [leading(ranks, names), above_controls(ranks, names)]
+    sentences = [leading(ranks, names), above_controls(ranks, names), separations(ranks)]
     told = "\n".join(f'<p class="finding">{escape(sentence)}</p>' for sentence in sentences if sentence)
     return f"{told}\n<h3>Ranking</h3>\n{_basis(ranks)}\n{_ranking(ranks, names)}"
 
@@ -43,22 +53,33 @@ def leading(ranks: Sequence[Rank], names: ShortNames) -> str:
 
 
 def above_controls(ranks: Sequence[Rank], names: ShortNames) -> str:
-    """Which trained backbones surely stand above every control, by their ranks; empty without controls or trained ones."""
-    controls = [rank for rank in ranks if is_control(rank.backbone)]
+    """Which trained backbones are better than every control; empty without controls or trained ones."""
+    controls = {rank.backbone for rank in ranks if is_control(rank.backbone)}
     trained = [rank for rank in ranks if not is_control(rank.backbone)]
     if not controls or not trained:
         return ""
-    best = min(rank.best for rank in controls)
-    doubtful = [names.backbones[rank.backbone] for rank in trained if rank.worst >= best]
+    doubtful = [rank for rank in trained if not controls <= set(rank.beats)]
     if not doubtful:
-        return f"All {len(trained)} trained backbones stand above every control."
-    above = f"{len(trained) - len(doubtful)} of {len(trained)} trained backbones surely stand above every control; "
-    return f"{above}this cannot be said of {listed(doubtful)}."
+        return f"All {len(trained)} trained backbones are better than every control."
+    told = [
+        f"{names.backbones[rank.backbone]} ({listed([names.backbones[one] for one in sorted(controls - set(rank.beats))])})"
+        for rank in doubtful
+    ]
+    return (
+        f"{len(trained) - len(doubtful)} of {len(trained)} trained backbones are better than every control. The data do not "
+        f"show it of {', '.join(told[:-1])}{' and ' if told[:-1] else ''}{told[-1]}."
+    )
+
+
+def separations(ranks: Sequence[Rank]) -> str:
+    """How many pairs the data separate."""
+    pairs, separated = len(ranks) * (len(ranks) - 1) // 2, sum(len(rank.beats) for rank in ranks)
+    return f"Of {pairs} pairs of backbones the data separate {separated}." if pairs > 1 else ""
 
 
 def listed(texts: Sequence[str]) -> str:
     """`a`, `a or b`, `a, b or c`, and of many the first ones."""
-    if len(texts) > _NAMED:
+    if len(texts) > _NAMED + 1:
         return f"{', '.join(texts[:_NAMED])} or {len(texts) - _NAMED} others"
     return " or ".join(filter(None, (", ".join(texts[:-1]), texts[-1])))
 

@@ -88,7 +88,7 @@ def test_cells_hold_score_interval_reference_and_verdict(records):
     assert ("td", "90.0 ± 1.0 % top1") in page.text
     assert ("td", "85.0 ± 2.0") in page.text
     assert ("td", "▲ above") in page.text
-    assert ("td", "https://example.org/paper") in page.text
+    assert ("li", "Reference of top1: https://example.org/paper.") in page.text
     labels = {attributes["aria-label"] for attributes in page.all("svg")}
     assert labels == {"88.0 to 92.0, reference 85.0", "68.0 to 72.0", "48.0 to 52.0"}
     # linear/digits spans 68..92 over x 4..136, so 90 lies at 4 + 132 * 22 / 24.
