@@ -30,8 +30,8 @@ def upstream_part(sheet: Sheet) -> str:
         heads += head(text, number=True) + head("95 % interval", number=True)
     return (
         f"<h3>What goes with the upstream score</h3>\n<p>Correlation of {escape(sheet.upstream_name)} with the mean score of "
-        "each setting, over trained backbones that have both; shares of right answers as log-odds, and a positive coefficient means "
-        "that what is better upstream is better here. An interval that holds 0 tells nothing.</p>\n"
+        "each setting, over trained backbones that have both; shares of right answers as log-odds, and a positive coefficient "
+        "means that what is better upstream is better here. An interval that holds 0 tells nothing.</p>\n"
         + scrolled(table(heads, rows, kind="pinned"), "Correlation with the upstream score")
         + notes(odd)
     )
