@@ -37,7 +37,8 @@ def rank_diagram(sheet: Sheet, names: ShortNames) -> str:
         f"<h3>Mean ranks over tasks</h3>\n<p>Of trained backbones, over the {len(ranked.items)} tasks that all have; 1 is the "
         "best. Here the tasks are the sample: would other tasks give the same order? Bars join backbones that differ by less "
         f"than the critical difference (CD) of Nemenyi's test at {LEVEL:g}. By Friedman's test mean ranks {differ} "
-        f"(p = {test.p:.2g}). Tasks that share pictures make such p too small.{rest}</p>\n{scrolled(drawn, 'Mean ranks over tasks')}"
+        f"(p = {test.p:.2g}). Tasks that share pictures make such p too small.{rest}</p>\n"
+        f"{scrolled(drawn, 'Mean ranks over tasks')}"
     )
 
 
