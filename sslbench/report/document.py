@@ -9,6 +9,8 @@ from html import escape
 from importlib.resources import files
 from string import Template
 
+from sslbench.results.gallery_html import mark_styles
+
 
 def document(title: str, facts: str, sections: Iterable[tuple[str, str, str]]) -> str:
     """A whole page.
@@ -19,7 +21,7 @@ def document(title: str, facts: str, sections: Iterable[tuple[str, str, str]]) -
     return Template(_part("page.html")).substitute(
         title=escape(title),
         facts=facts,
-        style=_part("page.css").rstrip(),
+        style="\n".join([_part("page.css").rstrip(), *mark_styles()]),
         script=_part("page.js").rstrip(),
         links="".join(f'<li><a href="#{name}">{escape(heading)}</a></li>' for name, heading, _ in sections),
         body="\n".join(

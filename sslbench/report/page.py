@@ -24,11 +24,12 @@ def html_report(
     title: str,
     parts: Mapping[str, str] | None = None,
     ranks: Sequence[Rank] | None = None,
+    note: str = "",
 ) -> str:
     """One self-contained page: what stands out, the scores, a table of all cases, and a section of each.
 
     parts: by case, HTML of what its samples show (`sslbench.report.samples`). ranks: of these records, where they are known.
-    Raises RecordError where two records are of one case.
+    note: a sentence above the sections of cases. Raises RecordError where two records are of one case.
     """
     records = ordered(records)
     names = short_names(records)
@@ -42,14 +43,16 @@ def html_report(
         ("standing", "What stands out", standing(records, names, ranking(records) if ranks is None else ranks)),
         ("scores", "Scores", scores),
         ("all-cases", "All cases", case_table(records)),
-        ("cases", "Case by case", _NOTE + case_sections(records, parts or {})),
+        ("cases", "Case by case", _note(note) + case_sections(records, parts or {})),
     ]
     return document(
         title, _facts(records), sections if records else [("empty", "No cases", "<p>The run holds none.</p>")]
     )
 
 
-_NOTE = '<p id="cases-note">Scores, samples and recipe of each case. On paper are those that are open.</p>\n'
+def _note(note: str) -> str:
+    sentences = ["Scores, samples and recipe of each case. On paper are those that are open.", *filter(None, [note])]
+    return f'<p id="cases-note">{escape(" ".join(sentences))}</p>\n'
 
 
 def _facts(records: Sequence[Record]) -> str:

@@ -82,7 +82,7 @@ class Samples:
         self._read += size
         arrays, _ = read_arrays(record, self.folder)
         if "pictures" in arrays:
-            return explained_part(arrays, self.thumbnails) if self._with_pictures else _NOT_ASKED
+            return explained_part(arrays, self.thumbnails) if self._with_pictures else ""
         found = decisions_of(arrays)
         return "" if found is None else self._classified(record, *found)
 
@@ -108,7 +108,7 @@ class Samples:
         if not mistakes:
             return "<p>No test picture is taken for another class.</p>"
         if not self._with_pictures:
-            return _NOT_ASKED
+            return ""
         if isinstance(dataset, str):
             return f"<p>The pictures are not here: {escape(dataset)}</p>"
         if n != len(dataset.splits["test"].images):
@@ -118,7 +118,7 @@ class Samples:
 
     def _gallery(self, record: Record) -> str:
         if not self._with_pictures:
-            return _NOT_ASKED if self.look is not None else ""
+            return ""
         dataset = self._dataset(record)
         if isinstance(dataset, str):
             return f"<p>The pictures are not here: {escape(dataset)}</p>"
@@ -151,9 +151,6 @@ class Samples:
             except (SslbenchError, OSError) as error:
                 self._datasets[key] = str(error)
         return self._datasets[key]
-
-
-_NOT_ASKED = ""
 
 
 def _shown(record: Record, samples: Any, load: Callable[[int], Image]) -> Shown:

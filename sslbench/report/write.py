@@ -33,7 +33,9 @@ def write_report(records: Iterable[Record], directory: Path, *, look: Look | Non
     texts = {
         "summary.csv": to_csv(records),
         "summary.md": pivot_markdown(records) + ranking_markdown(ranks),
-        "report.html": html_report(records, title="sslbench report", parts=parts, ranks=ranks),
+        "report.html": html_report(
+            records, title="sslbench report", parts=parts, ranks=ranks, note=_note(records, look)
+        ),
     }
     if study := study_tables(records):
         texts["study.md"] = study
@@ -44,3 +46,10 @@ def write_report(records: Iterable[Record], directory: Path, *, look: Look | Non
     for name, text in texts.items():
         write_atomic(directory / name, printable(text).encode())
     return [directory / name for name in texts]
+
+
+def _note(records: list[Record], look: Look | None) -> str:
+    """That there are no pictures, where there could be some."""
+    if (look is not None and look.pictures) or all(record.samples is None for record in records):
+        return ""
+    return "There are no pictures on this page; `sslbench report` puts small ones of the test data into it."
