@@ -37,7 +37,7 @@ def case_table(records: Sequence[Record]) -> str:
         heads.append(sort_head("Guessing", number=True))
     if references:
         heads += [sort_head("Reference ± tolerance", number=True), sort_head("Verdict")]
-    heads += [sort_head(text, number=True) for text in _TIMING_HEADS]
+    heads += [sort_head(text, number=True, screen=True) for text in _TIMING_HEADS]
     rows = [_row(record, ends[record.task["id"]], guesses, references) for record in records]
     body = scrolled(table("".join(heads), rows, kind="sortable pinned", name="records"), "All cases")
     dashed = ", the dashed line the reference" if references else ""
@@ -65,7 +65,7 @@ def _row(record: Record, ends: tuple[float, float], guesses: bool, references: b
     if references:
         cells += _against(record)
     timings = [record.timings.get(name) for name in TIMINGS]
-    cells += [cell(value, "" if value is None else f"{value:.1f}", number=True) for value in timings]
+    cells += [cell(value, "" if value is None else f"{value:.1f}", number=True, screen=True) for value in timings]
     return f'<tr data-part="{part}">{"".join(cells)}</tr>'
 
 
@@ -102,6 +102,6 @@ def _bar(record: Record, ends: tuple[float, float]) -> str:
         label += f", reference {number_text(record.reference['value'], score.unit)}"
         reference = f'<line class="reference" x1="{x}" x2="{x}" y1="1" y2="15"/>'
     return (
-        f'<svg role="img" aria-label="{label}" width="{BAR_WIDTH}" height="16"><title>{label}</title>'
-        f'{interval}{reference}<circle cx="{at(score.value)}" cy="8" r="3"/></svg>'
+        f'<svg role="img" aria-label="{label}" width="{BAR_WIDTH}" height="16" viewBox="0 0 {BAR_WIDTH} 16">'
+        f'<title>{label}</title>{interval}{reference}<circle cx="{at(score.value)}" cy="8" r="3"/></svg>'
     )

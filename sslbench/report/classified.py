@@ -60,7 +60,7 @@ def _pairs(confusion: NDArray[np.int64], classes: Sequence[str]) -> str:
     if not pairs:
         return ""
     rows = [
-        f"<tr>{row_head(classes[pair.true])}<td>{escape(classes[pair.taken])}</td>{number(str(pair.count))}"
+        f"<tr>{row_head(classes[pair.true])}<td>{escape(classes[pair.taken])}</td>{number(str(pair.pictures))}"
         f"{number(f'{100 * pair.share:.1f}')}</tr>"
         for pair in pairs
     ]

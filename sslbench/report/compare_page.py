@@ -114,7 +114,7 @@ def _bar(result: PairedComparison, reach: float, unit: str) -> str:
     low, high = result.ci95
     label = f"{_number(low, unit)} to {_number(high, unit)}"
     return (
-        f'<svg role="img" aria-label="{label}" width="{_WIDTH}" height="16"><title>{label}</title>'
+        f'<svg role="img" aria-label="{label}" width="{_WIDTH}" height="16" viewBox="0 0 {_WIDTH} 16"><title>{label}</title>'
         f'<line class="reference" x1="{at(0)}" x2="{at(0)}" y1="1" y2="15"/>'
         f'<line class="interval" x1="{at(low)}" x2="{at(high)}" y1="8" y2="8"/>'
         f'<circle cx="{at(result.difference)}" cy="8" r="3"/></svg>'

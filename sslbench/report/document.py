@@ -48,17 +48,25 @@ def head(text: str, *, small: str = "", number: bool = False) -> str:
     return f'<th scope="col"{kind}>{escape(text)}{more}</th>'
 
 
-def sort_head(text: str, *, number: bool = False) -> str:
-    """The head of a column by which a table of class `sortable` can be sorted."""
-    kind = ' data-kind="number" class="number"' if number else ""
-    return f'<th scope="col" aria-sort="none"{kind}><button type="button">{escape(text)}</button></th>'
+def sort_head(text: str, *, number: bool = False, screen: bool = False) -> str:
+    """The head of a column by which a table of class `sortable` can be sorted. screen: whether it is left out on paper."""
+    kind = _kind(number=number, screen=screen)
+    told = ' data-kind="number"' if number else ""
+    return f'<th scope="col" aria-sort="none"{told}{kind}><button type="button">{escape(text)}</button></th>'
 
 
-def cell(key: str | float | None, content: str, *, number: bool = False, name: bool = False) -> str:
+def cell(
+    key: str | float | None, content: str, *, number: bool = False, name: bool = False, screen: bool = False
+) -> str:
     """A cell of a table that can be sorted; `content` is HTML, `key` is what the column sorts by."""
-    kind = ' class="number"' if number else ' class="name"' if name else ""
+    kind = _kind(number=number, name=name, screen=screen)
     unknown = key is None or (isinstance(key, float) and not math.isfinite(key))
     return f'<td{kind} data-sort="{"" if unknown else escape(str(key))}">{content}</td>'
+
+
+def _kind(**chosen: bool) -> str:
+    names = " ".join(name for name, is_so in chosen.items() if is_so)
+    return f' class="{names}"' if names else ""
 
 
 def number(content: str) -> str:
@@ -68,7 +76,7 @@ def number(content: str) -> str:
 
 def row_head(text: str, *, control: bool = False) -> str:
     """The head of a row."""
-    return f'<th scope="row"{" class=" + chr(34) + "control" + chr(34) if control else ""}>{escape(text)}</th>'
+    return f'<th scope="row"{_kind(control=control)}>{escape(text)}</th>'
 
 
 def table(heads: str, rows: Sequence[str], *, foot: str = "", kind: str = "", name: str = "") -> str:

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 
 class Confused(NamedTuple):
-    """`count` pictures of the class `true` that were taken for `taken`, which are the fraction `share` of its pictures."""
+    """So many `pictures` of the class `true` were taken for `taken`, the fraction `share` of its pictures."""
 
     true: int
     taken: int
-    count: int
+    pictures: int
     share: float
 
 
@@ -58,7 +58,7 @@ def most_confused(confusion: NDArray[np.int64], count: int) -> list[Confused]:
         Confused(true, taken, int(wrong[true, taken]), int(wrong[true, taken]) / int(totals[true]))
         for true, taken in np.argwhere(wrong).tolist()
     ]
-    return sorted(pairs, key=lambda pair: (-pair.count, -pair.share, pair.true, pair.taken))[:count]
+    return sorted(pairs, key=lambda pair: (-pair.pictures, -pair.share, pair.true, pair.taken))[:count]
 
 
 def worst_mistakes(decision: NDArray[Any], targets: NDArray[np.int64], count: int) -> list[Mistake]:

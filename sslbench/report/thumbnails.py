@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 SIDE, FRAME_SIDE = 96, 160
 """Pixels of the longer side at most: of a picture alone, and of one with boxes or a map over it."""
 
+_MARKED_SIDE = 300
+
 BUDGET = 6_000_000
 """Characters of all pictures of a page."""
 
@@ -63,7 +65,8 @@ class Thumbnails:
     def _frame(self, frame: Frame) -> str:
         image = self.image(frame.picture, frame.told, side=FRAME_SIDE, exact=frame.exact)
         wide, high = frame.size
-        shown = FRAME_SIDE / max(wide, high)
+        # Labels of boxes have a size of their own and are not read where they are drawn smaller than this.
+        shown = (_MARKED_SIDE if frame.marks else FRAME_SIDE) / max(wide, high)
         size = f"width:{wide * shown:.0f}px;aspect-ratio:{wide}/{high}"
         filled = image.replace("<img", '<img style="width:100%;height:100%"', 1)
         return f'<div class="picture" style="{size}">{filled}{drawing(frame)}</div>' if image else ""

@@ -206,10 +206,12 @@ def test_no_width_makes_the_page_scroll_sideways(show, name, width):
 
 
 def test_paper_is_light_and_has_no_controls_and_no_closed_case(show):
-    page = show(scheme="dark", media="print")
+    page = show(scheme="dark", media="print", width=718)
     assert page.execute_script("return getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     for thing in ("nav", "#scheme", "#search", "details"):
         assert page.execute_script(f"return getComputedStyle(document.querySelector('{thing}')).display") == "none"
+    # What A4 has room for between its margins: what is wider would be cut, or all of the page made smaller.
+    assert page.execute_script("return document.scrollingElement.scrollWidth <= innerWidth")
     page.execute_script("document.querySelector('details').open = true")
     assert page.execute_script("return getComputedStyle(document.querySelector('details')).display") == "block"
     printed = base64.b64decode(

@@ -26,10 +26,10 @@ def test_the_most_confused_pairs_are_those_of_plain_counting():
         if t != p
     }
     pairs = most_confused(confusion_matrix(DECISION, TARGETS), 7)
-    assert [pair.count for pair in pairs] == sorted(counts.values(), reverse=True)[:7]
+    assert [pair.pictures for pair in pairs] == sorted(counts.values(), reverse=True)[:7]
     for pair in pairs:
-        assert counts[pair.true, pair.taken] == pair.count
-        assert pair.share == pytest.approx(pair.count / (pair.true == TARGETS).sum())
+        assert counts[pair.true, pair.taken] == pair.pictures
+        assert pair.share == pytest.approx(pair.pictures / (pair.true == TARGETS).sum())
     assert most_confused(np.diag([3, 0, 2]), 5) == []
 
 
