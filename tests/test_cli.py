@@ -159,6 +159,16 @@ def test_report_writes_the_tables_of_a_run_and_the_same_bytes_again(capsys, plac
         assert [path.read_bytes() for path in paths] == first
 
 
+def test_report_has_pictures_of_mistakes_unless_they_are_not_wanted(capsys, place, tmp_path):
+    make_run(place / "cache", tmp_path / "results/mine", {"net": 8}, ["knn/digits"])
+    page = tmp_path / "results/mine/report.html"
+    assert call(capsys, "report", "mine")[0] == 0
+    shown = page.read_text()
+    assert shown.count("<img") == 8 and "What is taken for what" in shown
+    assert call(capsys, "report", "mine", "--no-pictures")[0] == 0
+    assert "<img" not in page.read_text() and "What is taken for what" in page.read_text()
+
+
 def test_report_prints_the_table_and_the_ranking_in_the_width_of_the_terminal(capsys, place, monkeypatch):
     records = Run(place / "results/both").records()
     for width in (100, 40):
@@ -240,6 +250,17 @@ def test_compare_another_score(capsys, place):
     assert status == 2
     assert "no case has the score 'ecee' on both sides; they share accuracy, ace, brier, ece," in err
     assert "; did you mean 'ece'?" in err
+
+
+def test_compare_as_a_page_too(capsys, place, tmp_path):
+    arguments = ("compare", "coarse", "fine", "--results", place / "results")
+    plain = call(capsys, *arguments)[1]
+    status, out, _ = call(capsys, *arguments, "--html", "pages/coarse.html")
+    assert (status, out) == (0, plain + "pages/coarse.html\n")
+    page = (tmp_path / "pages/coarse.html").read_text()
+    assert "<title>coarse against fine</title>" in page and "backbone.digest" in page
+    status, out, err = call(capsys, *arguments, "--html", place)
+    assert status == 2 and err.startswith("sslbench: ")
 
 
 def test_compare_a_run_with_itself(capsys, place):

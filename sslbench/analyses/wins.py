@@ -11,7 +11,7 @@ from typing import Literal
 from sslbench.analyses.sheet import Cell, Item, Sheet
 from sslbench.errors import RecordError
 from sslbench.metrics.score import Z95
-from sslbench.results.pairing import LEVEL, check_same, compare_records
+from sslbench.results.pairing import LEVEL, check_same, compare_quickly
 from sslbench.results.record import Record
 from sslbench.results.statistics import holm
 
@@ -24,7 +24,7 @@ class Contrast:
     """One backbone against another on one item.
 
     gain: in the item's unit, positive where the first is better, whichever way the score points. ci95, p (two-sided): None where
-    nothing is known of the error. test: `paired` (the same test items, by `compare_records`), `independent` (a normal test of two
+    nothing is known of the error. test: `paired` (the same test items, by `compare_quickly`), `independent` (a normal test of two
     standard errors, as if the test items were others: too wide, since they are the same) or `sign` (the sign of the gain alone).
     """
 
@@ -41,7 +41,7 @@ def contrast(item: Item, first: Cell, second: Cell) -> Contrast:
     if first.record is not None and second.record is not None:
         check_same(first.record, second.record)
         try:
-            found = compare_records(first.record, second.record, item.score)
+            found = compare_quickly(first.record, second.record, item.score)
         except RecordError:
             # Nothing of single items is kept for this score: what is left are the standard errors.
             pass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from sslbench.cli.command import Commands, results_option
 
@@ -15,14 +16,23 @@ def add(commands: Commands) -> None:
     compare.add_argument(
         "--score", metavar="NAME", help="compare this score of the cases, such as ece (default: each task's main score)"
     )
+    compare.add_argument("--html", type=Path, metavar="FILE", help="write the comparison as a page too")
     results_option(compare)
     compare.set_defaults(command=_compare)
 
 
 def _compare(arguments: argparse.Namespace) -> int:
-    from sslbench.results.compare import compare
+    from sslbench.results.compare import compare_runs, compared_text
     from sslbench.results.runs import open_records
 
     new, base = (open_records(name, arguments.results) for name in (arguments.a, arguments.b))
-    print(compare(new, base, arguments.score))
+    runs = compare_runs(new, base, arguments.score)
+    print(compared_text(runs, arguments.score))
+    if arguments.html is not None:
+        from sslbench.files import write_atomic
+        from sslbench.names import printable
+        from sslbench.report.compare_page import compare_html
+
+        write_atomic(arguments.html.absolute(), printable(compare_html(runs, arguments.a, arguments.b)).encode())
+        print(arguments.html)
     return 0

@@ -66,7 +66,8 @@ class Gathering:
             if target and not self.config.option.collectonly:
                 state.summary.append(f"no case ran: {target} was not written")
             return
-        from sslbench.results.report import write_report
+        from sslbench.report.samples import Look
+        from sslbench.report.write import write_report
         from sslbench.results.runs import write_baseline
 
         if state.options.save_baseline is not None:
@@ -77,7 +78,9 @@ class Gathering:
             warnings.simplefilter("always", CacheWarning)
             records = state.run.records()
         state.summary += [str(warning.message) for warning in told]
-        write_report(records, state.run.directory)
+        # Data sets are loaded again for pictures, which nobody shall wait for unasked, nor find in a page that is passed on.
+        look = Look(data_dir=state.options.settings.data_dir) if state.options.pictures else None
+        write_report(records, state.run.directory, look=look)
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """Print the table and the ranking of this session's cases."""

@@ -89,6 +89,11 @@ _OPTIONS = (
         "POINTS",
         default="0",
     ),
+    _Option(
+        "--sslbench-pictures",
+        "small pictures of the test data in the run's report, as `sslbench report` makes it; without it there are none",
+        switch=True,
+    ),
     _Option("--sslbench-save-baseline", "write this run's records as a baseline", "FILE"),
     _Option(
         "--sslbench-claims",
@@ -131,6 +136,7 @@ class PluginOptions:
     gate_min_drop: float
     save_baseline: Path | None
     claims: str
+    pictures: bool
 
 
 def given(config: pytest.Config, flag: str) -> str:
@@ -183,6 +189,7 @@ def _read(given: dict[str, _Given]) -> PluginOptions:
         gate_min_drop=given["gate_min_drop"].number,
         save_baseline=expand(save) if save else None,
         claims=given["claims"].text or "run",
+        pictures=given["pictures"].switched,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from sslbench.errors import RecordError
@@ -71,7 +72,44 @@ def _decimals(unit: str) -> int:
     return 4 if unit in ("", "nats", "m") else 2
 
 
-def compare(new: list[Record], base: list[Record], score: str | None = None) -> str:
+@dataclass(frozen=True)
+class ComparedCase:
+    """One case of two runs by one score.
+
+    name: the score's. result: the paired test, or why there is none. p: two-sided, Holm-adjusted over all cases that were tested;
+    None without a test.
+    """
+
+    new: Record
+    base: Record
+    name: str
+    result: PairedComparison | str
+    p: float | None
+
+    @property
+    def scale(self) -> Score:
+        """The new run's score, whose unit and direction the base's are."""
+        return Score.from_json(self.new.scores[self.name])
+
+
+@dataclass(frozen=True)
+class ComparedRuns:
+    """cases: those that both runs have, in the tables' order. lacking: cases without the score on one side. only_new, only_base:
+    what the other run has no partner of.
+    """
+
+    cases: tuple[ComparedCase, ...]
+    lacking: tuple[tuple[Record, Record], ...]
+    only_new: tuple[Record, ...]
+    only_base: tuple[Record, ...]
+
+    @property
+    def tested(self) -> int:
+        """On how many cases a test was possible."""
+        return sum(case.p is not None for case in self.cases)
+
+
+def compare_runs(new: list[Record], base: list[Record], score: str | None = None) -> ComparedRuns:
     """Compare the cases of two runs.
 
     Where each run has one backbone, the two are compared even under different names; otherwise a backbone is compared
@@ -95,23 +133,41 @@ def compare(new: list[Record], base: list[Record], score: str | None = None) -> 
         raise RecordError(
             f"no case has the score {score!r} on both sides; they share {', '.join(known) or 'none'}{did_you_mean(score, known)}"
         )
+    compared_new, compared_base = ({id(record) for record in side} for side in zip(*pairs, strict=True))
     pairs = [pair for pair in pairs if pair not in lacking]
     results = [_compared(ours, theirs, score) for ours, theirs in pairs]
     tested = [result for result in results if isinstance(result, PairedComparison)]
     adjusted = iter(holm([result.p_two_sided for result in tested]) if tested else ())
+    return ComparedRuns(
+        tuple(
+            ComparedCase(
+                ours, theirs, score or ours.main_score, result, None if isinstance(result, str) else next(adjusted)
+            )
+            for (ours, theirs), result in zip(pairs, results, strict=True)
+        ),
+        tuple(lacking),
+        tuple(record for record in new if id(record) not in compared_new),
+        tuple(record for record in base if id(record) not in compared_base),
+    )
+
+
+def compare(new: list[Record], base: list[Record], score: str | None = None) -> str:
+    """`compare_runs` as text. Raises RecordError as it does."""
+    return compared_text(compare_runs(new, base, score), score)
+
+
+def compared_text(runs: ComparedRuns, score: str | None = None) -> str:
+    """What two runs' comparison by `score`, by default each case's main one, tells on a terminal."""
     blocks = []
-    for (ours, theirs), result in zip(pairs, results, strict=True):
-        name = score or ours.main_score
-        scale = Score.from_json(ours.scores[name])
-        told = result if isinstance(result, str) else _verdict(result, next(adjusted), scale)
-        blocks.append("\n".join([*_scores(ours, theirs, name), f"  {told}", *_recipe(ours, theirs)]))
-    if tested:
-        blocks.append(f"p is two-sided and Holm-adjusted over the {len(tested)} paired case(s).")
-    if lacking:
-        blocks.append(f"without {score} on one side: {_cases(ours for ours, _ in lacking)}")
-    compared_new, compared_base = ({id(record) for record in side} for side in zip(*pairs, *lacking, strict=True))
-    for name, side, compared in (("new", new, compared_new), ("base", base, compared_base)):
-        alone = [record for record in side if id(record) not in compared]
+    for case in runs.cases:
+        told = case.result if isinstance(case.result, str) else _verdict(case.result, case.p or 0.0, case.scale)
+        scores = _scores(case.new, case.base, case.name)
+        blocks.append("\n".join([*scores, f"  {told}", *_recipe(case.new, case.base)]))
+    if runs.tested:
+        blocks.append(f"p is two-sided and Holm-adjusted over the {runs.tested} paired case(s).")
+    if runs.lacking:
+        blocks.append(f"without {score} on one side: {_cases(ours for ours, _ in runs.lacking)}")
+    for name, alone in (("new", runs.only_new), ("base", runs.only_base)):
         if alone:
             blocks.append(f"only in {name}: {_cases(alone)}")
     return "\n\n".join(blocks) + "\n"

@@ -25,21 +25,14 @@ _STRIPES = 4  # of each colour, where the legend has them
 def gallery_html(gallery: Gallery) -> str:
     """The whole page; names in it are escaped."""
     template = files("sslbench.results").joinpath("gallery_template.html").read_text(encoding="utf-8")
-    colours = [
-        f".{kind} .box {{ stroke: {colour}; }} .{kind} .chip {{ fill: {colour}; }}" for kind, colour in COLOURS.items()
-    ]
-    colours.append(".missed .box { stroke-width: 3; } .missed .base { stroke-width: 5; }")
-    colours += [
-        f".{kind} .box {{ stroke-dasharray: {' '.join(map(str, dashes))}; }}" for kind, dashes in DASHES.items()
-    ]
     page = Template(template).substitute(
         title=escape(gallery.title),
         facts=escape(gallery.facts.replace("+-", "±")),
         chosen="\n".join(f"<p>{escape(sentence)}</p>" for sentence in gallery.shown.told),
         side=max(SIDE, *(panel_width(panel) for _, panels in gallery.parts for panel in panels)),
         gap=GAP,
-        colours="\n".join(colours),
-        legend="\n".join(map(_legend, gallery.shown.legend)),
+        colours="\n".join(mark_styles()),
+        legend="\n".join(map(legend_item, gallery.shown.legend)),
         parts="\n".join(_part(heading, panels) for heading, panels in gallery.parts),
     )
     return printable(page)
@@ -62,15 +55,31 @@ def _figure(panel: Panel) -> str:
 def _frame(frame: Frame) -> str:
     width, height = frame.size
     kind = ' class="pixelated"' if frame.pixelated else ""
-    # Dark bases would cover other boxes, and boxes would cross labels.
-    drawn = [*map(_base, frame.marks), *map(_box, frame.marks)]
-    marks = "\n".join([*drawn, *(_chip(mark) for mark in frame.marks if mark.chip is not None)])
-    drawing = f'\n<svg viewBox="0 0 {width} {height}" aria-hidden="true">\n{marks}\n</svg>' if marks else ""
     title = f'<div class="title">{escape(frame.title)}</div>' if frame.title else ""
     return (
         f'<div class="part" style="width:{width}px">{title}<div class="frame" style="aspect-ratio:{width}/{height}">'
-        f'<img{kind} src="{_data(frame)}" alt="{escape(frame.told)}">{drawing}</div></div>'
+        f'<img{kind} src="{_data(frame)}" alt="{escape(frame.told)}">{drawing(frame)}</div></div>'
     )
+
+
+def drawing(frame: Frame) -> str:
+    """The marks of a frame as an SVG that lies over its picture, after a line feed; nothing without any."""
+    # Dark bases would cover other boxes, and boxes would cross labels.
+    drawn = [*map(_base, frame.marks), *map(_box, frame.marks)]
+    marks = "\n".join([*drawn, *(_chip(mark) for mark in frame.marks if mark.chip is not None)])
+    width, height = frame.size
+    return f'\n<svg viewBox="0 0 {width} {height}" aria-hidden="true">\n{marks}\n</svg>' if marks else ""
+
+
+def mark_styles() -> list[str]:
+    """Rules for the colours and lines of marks, by their kind."""
+    rules = [
+        f".{kind} .box {{ stroke: {colour}; }} .{kind} .chip {{ fill: {colour}; }}" for kind, colour in COLOURS.items()
+    ]
+    rules.append(".missed .box { stroke-width: 3; } .missed .base { stroke-width: 5; }")
+    return rules + [
+        f".{kind} .box {{ stroke-dasharray: {' '.join(map(str, dashes))}; }}" for kind, dashes in DASHES.items()
+    ]
 
 
 def _base(mark: Mark) -> str:
@@ -102,7 +111,8 @@ def _group(mark: Mark, content: str) -> str:
     return f'<g class="{mark.kind}"><title>{escape(mark.told)}</title>{content}</g>'
 
 
-def _legend(entry: Entry) -> str:
+def legend_item(entry: Entry) -> str:
+    """An item of a list: what an entry stands for, drawn and in words."""
     drawn = "".join(_swatch(entry)) if entry.colours else _example(entry)
     return f'<li><svg width="46" height="25" aria-hidden="true">{drawn}</svg>{escape(entry.text)}</li>'
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sslbench.config import Settings, default_data_dir
-from sslbench.datasets import load_dataset
+from sslbench.datasets import Dataset, load_dataset
 from sslbench.errors import RecordError, UnknownNameError
 from sslbench.results.record import Record
 
@@ -18,11 +18,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 
-def tested_pictures(record: Record, rows: NDArray[np.int64], data_dir: Path | None) -> Callable[[int], Image]:
-    """From a row of the test split of the record's dataset to its picture. rows: those that may be asked for.
-
-    Raises RecordError where they are not those that were scored; what is returned does where a picture cannot be read.
-    """
+def tested_dataset(record: Record, data_dir: Path | None) -> Dataset:
+    """The dataset that a record was scored on. Raises RecordError where what lies here is not it."""
     task: dict[str, Any] = record.task
     # What a loose run took is refused by a strict check, and the fingerprint tells whether it is the same.
     check = "strict" if task.get("details", {}).get("complete", True) else "loose"
@@ -39,6 +36,19 @@ def tested_pictures(record: Record, rows: NDArray[np.int64], data_dir: Path | No
             f"{record.case} was scored on {task['dataset']} with fingerprint {task['fingerprint']}, but the data here have "
             f"{dataset.fingerprint}; name the directory of those data (--data), or run the case again on these"
         )
+    return dataset
+
+
+def tested_pictures(record: Record, rows: NDArray[np.int64], data_dir: Path | None) -> Callable[[int], Image]:
+    """From a row of the test split of the record's dataset to its picture. rows: those that may be asked for.
+
+    Raises RecordError where they are not those that were scored; what is returned does where a picture cannot be read.
+    """
+    return pictures_of(record, tested_dataset(record, data_dir), rows)
+
+
+def pictures_of(record: Record, dataset: Dataset, rows: NDArray[np.int64]) -> Callable[[int], Image]:
+    """As `tested_pictures`, of a dataset that is loaded."""
     images = dataset.splits["test"].images
     if not 0 <= rows.min(initial=0) <= rows.max(initial=0) < len(images):
         raise RecordError(

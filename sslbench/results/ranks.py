@@ -31,7 +31,8 @@ class MeanDifference:
 class Rank:
     """A backbone's mean score over `tasks` tasks, in %, and the best and worst rank it may have (1 is the best).
 
-    guess: the mean level of guessing over these tasks, None where one is not known.
+    guess: the mean level of guessing over these tasks, None where one is not known. beats: those that it is significantly
+    better than.
     """
 
     backbone: str
@@ -40,6 +41,7 @@ class Rank:
     worst: int
     tasks: int
     guess: float | None = None
+    beats: tuple[str, ...] = ()
 
 
 def rank_ranges(
@@ -63,14 +65,19 @@ def rank_ranges(
 
 def _ranges(count: int, gains: Sequence[float], ps: Sequence[float], level: float) -> list[tuple[int, int]]:
     """From the gain of the first over the second and its p, for all pairs in the order of `combinations`."""
-    better, worse = [0] * count, [0] * count
+    beaten = _beaten(count, gains, ps, level)
+    return [(1 + sum(i in others for others in beaten), count - len(beaten[i])) for i in range(count)]
+
+
+def _beaten(count: int, gains: Sequence[float], ps: Sequence[float], level: float) -> list[list[int]]:
+    """By place, the places of those that are significantly worse; arguments as of `_ranges`."""
+    beaten: list[list[int]] = [[] for _ in range(count)]
     adjusted = holm(ps) if ps else []
     for (i, j), gain, p in zip(combinations(range(count), 2), gains, adjusted, strict=True):
         if p <= level:
             winner, loser = (i, j) if gain > 0 else (j, i)
-            better[loser] += 1
-            worse[winner] += 1
-    return [(1 + b, count - w) for b, w in zip(better, worse, strict=True)]
+            beaten[winner].append(loser)
+    return beaten
 
 
 def mean_difference(new: Iterable[Record], base: Iterable[Record]) -> MeanDifference:
@@ -116,11 +123,19 @@ def ranking(records: Iterable[Record], level: float = LEVEL) -> list[Rank]:
         return []
     rows = {name: [r for column in shared for r in column if r.backbone["name"] == name] for name in names}
     differences = [mean_difference(rows[first], rows[second]) for first, second in combinations(names, 2)]
-    ranges = _ranges(len(names), [d.difference for d in differences], [d.p for d in differences], level)
+    beaten = _beaten(len(names), [d.difference for d in differences], [d.p for d in differences], level)
     level_of_guessing = mean_guess(shared)
     ranks = [
-        Rank(name, sum(r.main.value for r in rows[name]) / len(shared), best, worst, len(shared), level_of_guessing)
-        for name, (best, worst) in zip(names, ranges, strict=True)
+        Rank(
+            name,
+            sum(r.main.value for r in rows[name]) / len(shared),
+            1 + sum(place in others for others in beaten),
+            len(names) - len(beaten[place]),
+            len(shared),
+            level_of_guessing,
+            tuple(names[other] for other in beaten[place]),
+        )
+        for place, name in enumerate(names)
     ]
     return sorted(ranks, key=lambda rank: (-rank.mean, rank.backbone))
 

@@ -97,6 +97,19 @@ def test_settings_of_the_study_have_defaults(project):
     assert settings_of(project) == {"compat": {}, "check_data": "strict", "offline": False}
 
 
+@pytest.mark.parametrize("given", ["nothing", "ini", "cli"])
+def test_pictures_are_in_the_report_of_a_run_when_they_are_asked_for(project, given):
+    # A test that asks the options what the session's end will do: pictures need a data set of more than a conftest's.
+    project.tests(
+        "from sslbench.plugin.state import STATE\n\n"
+        "def test_it(request):\n"
+        f"    assert request.config.stash[STATE].options.pictures is {given != 'nothing'}\n"
+    )
+    if given == "ini":
+        project.ini(sslbench_pictures="true")
+    project.run(*(["--sslbench-pictures"] if given == "cli" else [])).assert_outcomes(passed=1)
+
+
 @pytest.mark.parametrize("given", [("ini",), ("cli",), ("ini", "cli")])
 def test_offline_reaches_the_settings(project, monkeypatch, given):
     if "ini" in given:

@@ -19,8 +19,8 @@ from sslbench.results.gallery_choice import choose
 from sslbench.results.gallery_panel import COLOURS, LEGEND
 from sslbench.results.runs import Run
 from tests.metrics.detection_data import crowded, objects
+from tests.report.pages import Page
 from tests.results.detection_records import FOUND, PRECISIONS, SAMPLES, register, write
-from tests.results.test_report import Page
 
 
 @pytest.fixture

@@ -19,8 +19,8 @@ from sslbench.results.gallery_frame import GAP
 from sslbench.results.gallery_maps import MAP_SIDE, choose_maps
 from sslbench.results.runs import Run
 from sslbench.results.shown import read_shown
+from tests.report.pages import Page
 from tests.results.map_records import CLASSES, IGNORE, ROWS, SIZES, made, register, write
-from tests.results.test_report import Page
 
 
 @pytest.fixture

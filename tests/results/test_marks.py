@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from sslbench.logistic import binary_path, softmax_path
+from sslbench.report.page import html_report
 from sslbench.results.compare import interval
 from sslbench.results.marks import GAP_TOLERANCE, difference_unit, guess, marks, mean_guess, score_text, unsolved
-from sslbench.results.report import html_report
 from sslbench.results.statistics import paired_resamples
 from sslbench.results.tables import pivot_markdown, terminal_table
 
@@ -77,7 +77,9 @@ def test_metres_are_told_to_the_millimetre(make_record):
     lines = terminal_table(records, 80)
     assert "0.612±0.004" in lines[1] and lines[3].split() == ["guessing", "1.235"]
     page = html_report(records, title="metres")
-    assert ">0.612 ± 0.004</a>" in page and ">1.235</td>" in page and 'aria-label="0.604 to 0.621"' in page
+    assert (
+        ">0.612 <small>± 0.004</small></a>" in page and ">1.235</td>" in page and 'aria-label="0.604 to 0.621"' in page
+    )
 
 
 def test_differences_of_metres_and_degrees():

@@ -16,12 +16,13 @@ from sslbench.config import Settings
 from sslbench.errors import CacheWarning, RecordError
 from sslbench.metrics import METRICS, Score
 from sslbench.protocols.knn import _Bank
+from sslbench.report.page import html_report
+from sslbench.report.write import write_report
 from sslbench.results.compare import compare
 from sslbench.results.gate import GateConfig, gate
 from sslbench.results.ranks import ranking
 from sslbench.results.record import Record, dump
 from sslbench.results.references import explain, verdict
-from sslbench.results.report import html_report, write_report
 from sslbench.results.runs import Run, read_record, write_baseline
 from sslbench.results.tables import long_table, pivot_markdown, terminal_table, to_csv
 from sslbench.runner import Case, Runner
@@ -98,7 +99,7 @@ def test_every_table_copes_with_an_unknown_uncertainty(tmp_path, make_record, un
     assert long_table(records)["stderr"].isna().tolist() == [False, True]
     page = html_report(records, title="t")
     assert "nan" not in page.replace("details", "")
-    assert "75.0 ± ?" in page and "interval not known" in page
+    assert "75.0 <small>± ?</small>" in page and "interval not known" in page
     # Whatever the order, the other record's colour and interval do not suffer.
     assert page == html_report(records[::-1], title="t")
     assert '<circle cx="70.0"' in page

@@ -1,4 +1,4 @@
-"""Detection in the report of a run: each class's average precision, its curve, and the same as CSV."""
+"""Detection in the section of a case: each class's average precision, its curve, and the same as CSV."""
 
 from __future__ import annotations
 
@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 
 from sslbench.errors import RecordError
 from sslbench.metrics.detection_outcomes import ClassScores, class_scores
+from sslbench.report import document
+from sslbench.report.document import head, scrolled
 from sslbench.results.detections import has_detections, read_detections
-from sslbench.results.record import Record, slug
+from sslbench.results.record import Record
 
 # A curve is as wide as it has points, so that no page grows with the number of detections.
 _WIDTH, _HEIGHT = 120, 40
@@ -65,33 +67,21 @@ def to_csv(tables: Iterable[ClassTable]) -> str:
     return text.getvalue()
 
 
-def detection_section(tables: Iterable[ClassTable], run: str = "") -> str:
-    """HTML of all tables, nothing without any. run: the name by which `sslbench show` finds the run."""
-    parts = [_of_record(table, run) for table in tables]
-    if not parts:
-        return ""
-    return (
-        "<h2>Detection</h2>\n<p>Average precision of each class in percent, by VOC's rule: AP is the mean of ten overlaps "
-        "from .50 to .95. Objects: those that count, difficult ones aside. Curve: precision (up) over recall (right) at "
-        "overlap .50, at each recall the largest precision at that recall or a higher one.</p>\n" + "\n".join(parts)
-    )
-
-
-def _of_record(table: ClassTable, run: str) -> str:
-    record = table.record
-    title = f"{escape(record.backbone['name'])} · {escape(record.task['id'])}"
+def detection_part(table: ClassTable, run: str = "") -> str:
+    """HTML of one table. run: the name by which `sslbench show` finds the run."""
     if table.scores is None:
-        body = f"<p>{escape(table.problem)}</p>"
-    else:
-        command = shlex.join(["sslbench", "show", record.case, *(["--run", run] if run else [])])
-        heads = "".join(f'<th scope="col" class="number">{head}</th>' for head in ("Objects", "AP50", "AP75", "AP"))
-        rows = "\n".join(_rows(table.classes, table.scores))
-        body = (
-            f"<p>Its best and worst pictures: <code>{escape(command)}</code></p>\n"
-            f'<div class="scroll"><table><thead><tr><th scope="col">Class</th>{heads}<th scope="col">Curve</th></tr></thead>'
-            f"\n<tbody>\n{rows}\n</tbody></table></div>"
-        )
-    return f'<details data-case="{escape(slug(record.case))}"><summary>{title}</summary>\n{body}\n</details>'
+        return f"<h3>Each class</h3>\n<p>{escape(table.problem)}</p>"
+    command = shlex.join(["sslbench", "show", table.record.case, *(["--run", run] if run else [])])
+    heads = (
+        head("Class") + "".join(head(text, number=True) for text in ("Objects", "AP50", "AP75", "AP")) + head("Curve")
+    )
+    body = document.table(heads, list(_rows(table.classes, table.scores)), kind="pinned")
+    return (
+        "<h3>Each class</h3>\n<p>Average precision in percent, by VOC's rule: AP is the mean of ten overlaps from .50 to .95. "
+        "Objects: those that count, difficult ones aside. Curve: precision (up) over recall (right) at overlap .50, at each "
+        "recall the largest precision at that recall or a higher one. Its best and worst pictures: "
+        f"<code>{escape(command)}</code></p>\n{scrolled(body, 'Average precision of each class')}"
+    )
 
 
 def _rows(classes: tuple[str, ...], scores: ClassScores) -> Iterator[str]:
@@ -114,7 +104,7 @@ def _plot(scores: ClassScores, label: int, name: str) -> str:
     return (
         f'<svg role="img" aria-label="{escape(told)}" width="{_WIDTH + 2}" height="{_HEIGHT + 2}" '
         f'viewBox="-1 -1 {_WIDTH + 2} {_HEIGHT + 2}"><title>{escape(told)}</title>'
-        f'<rect class="frame" width="{_WIDTH}" height="{_HEIGHT}"/>{line}</svg>'
+        f'<rect class="frame-line" width="{_WIDTH}" height="{_HEIGHT}"/>{line}</svg>'
     )
 
 

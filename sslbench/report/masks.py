@@ -1,4 +1,4 @@
-"""Masks in the report of a run: the overlap of each class, what it is taken for, and the same as CSV."""
+"""Masks in the section of a case: the overlap of each class, what it is taken for, and the same as CSV."""
 
 from __future__ import annotations
 
@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 
 from sslbench.errors import RecordError
 from sslbench.metrics.overlap import class_overlaps
+from sslbench.report import document
+from sslbench.report.document import head, scrolled
 from sslbench.results.dense_maps import has_masks, read_confusion
-from sslbench.results.record import Record, slug
+from sslbench.results.record import Record
 
 _COLUMNS = ("case", "class", "iou", "recall", "precision", "pixels")
 _NAMED = 3
@@ -89,35 +91,19 @@ def to_csv(tables: Iterable[MaskTable]) -> str:
     return text.getvalue()
 
 
-def mask_section(tables: Iterable[MaskTable], run: str = "") -> str:
-    """HTML of all tables, nothing without any. run: the name by which `sslbench show` finds the run."""
-    parts = [_of_record(table, run) for table in tables]
-    if not parts:
-        return ""
-    return (
-        "<h2>Masks</h2>\n<p>Overlap (IoU) of each class in percent over all pixels that count of the test pictures, the lowest "
-        "first. Recall: right ones among the true pixels of a class; precision: right ones among those predicted. Taken for: "
-        "the classes that most of its pixels were taken for, with their part of them.</p>\n" + "\n".join(parts)
-    )
-
-
-def _of_record(table: MaskTable, run: str) -> str:
-    record = table.record
-    title = f"{escape(record.backbone['name'])} · {escape(record.task['id'])}"
+def mask_part(table: MaskTable, run: str = "") -> str:
+    """HTML of one table. run: the name by which `sslbench show` finds the run."""
     if table.problem:
-        body = f"<p>{escape(table.problem)}</p>"
-    else:
-        command = shlex.join(["sslbench", "show", record.case, *(["--run", run] if run else [])])
-        heads = "".join(
-            f'<th scope="col" class="number">{head}</th>' for head in ("IoU", "Recall", "Precision", "Pixels")
-        )
-        rows = "\n".join(_rows(table))
-        body = (
-            f"<p>Its best and worst pictures: <code>{escape(command)}</code></p>\n"
-            f'<div class="scroll"><table><thead><tr><th scope="col">Class</th>{heads}<th scope="col">Taken for</th></tr>'
-            f"</thead>\n<tbody>\n{rows}\n</tbody></table></div>"
-        )
-    return f'<details data-case="{escape(slug(record.case))}"><summary>{title}</summary>\n{body}\n</details>'
+        return f"<h3>Each class</h3>\n<p>{escape(table.problem)}</p>"
+    command = shlex.join(["sslbench", "show", table.record.case, *(["--run", run] if run else [])])
+    heads = "".join(head(text, number=True) for text in ("IoU", "Recall", "Precision", "Pixels"))
+    body = document.table(head("Class") + heads + head("Taken for"), list(_rows(table)), kind="pinned")
+    return (
+        "<h3>Each class</h3>\n<p>Overlap (IoU) in percent over all pixels that count of the test pictures, the lowest first. "
+        "Recall: right ones among the true pixels of a class; precision: right ones among those predicted. Taken for: the "
+        "classes that most of its pixels were taken for, with their part of them. Its best and worst pictures: "
+        f"<code>{escape(command)}</code></p>\n{scrolled(body, 'Overlap of each class')}"
+    )
 
 
 def _rows(table: MaskTable) -> Iterator[str]:

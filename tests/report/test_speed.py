@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from sslbench.report.write import write_report
 from sslbench.results import pairing
 from sslbench.results.record import pack_paired
-from sslbench.results.report import write_report
 
 NETWORKS = 14
 # (protocol, number of tasks, test items, classes where the score is mean per class)

@@ -1,0 +1,102 @@
+"""The scores of a run side by side: a table a protocol, backbones down and tasks across."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from html import escape
+
+from sslbench.analyses.sheet import is_control
+from sslbench.report.document import head, number, row_head, scrolled, table
+from sslbench.results.marks import GUESSING, guess, marks, number_text, score_text
+from sslbench.results.pairing import comparable
+from sslbench.results.record import Record, by_task, slug
+from sslbench.results.short_names import ShortNames
+
+
+def score_tables(records: Sequence[Record], names: ShortNames) -> str:
+    """HTML of all tables. records: in the order of `sslbench.results.tables.ordered`."""
+    protocols = sorted({record.task["protocol"] for record in records})
+    return "\n".join(_table(name, [r for r in records if r.task["protocol"] == name], names) for name in protocols)
+
+
+def heats(column: Sequence[Record]) -> list[float | None]:
+    """How far each record of a task is from the worst trained backbone's, from 0 to 100; None for controls.
+
+    Controls lie far below what was trained and would leave it one colour. 0 for all where the records are not comparable.
+    """
+    trained = [record for record in column if not is_control(record.backbone["name"])]
+    if not trained:
+        return [None] * len(column)
+    scores = [record.main for record in trained]
+    values, stderrs = [score.value for score in scores], [s.stderr for s in scores if math.isfinite(s.stderr)]
+    # At least four standard errors a full scale: a column whose spread is noise must stay pale.
+    scale = max(max(values) - min(values), 4 * max(stderrs, default=0.0))
+    worst = min(values) if scores[0].higher_is_better else max(values)
+    even = not scale or not comparable(column)
+    return [
+        None if is_control(record.backbone["name"]) else 0.0 if even else 100 * abs(record.main.value - worst) / scale
+        for record in column
+    ]
+
+
+def scale_text(record: Record) -> str:
+    """Unit and direction of a record's main score, such as `%, higher is better`."""
+    direction = "higher" if record.main.higher_is_better else "lower"
+    return ", ".join(filter(None, (record.main.unit, f"{direction} is better")))
+
+
+def _table(protocol: str, records: Sequence[Record], names: ShortNames) -> str:
+    columns = by_task(records)
+    backbones = sorted({r.backbone["name"] for r in records}, key=lambda name: (is_control(name), name))
+    cells = {
+        (record.backbone["name"], task): _cell(record, heat)
+        for task, column in columns.items()
+        for record, heat in zip(column, heats(column), strict=True)
+    }
+    scales = {scale_text(column[0]) for column in columns.values()}
+    heads = head("Backbone") + "".join(_head(column[0], names, len(scales) > 1) for column in columns.values())
+    levels = [guess(column) for column in columns.values()]
+    foot = ""
+    if any(level is not None for level in levels):
+        units = [column[0].main.unit for column in columns.values()]
+        foot = row_head(GUESSING) + "".join(
+            number("–" if level is None else number_text(level, unit))
+            for level, unit in zip(levels, units, strict=True)
+        )
+    body = table(heads, list(_rows(backbones, columns, cells, names)), foot=foot, kind="pinned plain")
+    told = f"<p>{escape(next(iter(scales)))}.</p>\n" if len(scales) == 1 else ""
+    return f"<h3>{escape(protocol)}</h3>\n{told}{scrolled(body, f'Scores, {protocol}')}"
+
+
+def _head(record: Record, names: ShortNames, scale: bool) -> str:
+    """The data set and, smaller, the variant, the score, and its scale where the table has several."""
+    short = names.tasks[record.task["id"]].removeprefix(f"{record.task['protocol']}/")
+    dataset, _, variant = short.partition("/") if record.task["dataset"] == short.split("/")[0] else (short, "", "")
+    small = [variant, record.main_score, scale_text(record) if scale else ""]
+    return head(dataset, small=" · ".join(filter(None, small)), number=True)
+
+
+def _rows(
+    backbones: Sequence[str],
+    columns: Mapping[str, Sequence[Record]],
+    cells: Mapping[tuple[str, str], str],
+    names: ShortNames,
+) -> list[str]:
+    rows, before = [], False
+    for place, name in enumerate(backbones):
+        control = is_control(name)
+        # A line stands between what was trained and what was not.
+        first = ' class="first-control"' if control and not before and place else ""
+        before = control
+        scores = "".join(cells.get((name, task), number("–")) for task in columns)
+        rows.append(f"<tr{first}>{row_head(names.backbones[name], control=control)}{scores}</tr>")
+    return rows
+
+
+def _cell(record: Record, heat: float | None) -> str:
+    value, _, stderr = score_text(record.main).partition(" ± ")
+    text = f"{value} <small>± {stderr}</small> {marks(record)}".rstrip()
+    link = f'<a href="#{escape(slug(record.case))}">{text}</a>'
+    style = "" if heat is None else f' style="--heat: {heat:.0f}%"'
+    return f'<td class="number{"" if heat is None else " heat"}"{style}>{link}</td>'
