@@ -39,7 +39,7 @@ def test_an_unknown_name_lists_the_nearest() -> None:
 def test_a_taken_name_is_refused_and_the_same_declaration_is_not(registries: Registries) -> None:
     mine = register_protocol(ProtocolSpec("mine", 1, "m:f", "x", takes=(Boxes,)))
     assert register_protocol(mine) is mine
-    assert list_protocols(Boxes) == ["detection", "mine"]
+    assert list_protocols(Boxes) == ["detection", "inversion", "mine"]
     assert "mine" not in list_protocols(Labels)
     with pytest.raises(SslbenchError, match="'linear' is already registered"):
         register_protocol(ProtocolSpec("linear", 2, "m:f", "x"))
@@ -57,7 +57,7 @@ def test_listing_imports_no_numerics() -> None:
         ({"takes": Labels}, r"takes is a tuple of types of targets, such as \(Labels,\)"),
         ({"takes": ()}, "takes is a tuple"),
         ({"learns": "train"}, r"learns is a tuple, such as \('train',\)"),
-        ({"held_out": "val"}, "held_out is 'test' or 'pool', got 'val'"),
+        ({"held_out": "val"}, "held_out is 'test', 'pool' or 'test-or-pool', got 'val'"),
         ({"marker": "skip"}, "'skip' cannot be the marker"),
         ({"marker": "my marker"}, "'my marker' cannot be the marker"),
     ],

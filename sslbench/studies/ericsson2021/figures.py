@@ -125,8 +125,8 @@ TABLES: tuple[Table, ...] = (
             **{f"mse_{name}": _inversion(f"mse_{name}", "levels²") for name in ("red", "green", "blue")},
         },
         None,
-        "a mean over data sets belongs to no case, the study does not say which picture of each set it took, and there is no code "
-        "of it: another picture alone moves an error by more than networks differ",
+        "a mean over data sets belongs to no case, the study does not say which picture of each set it took, and no code was "
+        "published: another picture alone moves an error by more than networks differ",
     ),
 )
 """The tables that a task of this package has or will have a figure in, in the order of the paper's sections."""
