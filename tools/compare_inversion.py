@@ -2,9 +2,9 @@
 
     python tools/compare_inversion.py [--backbone random-init:resnet50] [--recipe study] [--repeats 5] [--threads 2]
 
-Both are asked in turn, so that what else the machine does meets both. Processor time is told beside the time that passed, since on
-a machine with other work the latter is mostly theirs. Picture and weights are random; both ways take the same, and the difference of
-their losses is told too.
+Both are asked in turn, so that what else the machine does meets both. Processor time is told beside the time that passed, since
+on a machine with other work the latter is mostly theirs. Picture and weights are random; both ways take the same, and the
+difference of their losses is told too.
 """
 
 from __future__ import annotations
@@ -80,7 +80,8 @@ def main() -> None:
             found[what].append(timed(learner, options.steps))
     print(
         f"{options.recipe}, {options.backbone}, {options.repeats} rounds of {options.steps} steps; {cpu_model()}, "
-        f"{torch.get_num_threads()} threads, torch {torch.__version__}; first losses differ by {abs(losses[0] / losses[1] - 1):.1g}\n"
+        f"{torch.get_num_threads()} threads, torch {torch.__version__}; "
+        f"first losses differ by {abs(losses[0] / losses[1] - 1):.1g}\n"
     )
     print("| what | ms/step, median (least to most) | ms/step of the processor |\n| --- | ---: | ---: |")
     for what, values in found.items():
