@@ -121,7 +121,6 @@ TABLES: tuple[Table, ...] = (
                 "attentive_diffusion",
                 higher_is_better=False,
                 mean_of=tuple(f"occlusion/{name}" for name in LOOKED_INTO),
-                main=True,
             ),
         },
         None,
