@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations, pairwise
-from statistics import fmean
 
 from sslbench.studies.claim import FAILS, HOLDS, UNKNOWN, Association, Evidence, Finding, Judged, Measured, Verdict
 
@@ -339,7 +338,7 @@ def _leader(evidence: Evidence, items: Sequence[Measured]) -> str:
         order = sorted(values, key=lambda n, v=values, up=item.higher_is_better: -v[n] if up else v[n])  # type: ignore[misc]
         for place, name in enumerate(order):
             ranks[name].append(place)
-    whole = {name: fmean(places) for name, places in ranks.items() if len(places) == len(items)}
+    whole = {name: sum(places) / len(places) for name, places in ranks.items() if len(places) == len(items)}
     return min(whole, key=whole.__getitem__) if whole else ""
 
 
