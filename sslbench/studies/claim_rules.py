@@ -149,6 +149,8 @@ def _found(evidence: Evidence, select: Selection, run: str) -> tuple[Association
     if not items:
         return Association(float("nan"), None, None, float("nan"), 0), f"no scores of such tasks: run {run}"
     found = evidence.association(items)
+    if found.ci95 is None and found.n >= 4:
+        return found, "all backbones have one score, so that nothing correlates with it: run other backbones"
     if found.ci95 is None:
         return (
             found,
