@@ -100,8 +100,10 @@ class SheetEvidence:
         weak, strong = (correlate(self.sheet, _items(several), among=names) for several in (items, than))
         between = correlation([first[n] for n in names], [second[n] for n in names]).pearson.value
         p = None
-        # A perfect or an undefined correlation has no Fisher's z.
-        if len(names) >= FEWEST and all(abs(r) < 1 for r in (weak.pearson.value, strong.pearson.value, between)):
+        # A perfect correlation, up to rounding, or an undefined one has no Fisher's z.
+        if len(names) >= FEWEST and all(
+            abs(r) < 1 - 1e-12 for r in (weak.pearson.value, strong.pearson.value, between)
+        ):
             p = compare_correlations(weak.pearson.value, strong.pearson.value, between, len(names))[1]
         return _association(weak), _association(strong), p
 

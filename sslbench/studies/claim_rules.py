@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations, pairwise
-from statistics import fmean
 
 from sslbench.studies.claim import FAILS, HOLDS, UNKNOWN, Association, Evidence, Finding, Judged, Measured, Verdict
 
@@ -150,6 +149,8 @@ def _found(evidence: Evidence, select: Selection, run: str) -> tuple[Association
     if not items:
         return Association(float("nan"), None, None, float("nan"), 0), f"no scores of such tasks: run {run}"
     found = evidence.association(items)
+    if found.ci95 is None and found.n >= 4:
+        return found, "all backbones have one score, so that nothing correlates with it: run other backbones"
     if found.ci95 is None:
         return (
             found,
@@ -339,7 +340,7 @@ def _leader(evidence: Evidence, items: Sequence[Measured]) -> str:
         order = sorted(values, key=lambda n, v=values, up=item.higher_is_better: -v[n] if up else v[n])  # type: ignore[misc]
         for place, name in enumerate(order):
             ranks[name].append(place)
-    whole = {name: fmean(places) for name, places in ranks.items() if len(places) == len(items)}
+    whole = {name: sum(places) / len(places) for name, places in ranks.items() if len(places) == len(items)}
     return min(whole, key=whole.__getitem__) if whole else ""
 
 

@@ -314,6 +314,16 @@ def test_three_backbones_have_no_interval() -> None:
     assert "an interval takes 4" in found["linear-correlates"].told
 
 
+def test_correlations_that_no_test_takes_are_told_of() -> None:
+    constant = sheet(flat)
+    assert "all backbones have one score" in BY_NAME["linear-correlates"].test(constant).told
+    perfect = sheet(lambda i: np.array(list(UPSTREAM.values())) if i.protocol == "linear" else sloped(i, 1.0))
+    assert perfect.association(perfect.items("linear/*")).r == pytest.approx(1)
+    for evidence in (constant, perfect):
+        finding = BY_NAME["fewshot-correlates-less"].test(evidence)
+        assert finding.verdict == UNKNOWN and "short of 1" in finding.told
+
+
 def test_text_and_markdown_have_every_claim() -> None:
     judgements = judge(sheet_of("ericsson2021", Path()), ["ericsson2021"])
     lines = claims_lines(judgements)
