@@ -12,6 +12,9 @@ import yaml
 import sslbench
 from sslbench.cli import _parser
 from sslbench.plugin.options import _OPTIONS
+from sslbench.results.ranks import rank_ranges
+from sslbench.results.record import by_task
+from sslbench.results.references import read_records
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -50,6 +53,19 @@ def test_the_paper_is_named_before_it_is_called_the_study() -> None:
 def test_the_table_of_the_readme_has_eight_lines() -> None:
     block = README.partition("<!-- table: readme -->\n")[2].partition("<!-- /table -->")[0]
     assert len(block.splitlines()) - 1 == 8
+
+
+def test_what_the_caption_of_the_figure_says_is_so() -> None:
+    columns = by_task(read_records(ROOT / "results" / "baselines" / "embedded.json"))
+    leaders = {
+        "linear/world-colour": "pixels",
+        "linear/world-texture": "wheel:efficientnet-lite0?size=64",
+        "linear/world-shape": "wheel:efficientnet-lite0?size=64",
+        "fewshot/world-objects/20shot": "wheel:efficientnet-lite0?size=64",
+    }
+    for task, leader in leaders.items():
+        assert rank_ranges(columns[task])[leader] == (1, 1), task
+        assert len(columns[task]) == 12
 
 
 def test_the_table_of_options_is_complete() -> None:
