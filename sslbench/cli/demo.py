@@ -70,7 +70,7 @@ def _demo(arguments: argparse.Namespace) -> int:
 
 def _show(arguments: argparse.Namespace, runner: Runner, names: Sequence[str]) -> int:
     from sslbench.analyses.noise_dial import noise_dial
-    from sslbench.results.report import write_report
+    from sslbench.report.write import write_report
 
     assert runner.run is not None
     print("\n".join(_question()), flush=True)

@@ -23,7 +23,7 @@ MOST = 24
 
 def draw(source: Source) -> Drawn | LeftOut:
     """A square a pair: row against column."""
-    items = [item for item in source.sheet.main_items if item.dataset != "*"]
+    items = [item for item in source.sheet.transfer_items if item.dataset != "*"]
     everyone = ordered(source, items)
     names = everyone[:MOST]
     if len(names) < 2:

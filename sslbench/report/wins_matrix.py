@@ -14,7 +14,7 @@ from sslbench.results.short_names import ShortNames
 
 def wins_part(sheet: Sheet, names: ShortNames) -> str:
     """HTML of the matrix over all main scores that can be compared; nothing for fewer than two backbones with one in common."""
-    items = [item for item in sheet.main_items if _comparable(sheet, item)]
+    items = [item for item in sheet.transfer_items if _comparable(sheet, item)]
     found = duels(sheet, items, sheet.backbones) if items else {}
     if not any(duel.outcomes for duel in found.values()):
         return ""
@@ -27,7 +27,7 @@ def wins_part(sheet: Sheet, names: ShortNames) -> str:
         f"{''.join(_cell(name, other, found) for other in backbones)}</tr>"
         for name in backbones
     ]
-    left = len(sheet.main_items) - len(items)
+    left = len(sheet.transfer_items) - len(items)
     rest = f" Not in it: {left} tasks whose records do not measure the same thing, or of one backbone." if left else ""
     return (
         "<h3>Who beats whom</h3>\n<p>On how many tasks the backbone on the left is better, and on how many worse, than the one "

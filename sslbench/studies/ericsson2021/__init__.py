@@ -47,8 +47,8 @@ STUDY = Study(
             name="paper-analyses",
             tasks=(*(f"{protocol}/{name}" for protocol in ("inversion", "occlusion") for name in LOOKED_INTO),),
             backbones=NETWORKS,
-            summary="what the study looks into networks with: one picture of each of 15 sets, reconstructed from its features and "
-            "covered window by window",
+            summary="what the study looks into networks with: one picture of each of 15 sets, reconstructed from its features "
+            "and covered window by window",
             slow=("*|inversion/*", "*|occlusion/*"),
         ),
     ),

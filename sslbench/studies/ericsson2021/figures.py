@@ -128,8 +128,8 @@ TABLES: tuple[Table, ...] = (
             **{f"mse_{name}": _looked_into("inversion", f"mse_{name}", "levels²") for name in ("red", "green", "blue")},
         },
         None,
-        "a mean over data sets belongs to no case, the study does not say which picture of each set it took, and there is no code "
-        "of it",
+        "a mean over data sets belongs to no case, the study does not say which picture of each set it took, and no code was "
+        "published",
     ),
     Table(
         _csv("feature_analysis"),
