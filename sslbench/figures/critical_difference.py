@@ -11,6 +11,7 @@ from sslbench.errors import RecordError
 from sslbench.figures.declaration import Drawn, FigureSpec, LeftOut, Source
 from sslbench.figures.labels import labels, widest
 from sslbench.figures.page import LINE, Margins, page, panel_size
+from sslbench.figures.settings import judged_items
 from sslbench.figures.style import BLACK, SMALL, VERMILION, marks
 
 if TYPE_CHECKING:
@@ -19,8 +20,10 @@ if TYPE_CHECKING:
 
 def draw(source: Source) -> Drawn | LeftOut:
     """One diagram of all backbones but controls, over the tasks that all of them have."""
+    if not judged_items(source.sheet):
+        return LeftOut("there is no score of a single task")
     try:
-        scores = block(source.sheet)
+        scores = block(source.sheet, judged_items(source.sheet))
         test = friedman(scores)
     except RecordError as error:
         return LeftOut(str(error))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,11 +36,6 @@ class Source:
     def of_study(cls, study: Study) -> Source:
         """From a study's published tables."""
         return cls(sheet_of_study(study))
-
-    @cached_property
-    def by_case(self) -> Mapping[tuple[str, str], Record]:
-        """The records by backbone and task id."""
-        return {(record.backbone["name"], record.task["id"]): record for record in self.records}
 
 
 @dataclass(frozen=True)

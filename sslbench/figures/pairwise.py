@@ -12,6 +12,7 @@ from sslbench.figures.declaration import Drawn, FigureSpec, LeftOut, Source
 from sslbench.figures.intervals import ordered
 from sslbench.figures.labels import labels, widest
 from sslbench.figures.page import Margins, page
+from sslbench.figures.settings import judged_items
 from sslbench.figures.style import BLACK, GREY
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ MOST = 24
 
 def draw(source: Source) -> Drawn | LeftOut:
     """A square a pair: row against column."""
-    items = [item for item in source.sheet.transfer_items if item.dataset != "*"]
+    items = judged_items(source.sheet)
     everyone = ordered(source, items)
     names = everyone[:MOST]
     if len(names) < 2:

@@ -13,15 +13,23 @@ SHOTS = "20shot"
 APART: Mapping[str, Collection[str]] = {"cross-domain": CROSS_DOMAIN}
 
 
+def judged_items(sheet: Sheet) -> list[Item]:
+    """The main scores of single tasks by which one backbone is better than another.
+
+    What features keep and where they look is described, not judged; published means over data sets are of no single task.
+    """
+    return [item for item in sheet.transfer_items if item.dataset != "*"]
+
+
 def figure_settings(sheet: Sheet, instead: Mapping[str, str] | None = None) -> dict[str, tuple[Item, ...]]:
-    """The main items by setting, few-shot of one count of shots; published means over data sets are left out.
+    """The judged items by setting, few-shot of one count of shots.
 
     instead: a score by the protocol whose main one it stands for, where the sheet has it.
     """
-    shots = chosen_shots(sheet)
+    shots, judged = chosen_shots(sheet), judged_items(sheet)
     chosen = {}
     for name, items in settings(sheet, APART).items():
-        kept = [item for item in items if item.dataset != "*" and (item.protocol != "fewshot" or item.variant == shots)]
+        kept = [item for item in items if item in judged and (item.protocol != "fewshot" or item.variant == shots)]
         if kept:
             chosen[name] = tuple(_instead(sheet, item, instead or {}) for item in kept)
     return chosen

@@ -21,6 +21,7 @@ from sslbench.figures.correlations import shown_items
 from sslbench.figures.critical_difference import joined
 from sslbench.figures.pairwise import against
 from sslbench.figures.ranks import setting_ranks
+from sslbench.figures.settings import figure_settings, judged_items
 from sslbench.figures.style import BLUE, GREY, ORANGE, style
 from sslbench.metrics.calibration import reliability_table
 from tests.figures.conftest import ODD_NAMES, check_inside, drawn, made_up, marks_of, panels, source, the_figure
@@ -145,7 +146,7 @@ def test_the_radar_has_the_best_rank_at_the_rim():
 
 def test_the_critical_difference_is_drawn_to_scale():
     sheet = source("study").sheet
-    scores = block(sheet)
+    scores = block(sheet, judged_items(sheet))
     (panel,) = the_figure(drawn("study", "critical-difference")).axes
     size = critical_difference(14, len(scores.items))
     assert [float(np.ptp(line.get_xdata())) for line in panel.lines if line.get_linewidth() == 1.4] == pytest.approx(
@@ -184,6 +185,13 @@ def test_features_are_boxes_of_self_supervised_and_a_star():
     median = np.median([value for name, value in values.items() if name != "supervised"])
     assert any(np.allclose(line.get_ydata(), median) for line in panel.lines if len(line.get_ydata()) == 2)
     assert axes["Colour error of inversions"].get_ylabel() == "MSE (grey levels squared)"
+
+
+def test_what_is_described_is_not_judged(pictures_run):
+    sheet = pictures_run().sheet
+    assert {item.task for item in sheet.main_items} > {"linear/digits", "inversion/pets", "occlusion/pets"}
+    assert [item.task for item in judged_items(sheet)] == ["linear/digits"]
+    assert list(figure_settings(sheet)) == ["linear"]
 
 
 def test_means_of_a_runs_inversions_are_over_the_tasks_that_a_backbone_has():
