@@ -73,7 +73,9 @@ def _against(record: Record) -> list[str]:
     """The reference, and the verdict where there is one."""
     held = [(record.reference or {}).get(field) for field in ("value", "tolerance")]
     expected = " ± ".join(number_text(value, record.main.unit) for value in held if value is not None)
-    mark = f"{VERDICT_MARKS.get(record.verdict, '')} {record.verdict}".strip()
+    mark = (
+        f"{VERDICT_MARKS.get(record.verdict, '')} {record.verdict}".strip() if record.verdict != "no-reference" else "–"
+    )
     attributes = f'data-sort="{escape(record.verdict)}" data-verdict="{escape(record.verdict)}"'
     return [cell(held[0], escape(expected), number=True), f"<td {attributes}>{escape(mark)}</td>"]
 
