@@ -46,7 +46,7 @@ STUDY = Study(
             quick=(
                 "zoo:simclr|finetune/digits/*", "zoo:simclr|detection/world-boxes/frozen",
                 "*zoo:simclr|segmentation/world-masks/linear", "*zoo:simclr|normals/world-normals/linear",
-                "*zoo:simclr|occlusion/*", "zoo:supervised|occlusion/*",
+                "zoo:simclr|occlusion/*",
             ),
             # On a CPU, minutes to hours for anything larger; the other controls have nothing to train, no maps and no attention.
             limited=dict.fromkeys(

@@ -9,6 +9,7 @@ from scipy.stats import pearsonr, spearmanr
 
 from doc_blocks.calibration import calibration
 from sslbench.backbones.zoo import read_card, zoo_names
+from sslbench.metrics import Score
 from sslbench.results.markdown import table
 from sslbench.results.marks import GUESSING, UNSOLVED_MARK, VERDICT_LEGEND, guess, legends, unsolved
 from sslbench.results.pairing import compare_records
@@ -43,6 +44,7 @@ def blocks(records: Sequence[Record]) -> dict[str, str]:
         "zoo-dense-untrained": dense_gains(columns),
         "zoo-gains": colour_gains(columns),
         "zoo-colour": colour(columns),
+        "zoo-inverted-colour": inverted_colour(columns),
         "zoo-in-domain": in_domain(_rising(records)),
         "zoo-calibration": calibration(records),
     }
@@ -186,6 +188,31 @@ def colour(columns: Columns) -> str:
             rows.append([f"{new} − {base}", task, told, f"{pair.p_two_sided:.2g}"])
     rows = [[*row, f"{p:.2g}"] for row, p in zip(rows, holm(ps), strict=True)]
     return table(["comparison", "task", "difference", "p", "Holm p"], rows)
+
+
+def inverted_colour(columns: Columns) -> str:
+    """What is left of colour in reconstructions, each network's and paired, with Holm's adjustment over the pairs."""
+    (column,) = (records for task, records in columns.items() if task.startswith("inversion/"))
+    rows = []
+    for record in column:
+        left, whole = (Score.from_json(record.scores[name]) for name in ("mse_chroma", "mse_grey"))
+        rows.append(
+            [f"`{record.backbone['name']}`", *(f"{each.value:.0f} ± {each.stderr:.0f}" for each in (left, whole))]
+        )
+    (bar,) = {record.hyperparameters["chroma_of_grey"] for record in column}
+    rows.append(["*a picture without colour*", f"{bar:.0f}", "0"])
+    pairs, ps = [], []
+    for new, base in COLOUR:
+        (one,), (other,) = (_of(column, f"zoo:{name}") for name in (new, base))
+        pair = compare_records(one, other, "mse_chroma")
+        ps.append(pair.p_two_sided)
+        low, high = pair.ci95
+        pairs.append(
+            [f"{new} − {base}", f"{pair.difference:+.0f} [{low:+.0f}, {high:+.0f}]", f"{pair.p_two_sided:.2g}"]
+        )
+    pairs = [[*row, f"{p:.2g}"] for row, p in zip(pairs, holm(ps), strict=True)]
+    errors = table(["backbone", "error of colour", "error of lightness"], rows)
+    return f"{errors}\n\n{table(['comparison', 'error of colour', 'p', 'Holm p'], pairs)}"
 
 
 def in_domain(records: Sequence[Record]) -> str:
