@@ -165,13 +165,13 @@ def correlate(sheet: Sheet, items: Item | Sequence[Item], name: str = "", among:
 
 
 def settings(sheet: Sheet, apart: Mapping[str, Collection[str]] | None = None) -> dict[str, tuple[Item, ...]]:
-    """Main items by setting (protocol and variant), for a correlation each.
+    """Main items of transfer by setting (protocol and variant), for a correlation each.
 
     apart: data sets that are a setting of their own within each, by a name that is added to the setting's, such as
     `fewshot/20shot, cross-domain`.
     """
     groups: dict[str, list[Item]] = {}
-    for item in sheet.main_items:
+    for item in sheet.transfer_items:
         names = [name for name, datasets in (apart or {}).items() if item.dataset in datasets]
         groups.setdefault(", ".join([item.setting, *names]), []).append(item)
     return {name: tuple(items) for name, items in groups.items() if len({scale_of(item) for item in items}) == 1}
