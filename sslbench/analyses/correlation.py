@@ -64,7 +64,8 @@ def scale_of(item: Item) -> str:
     """On which scale an item is correlated: `log-odds`, `as it is` or `negated`.
 
     Log-odds for what is in % and for LPIPS, in their own direction (so of calibration errors too). Angles and other errors of a
-    task are negated, so that more is better; errors of reconstructed colours stay as they are, as what is in % and beyond 0 to 100.
+    task are negated, so that more is better; errors of reconstructed colours stay as they are, and so does what is in % and
+    beyond 0 to 100.
     """
     # A relative error of depth is in % and may be beyond 100.
     share = item.unit == "%" and item.bounded and (item.higher_is_better or item.protocol != "depth")

@@ -19,8 +19,8 @@ class Item:
     """What one column of a sheet is of: a score of a task.
 
     task: its id, `PROTOCOL/DATASET` or `PROTOCOL/DATASET/VARIANT`; for a published mean over data sets that of the protocol with
-    `*` for the data set. score: its name. main: whether it is the task's main score. unit: `%`, `degrees` and so on. bounded: whether
-    no value is beyond 0 to 100, so that one in % has log-odds.
+    `*` for the data set. score: its name. main: whether it is the task's main score. unit: `%`, `degrees` and so on. bounded:
+    whether no value is beyond 0 to 100, so that one in % has log-odds.
     """
 
     task: str
