@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sslbench.analyses import Item, Sheet
-from sslbench.analyses.correlation import Coefficient, Correlation, correlate, has_scale
+from sslbench.analyses.correlation import Coefficient, Correlation, correlate
 from sslbench.figures.declaration import Drawn, FigureSpec, LeftOut, Source
 from sslbench.figures.labels import drawable, fitted, shortened, widest
 from sslbench.figures.page import Margins, page, panel_size
@@ -56,16 +56,14 @@ def draw(source: Source) -> Drawn | LeftOut:
 def shown_items(sheet: Sheet) -> list[Item]:
     """Main scores, and further ones where they are another view of the task, as of boxes, normals and reconstructions.
 
-    Few-shot tasks are those of one count of shots. Published means over data sets, such as calibration errors, come last. What
-    is in % and no share is left out.
+    Few-shot tasks are those of one count of shots. Published means over data sets, such as calibration errors, come last.
     """
     shots = chosen_shots(sheet)
     single = [
         item for item in sheet.items if item.dataset != "*" and (item.protocol != "fewshot" or item.variant == shots)
     ]
     means = [item for item in sheet.items if item.dataset == "*"]
-    shown = [item for item in single if item.main or item.protocol not in _DECISIONS] + means
-    return [item for item in shown if has_scale(sheet, item)]
+    return [item for item in single if item.main or item.protocol not in _DECISIONS] + means
 
 
 def packed(sizes: Mapping[str, int], most: int) -> list[list[tuple[str, int, int]]]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sslbench.analyses import Item, Sheet
-from sslbench.analyses.correlation import Coefficient, correlate, has_scale, log_odds, mean_scaled, scale_of
+from sslbench.analyses.correlation import Coefficient, correlate, log_odds, mean_scaled, scale_of
 from sslbench.figures.axes import log_odds_ticks, point
 from sslbench.figures.declaration import Drawn, LeftOut, Source
 from sslbench.figures.labels import drawable, labels, shortened
@@ -27,8 +27,7 @@ def scatter_figure(
 ) -> Drawn | LeftOut:
     """A panel for each name: the mean over its items against the upstream score, both on the study's scales.
 
-    Without an upstream score, or with one of fewer than 2 backbones in every panel, there is no figure. A panel of what is in %
-    and no share is left out.
+    Without an upstream score, or with one of fewer than 2 backbones in every panel, there is no figure.
     """
     sheet = source.sheet
     if len(sheet.upstream) < FEWEST:
@@ -36,11 +35,7 @@ def scatter_figure(
             f"it takes {FEWEST} backbones with a score on what they were pretrained on, and here {len(sheet.upstream)} have one"
         )
     known = [name for name in sheet.trained if name in sheet.upstream]
-    kept = {
-        name: items
-        for name, items in panels.items()
-        if all(has_scale(sheet, item) for item in items) and len(mean_scaled(sheet, items, known)) >= FEWEST
-    }
+    kept = {name: items for name, items in panels.items() if len(mean_scaled(sheet, items, known)) >= FEWEST}
     if not kept:
         return LeftOut(f"no score is of {FEWEST} backbones that have an upstream score")
     looks, shown = marks(known), labels(known)

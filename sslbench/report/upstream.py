@@ -14,27 +14,15 @@ def upstream_part(sheet: Sheet) -> str:
 
     A setting with a task whose records do not measure the same thing has none.
     """
-    found, odd, as_they_are = [], [], []
+    found, odd = [], []
     for name, items in settings(sheet).items():
-        if not all(sheet.comparable(item) for item in items):
-            odd.append(f"{name} has no correlation: the records of a task do not measure the same thing.")
-            continue
-        try:
+        if all(sheet.comparable(item) for item in items):
             found.append(correlate(sheet, items, name))
-        except ValueError as error:
-            # A score of a user's own, in % but no share.
-            odd.append(f"{name} has no correlation: {error}.")
-            continue
-        if not all(item in sheet.transfer_items for item in items):
-            as_they_are.append(name)
+        else:
+            odd.append(f"{name} has no correlation: the records of a task do not measure the same thing.")
     found = [one for one in found if one.n >= 3]
     if not found:
         return ""
-    if described := [one.name for one in found if one.name in as_they_are]:
-        odd.append(
-            f"{', '.join(described)}: errors and areas as they are, in which more is not better, so that the sign tells nothing "
-            "of better or worse."
-        )
     rows = [
         f"<tr>{row_head(one.name)}{number(str(one.n))}{_coefficient(one.pearson)}{_coefficient(one.spearman)}</tr>"
         for one in found

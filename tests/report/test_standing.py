@@ -143,15 +143,6 @@ def test_what_does_not_measure_the_same_has_no_ranks_and_no_correlation(records,
     assert ">linear</th>" in told and ">knn</th>" not in told
 
 
-def test_of_what_is_no_transfer_a_correlation_tells_no_better_or_worse(make_record):
-    values = {"zoo:simclr": 50.0, "zoo:swav": 40.0, "zoo:vicreg": 45.0, "zoo:mae": 20.0}
-    records = [make_record(name, "knn/pets", value=value) for name, value in values.items()]
-    assert "as they are" not in upstream_part(sheet_of_records(records))
-    records += [make_record(name, "inversion/pets", value=value) for name, value in values.items()]
-    told = upstream_part(sheet_of_records(records))
-    assert "<li>inversion: errors and areas as they are" in told
-
-
 def test_backbones_that_are_all_equal_have_no_diagram(make_record):
     records = [make_record(name, f"knn/{task}") for name in "abc" for task in ("pets", "cars")]
     assert rank_diagram(sheet_of_records(records), short_names(records)) == ""
@@ -164,7 +155,8 @@ def test_what_goes_with_the_upstream_score(make_record):
     page = Page(upstream_part(sheet_of_records(records)))
     rows = [text for tag, text in page.text if tag in ("th", "td")]
     assert rows[rows.index("knn") + 1] == "4"
-    assert any(text.startswith("odd has no correlation: log-odds are of fractions") for _, text in page.text)
+    # In % and beyond a whole: as it is, without log-odds.
+    assert rows[rows.index("odd") + 1] == "4"
     assert upstream_part(sheet_of_records(records[:2])) == ""
 
 
