@@ -242,9 +242,7 @@ def paired_resamples(
     differences = new - base
     differences = differences[~np.isnan(differences)]
     if n < 2 or differences.size < 2:
-        raise ValueError(
-            f"expected at least 2 items and 2 resamples with a score, got {n} and {differences.size}"
-        )
+        raise ValueError(f"expected at least 2 items and 2 resamples with a score, got {n} and {differences.size}")
     stderr = float(differences.std(ddof=1)) * math.sqrt(n / (n - 1))
     gain = difference if higher_is_better else -difference
     if stderr < _ROUNDING:

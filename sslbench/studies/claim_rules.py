@@ -389,9 +389,7 @@ def _leader(evidence: Evidence, items: Sequence[Measured]) -> str:
 def _beats(evidence: Evidence, items: Sequence[Measured], name: str, other: str, questions: int) -> bool:
     """Whether one backbone is separably better than the other on more items than it is worse on."""
     judged = [
-        one.outcome
-        for item in items
-        for one in evidence.against(item, other, (name,), questions=questions).values()
+        one.outcome for item in items for one in evidence.against(item, other, (name,), questions=questions).values()
     ]
     return "win" in judged and judged.count("win") > judged.count("loss")
 

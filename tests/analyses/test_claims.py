@@ -354,9 +354,10 @@ def test_backbones_that_share_no_task_are_not_counted_in_a_comparison_of_correla
 def test_a_direction_that_is_not_strong_is_a_direction() -> None:
     finding = BY_NAME["calibration-correlates"].test(sheet(goes(-1)[HOLDS]))
     assert finding.verdict == HOLDS and -0.7 < finding.numbers["r"] < -0.5
-    assert strong_rule(lambda evidence: evidence.items("finetune/*", "ece"), "x", sign=-1)(
-        sheet(goes(-1)[HOLDS])
-    ).verdict == UNKNOWN
+    assert (
+        strong_rule(lambda evidence: evidence.items("finetune/*", "ece"), "x", sign=-1)(sheet(goes(-1)[HOLDS])).verdict
+        == UNKNOWN
+    )
 
 
 def test_records_without_errors_are_not_judged_by_their_signs() -> None:

@@ -187,7 +187,9 @@ def test_a_difference_of_shares_is_taken_as_it_is() -> None:
     excess = Item("occlusion/world-masks/recipe=quick", "attention_excess", False, "%", True)
     assert scale_of(excess) == "as it is" and scaled(excess, [-3.0, 2.0]).tolist() == [-3.0, 2.0]
     names = ("a", "b", "c")
-    sheet = Sheet("made", {(n, excess): Cell(v) for n, v in zip(names, (-3.0, 0.5, 1.0), strict=True)}, dict.fromkeys("abc", 9.0))
+    sheet = Sheet(
+        "made", {(n, excess): Cell(v) for n, v in zip(names, (-3.0, 0.5, 1.0), strict=True)}, dict.fromkeys("abc", 9.0)
+    )
     assert correlate(sheet, excess, among=[]).n == 0 and correlate(sheet, excess, among=["a"]).n == 1
 
 

@@ -130,7 +130,8 @@ def test_the_diagram_has_every_mean_rank_and_the_critical_difference(records):
 
 def test_what_does_not_measure_the_same_has_no_ranks_and_no_correlation(records, make_record):
     changed = [
-        replace(one, task={**one.task, "fingerprint": "other"}) if one.case == "good|knn/set0" else one for one in records
+        replace(one, task={**one.task, "fingerprint": "other"}) if one.case == "good|knn/set0" else one
+        for one in records
     ]
     text = rank_diagram(sheet_of_records(changed), short_names(changed))
     assert "over the 4 tasks" in text and "Left out: 1 tasks" in text
