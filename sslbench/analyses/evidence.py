@@ -14,9 +14,9 @@ from sslbench.analyses.wins import SIGN, contrast, outcomes
 from sslbench.backbones.zoo import zoo_names
 from sslbench.errors import RecordError
 from sslbench.names import matches
+from sslbench.results.pairing import LEVEL
 from sslbench.results.runs import open_records
 from sslbench.studies import STUDIES, studies
-from sslbench.results.pairing import LEVEL
 from sslbench.studies.claim import UNJUDGED, Association, Claim, Finding, Judged, Measured
 
 SUPERVISED = ("supervised", "zoo:supervised")
