@@ -41,8 +41,10 @@ def objects_of(targets: Targets, classes: Sequence[str], row: int, size: tuple[i
             code[found == targets.ignore] = UNKNOWN
         return code
     code = np.zeros(size, dtype=np.uint8)
-    for x1, y1, x2, y2 in found.boxes:
-        code[max(0, round(float(y1))) : round(float(y2)), max(0, round(float(x1))) : round(float(x2))] = OBJECT
+    for box in found.boxes:
+        # A negative end would count from the other side.
+        x1, y1, x2, y2 = (max(0, round(float(end))) for end in box)
+        code[y1:y2, x1:x2] = OBJECT
     return code
 
 

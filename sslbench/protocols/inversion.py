@@ -109,7 +109,7 @@ class Inversion(Protocol[Inverter]):
 
         backbone = predictor.setting.backbone
         # Sets without splits of their own, as the study's cross-domain ones, have all pictures in one.
-        part = next(iter(held_out.parts.values()))
+        part = held_out.first
         pictures = self._chosen(part, backbone.preprocessing)
         rows, originals = list(pictures), np.stack(list(pictures.values()))
         painted, losses = self._inverted(predictor, pictures)

@@ -158,6 +158,8 @@ def test_where_masks_and_boxes_say_that_objects_are() -> None:
     objects = Objects(np.array([[1, 0, 3, 2], [-2, 3, 1, 9]], np.float32), np.zeros(2, int), np.array([False, True]))
     found = objects_of(Boxes([objects]), ("a",), 0, (4, 5))
     assert found.tolist() == [[0, 1, 1, 0, 0], [0, 1, 1, 0, 0], [0, 0, 0, 0, 0], [1, 0, 0, 0, 0]]
+    beside = Objects(np.array([[-5, -9, 3, -2], [9, 0, 12, 3]], np.float32), np.zeros(2, int), np.zeros(2, bool))
+    assert not objects_of(Boxes([beside]), ("a",), 0, (4, 5)).any()
 
 
 def test_objects_lie_where_the_resized_and_cropped_picture_shows_them() -> None:
