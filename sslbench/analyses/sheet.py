@@ -101,7 +101,7 @@ class Sheet:
     @property
     def transfer_items(self) -> tuple[Item, ...]:
         """The columns of main scores by which backbones are ranked: those of analyses describe networks instead."""
-        return tuple(item for item in self.main_items if _transfer(item.protocol))
+        return tuple(item for item in self.main_items if measures_transfer(item.protocol))
 
     def comparable(self, item: Item) -> bool:
         """Whether all records of an item measure the same thing (`sslbench.results.pairing`); so do published figures."""
@@ -130,7 +130,8 @@ class Sheet:
         )
 
 
-def _transfer(protocol: str) -> bool:
+def measures_transfer(protocol: str) -> bool:
+    """Whether a better main score is a better backbone; the direction of an analysis is nominal."""
     # A protocol of somebody's conftest.py is not known where only its records are read.
     return protocol not in list_protocols() or protocol_spec(protocol).transfer
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
+from sslbench.analyses.sheet import measures_transfer
 from sslbench.metrics import Score
 from sslbench.report.document import head, notes, number, row_head, scrolled, table
 from sslbench.results.compare import RECIPE, flatten
@@ -53,7 +54,8 @@ def _score_cells(record: Record, name: str) -> Iterable[str]:
     yield number(escape(f"{value} {score.unit}"))
     yield number(" to ".join(ends) if len(ends) == 2 else "not known")
     yield number(f"{score.n:,}")
-    yield f"<td>{'higher' if score.higher_is_better else 'lower'}</td>"
+    better = "higher" if score.higher_is_better else "lower"
+    yield f"<td>{better if measures_transfer(record.task['protocol']) else '–'}</td>"
     if record.references:
         yield _reference_cells(score, record.references.get(name))
 

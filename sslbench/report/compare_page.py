@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
+from sslbench.analyses.sheet import measures_transfer
 from sslbench.report.document import cell, document, head, notes, number, row_head, scrolled, sort_head, table
 from sslbench.results.compare import ComparedCase, ComparedRuns, differences, score_text
 from sslbench.results.marks import difference_unit, number_text
@@ -45,12 +46,19 @@ def gained(case: ComparedCase) -> bool | None:
     return (case.result.difference > 0) == case.scale.higher_is_better
 
 
+def _judges(case: ComparedCase) -> bool:
+    return measures_transfer(case.new.task["protocol"])
+
+
 def _found(cases: Sequence[ComparedCase]) -> str:
     tested = [case for case in cases if case.p is not None]
-    better, worse = (sum(gained(case) is side for case in tested) for side in (True, False))
+    judged = [case for case in tested if _judges(case)]
+    better, worse = (sum(gained(case) is side for case in judged) for side in (True, False))
+    other = sum(gained(case) is not None for case in tested if not _judges(case))
+    described = f", and differs on {other} that describe networks, in which neither end is better" if other else ""
     told = (
-        f"Of {len(tested)} cases that could be tested, the new run is better on {better} and worse on {worse}; on "
-        f"{len(tested) - better - worse} the data do not tell the two apart."
+        f"Of {len(tested)} cases that could be tested, the new run is better on {better} and worse on {worse}{described}; on "
+        f"{len(tested) - better - worse - other} the data do not tell the two apart."
     )
     if not tested:
         told = "No case could be tested."
@@ -91,6 +99,8 @@ def _row(case: ComparedCase, reach: float, backbones: bool) -> str:
     difference = f"{'+' if result.difference >= 0 else ''}{_number(result.difference, unit)} {difference_unit(unit)}"
     side = gained(case)
     told, kind = {True: ("▲ better", "above"), False: ("▼ worse", "below"), None: ("not told apart", "")}[side]
+    if side is not None and not _judges(case):
+        told, kind = "▲ higher" if result.difference > 0 else "▼ lower", ""
     cells += [
         cell(result.difference, escape(difference), number=True),
         cell(result.ci95[0], _bar(result, reach, unit)),

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from html import escape
 
-from sslbench.analyses.sheet import is_control
+from sslbench.analyses.sheet import is_control, measures_transfer
 from sslbench.report.document import head, number, row_head, scrolled, table
 from sslbench.results.marks import GUESSING, guess, marks, number_text, score_text
 from sslbench.results.pairing import comparable
@@ -21,10 +21,12 @@ def score_tables(records: Sequence[Record], names: ShortNames) -> str:
 
 
 def heats(column: Sequence[Record]) -> list[float | None]:
-    """How far each record of a task is from the worst trained backbone's, from 0 to 100; None for controls.
+    """How far each record of a task is from the worst trained backbone's, from 0 to 100; None for controls and analyses.
 
     Controls lie far below what was trained and would leave it one colour. 0 for all where the records are not comparable.
     """
+    if not measures_transfer(column[0].task["protocol"]):
+        return [None] * len(column)
     trained = [record for record in column if not is_control(record.backbone["name"])]
     if not trained:
         return [None] * len(column)
@@ -41,9 +43,11 @@ def heats(column: Sequence[Record]) -> list[float | None]:
 
 
 def scale_text(record: Record) -> str:
-    """Unit and direction of a record's main score, such as `%, higher is better`."""
-    direction = "higher" if record.main.higher_is_better else "lower"
-    return ", ".join(filter(None, (record.main.unit, f"{direction} is better")))
+    """Unit and direction of a record's main score, such as `%, higher is better`; of an analysis that it has none."""
+    direction = f"{'higher' if record.main.higher_is_better else 'lower'} is better"
+    if not measures_transfer(record.task["protocol"]):
+        direction = "describes networks, neither end is better"
+    return ", ".join(filter(None, (record.main.unit, direction)))
 
 
 def _table(protocol: str, records: Sequence[Record], names: ShortNames) -> str:

@@ -64,6 +64,17 @@ def test_a_difference_is_better_by_the_direction_of_the_score(make_record):
     assert gained(replace(case, p=0.2)) is None and gained(replace(case, p=None)) is None
 
 
+def test_what_describes_networks_is_higher_or_lower_and_not_better(make_record):
+    def compared(task: str) -> Page:
+        records = [make_record("net", task, correct=right) for right in ([True] * 99 + [False], RIGHT)]
+        return Page(compare_html(compare_runs(records[:1], records[1:]), "a", "b"))
+
+    assert ("td", "▲ better") in compared("knn/pets").text
+    page = compared("occlusion/pets")
+    assert ("td", "▲ higher") in page.text and not any("▲ better" in text for _, text in page.text)
+    assert any("better on 0 and worse on 0, and differs on 1 that describe networks" in text for _, text in page.text)
+
+
 def test_a_difference_of_the_recipes_is_told_once_with_its_cases(make_record):
     page = Page(compare_html(compare_runs(*pair(make_record, hyperparameters={"l2": 0.3})), "a", "b"))
     heads = [text for tag, text in page.text if tag == "th"]

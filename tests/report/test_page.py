@@ -118,6 +118,10 @@ def test_scores_are_coloured_by_merit_and_noise_stays_pale(make_record):
         "--heat: 0%",
     ]
     assert heats(controls) == []
+    described = [make_record("a", "occlusion/pets", value=90.0), make_record("b", "occlusion/pets", value=50.0)]
+    assert heats(described) == []
+    text = html_report(described, title="t")
+    assert "neither end is better" in text and "<td>higher</td>" not in text
 
 
 def test_a_table_a_protocol_with_controls_last_and_scales_in_its_heads(make_record):
