@@ -184,7 +184,7 @@ def test_features_are_boxes_of_self_supervised_and_a_star():
     assert values["supervised"] in stars and len(stars) == 3
     median = np.median([value for name, value in values.items() if name != "supervised"])
     assert any(np.allclose(line.get_ydata(), median) for line in panel.lines if len(line.get_ydata()) == 2)
-    assert axes["Colour error of inversions"].get_ylabel() == "MSE (grey levels squared)"
+    assert axes["Colour error of inversions"].get_ylabel() == "MSE (levels²)"
 
 
 def test_what_is_described_is_not_judged(pictures_run):
