@@ -185,9 +185,7 @@ def test_the_nearest_pictures_are_scikit_learns_by_their_rows_in_train_and_val()
     # Of 75 and 33 pictures some could not be read.
     rows = [np.delete(np.arange(75), [0, 9, 20, 41, 74]), np.delete(np.arange(33), [3, 4, 30])]
     train, val = replace(train, rows=rows[0], pictures=75), replace(val, rows=rows[1], pictures=33)
-    decisions, told = (
-        NearestNeighbours().learn(train, val, num_classes=4, metric=METRICS["top1"]).explain(test.x)
-    )
+    decisions, told = NearestNeighbours().learn(train, val, num_classes=4, metric=METRICS["top1"]).explain(test.x)
     distance, index = (
         NearestNeighbors(n_neighbors=5, algorithm="brute", metric="cosine")
         .fit(torch.cat([train.x, val.x]).double().numpy())
