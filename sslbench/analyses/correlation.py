@@ -64,10 +64,11 @@ def scale_of(item: Item) -> str:
     """On which scale an item is correlated: `log-odds`, `as it is` or `negated`.
 
     Log-odds for what is in % and for LPIPS, in their own direction (so of calibration errors too). Angles and other errors of a
-    task are negated, so that more is better; errors of reconstructed colours stay as they are.
+    task are negated, so that more is better; errors of reconstructed colours stay as they are, and so does what is in % and
+    beyond 0 to 100.
     """
     # A relative error of depth is in % and may be beyond 100.
-    share = item.unit == "%" and (item.higher_is_better or item.protocol != "depth")
+    share = item.unit == "%" and item.bounded and (item.higher_is_better or item.protocol != "depth")
     if share or item.score.startswith("lpips"):
         return "log-odds"
     return "as it is" if item.higher_is_better or item.protocol in _AS_THEY_ARE else "negated"
@@ -165,13 +166,13 @@ def correlate(sheet: Sheet, items: Item | Sequence[Item], name: str = "", among:
 
 
 def settings(sheet: Sheet, apart: Mapping[str, Collection[str]] | None = None) -> dict[str, tuple[Item, ...]]:
-    """Main items by setting (protocol and variant), for a correlation each.
+    """Main items of transfer by setting (protocol and variant), for a correlation each.
 
     apart: data sets that are a setting of their own within each, by a name that is added to the setting's, such as
     `fewshot/20shot, cross-domain`.
     """
     groups: dict[str, list[Item]] = {}
-    for item in sheet.main_items:
+    for item in sheet.transfer_items:
         names = [name for name, datasets in (apart or {}).items() if item.dataset in datasets]
         groups.setdefault(", ".join([item.setting, *names]), []).append(item)
     return {name: tuple(items) for name, items in groups.items() if len({scale_of(item) for item in items}) == 1}

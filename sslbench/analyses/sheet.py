@@ -19,7 +19,8 @@ class Item:
     """What one column of a sheet is of: a score of a task.
 
     task: its id, `PROTOCOL/DATASET` or `PROTOCOL/DATASET/VARIANT`; for a published mean over data sets that of the protocol with
-    `*` for the data set. score: its name. main: whether it is the task's main score. unit: `%`, `degrees` and so on.
+    `*` for the data set. score: its name. main: whether it is the task's main score. unit: `%`, `degrees` and so on. bounded:
+    whether no value is beyond 0 to 100, so that one in % has log-odds.
     """
 
     task: str
@@ -27,6 +28,7 @@ class Item:
     main: bool
     unit: str
     higher_is_better: bool
+    bounded: bool = True
 
     @property
     def protocol(self) -> str:
@@ -140,16 +142,22 @@ def sheet_of_records(records: Iterable[Record], title: str = "records") -> Sheet
     pictures of the pretraining set for the zoo; where a run has both kinds, the kind that more of its backbones have, so that
     two scales are never mixed. Raises RecordError where two records are of one case.
     """
+    records = list(records)
     cells: dict[tuple[str, Item], Cell] = {}
+    beyond = {
+        (record.task["id"], name)
+        for record in records
+        for name, score in record.scores.items()
+        if score["value"] is not None and not 0 <= score["value"] <= 100
+    }
     seen = set()
     for record in records:
         if record.case in seen:
             raise RecordError(f"expected one record a case, got two of {record.case}")
         seen.add(record.case)
         for name, score in record.scores.items():
-            item = Item(
-                record.task["id"], name, name == record.main_score, score["unit"], bool(score["higher_is_better"])
-            )
+            task, rises = record.task["id"], bool(score["higher_is_better"])
+            item = Item(task, name, name == record.main_score, score["unit"], rises, (task, name) not in beyond)
             if score["value"] is not None:
                 cells[record.backbone["name"], item] = Cell(float(score["value"]), score["stderr"], record)
     sheet = Sheet(title, cells)

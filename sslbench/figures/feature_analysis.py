@@ -60,9 +60,8 @@ def draw(source: Source) -> Drawn | LeftOut:
 def _scores(sheet: Sheet, protocol: str, prefix: str) -> dict[str, tuple[Item, dict[str, float]]]:
     """By score, one of its items and the mean over data sets by backbone: the published one, or that of all tasks of a run."""
     found = {}
-    for score in dict.fromkeys(item.score for item in sheet.items if item.protocol == protocol):
-        if not score.startswith(prefix):
-            continue
+    there = {item.score for item in sheet.items if item.protocol == protocol and item.score.startswith(prefix)}
+    for score in sorted(there, key=lambda score: (_place(score), score)):
         items = list(sheet.of(protocol, score=score))
         items = [item for item in items if item.dataset == "*"] or items
         columns = [sheet.column(item) for item in items]
@@ -112,6 +111,12 @@ def _spread(count: int) -> Sequence[float]:
 def _short(score: str) -> str:
     known = {"lpips_alexnet": "AlexNet", "lpips_vgg": "VGG", "lpips_squeezenet": "SqueezeNet"}
     return known.get(score, drawable(score.rpartition("_")[2] if score.startswith("mse_") else score.replace("_", " ")))
+
+
+def _place(score: str) -> int:
+    """Red, green and blue in their order, and what they add up to behind them."""
+    channels = ("mse_red", "mse_green", "mse_blue")
+    return channels.index(score) if score in channels else len(channels)
 
 
 def _unit(item: Item) -> str:

@@ -11,13 +11,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sslbench.figures.labels import fitted, text_width, widest
+from sslbench.figures.labels import drawable, fitted, text_width, widest
 from sslbench.figures.style import SMALL, TEXT, WIDTH, Mark
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+# Of a title, beside the size of text: smaller letters cannot be read in print.
+SMALLEST = 0.75
 LINE = 0.15
 """Height of a line of small text, in inches."""
 
@@ -80,8 +82,11 @@ def page(
 
 
 def panel_title(panel: Axes, text: str, pad: float = 3.0) -> None:
-    """A title at the panel's left, no wider than it. pad: points above the axes."""
-    panel.set_title(fitted(text, panel_size(panel)[0], TEXT), loc="left", pad=pad)
+    """A title at the panel's left, no wider than it: set smaller, and then cut, where it would be. pad: points above the axes."""
+    room = panel_size(panel)[0]
+    wanted = text_width(drawable(text), TEXT)
+    size = TEXT * max(SMALLEST, min(1.0, room / wanted))
+    panel.set_title(fitted(text, room, size), loc="left", pad=pad, fontsize=size)
 
 
 def panel_size(panel: Axes) -> tuple[float, float]:

@@ -6,18 +6,12 @@ from html import escape
 
 from sslbench.analyses.correlation import Coefficient, correlate, settings
 from sslbench.analyses.sheet import Sheet
-from sslbench.report.document import head, notes, number, row_head, scrolled, table
+from sslbench.report.document import head, number, row_head, scrolled, table
 
 
 def upstream_part(sheet: Sheet) -> str:
     """HTML of the correlation of each setting with the upstream score; nothing where fewer than three backbones have one."""
-    found, odd = [], []
-    for name, items in settings(sheet).items():
-        try:
-            found.append(correlate(sheet, items, name))
-        except ValueError as error:
-            # A score of a user's own, in % but no share.
-            odd.append(f"{name} has no correlation: {error}.")
+    found = [correlate(sheet, items, name) for name, items in settings(sheet).items()]
     found = [one for one in found if one.n >= 3]
     if not found:
         return ""
@@ -33,7 +27,6 @@ def upstream_part(sheet: Sheet) -> str:
         "each setting, over trained backbones that have both; shares of right answers as log-odds, and a positive coefficient "
         "means that what is better upstream is better here. An interval that holds 0 tells nothing.</p>\n"
         + scrolled(table(heads, rows, kind="pinned"), "Correlation with the upstream score")
-        + notes(odd)
     )
 
 

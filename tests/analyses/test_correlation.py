@@ -2,12 +2,13 @@
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from sslbench.analyses import Cell, Item, Sheet, sheet_of_study
+from sslbench.analyses import Cell, Item, Sheet, sheet_of_records, sheet_of_study
 from sslbench.analyses.correlation import (
     average_ranks,
     compare_correlations,
@@ -18,9 +19,11 @@ from sslbench.analyses.correlation import (
     scaled,
     settings,
 )
+from sslbench.results.references import read_records
 from sslbench.studies import STUDIES
 from sslbench.studies.ericsson2021.names import CROSS_DOMAIN, MANY_SHOT
 
+BASELINE = Path(__file__).parents[2] / "results" / "baselines" / "embedded.json"
 SHEET = sheet_of_study(STUDIES["ericsson2021"])
 MANY = (*MANY_SHOT, "voc2007")
 SETTINGS = {
@@ -197,3 +200,13 @@ def test_compared_correlations_of_things_that_differ_by_noise_alone() -> None:
     f = 1 / (2 * (1 - m))
     expected = math.atanh(0.5) * 10 / math.sqrt(2 * (1 - f * m) / (1 - m))
     assert z == pytest.approx(expected) and p == pytest.approx(2 * stats.norm.sf(expected))
+
+
+def test_percentages_beyond_a_whole_have_no_log_odds() -> None:
+    records = [record for record in read_records(BASELINE) if record.task["id"] == "linear/digits"]
+    name = records[0].main_score
+    records[0] = replace(records[0], scores={**records[0].scores, name: {**records[0].scores[name], "value": -3.0}})
+    sheet = sheet_of_records(records)
+    item = sheet.item("linear/digits")
+    assert item is not None and scale_of(item) == "as it is"
+    assert correlate(sheet, item).n == len(sheet.upstream)

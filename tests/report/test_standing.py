@@ -139,7 +139,8 @@ def test_what_goes_with_the_upstream_score(make_record):
     page = Page(upstream_part(sheet_of_records(records)))
     rows = [text for tag, text in page.text if tag in ("th", "td")]
     assert rows[rows.index("knn") + 1] == "4"
-    assert any(text.startswith("odd has no correlation: log-odds are of fractions") for _, text in page.text)
+    # In % and beyond a whole: as it is, without log-odds.
+    assert rows[rows.index("odd") + 1] == "4"
     assert upstream_part(sheet_of_records(records[:2])) == ""
 
 
