@@ -18,13 +18,18 @@ FEWEST = 4
 """Backbones below which no interval can be given: the standard error of Fisher's z is 1 / sqrt(n - 3)."""
 # Figures of what a network sees are reported as they are; only a task's errors are turned, so that more is better.
 _AS_THEY_ARE = ("inversion", "occlusion")
+# In % and no share of anything: a difference of two shares, which may be negative.
+_DIFFERENCES = ("attention_excess",)
 
 Array = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Coefficient:
-    """A correlation in [-1, 1]; nan where it is undefined, and then, or where backbones are too few, no interval and no p."""
+    """A correlation in [-1, 1]; nan where it is undefined, and then, or where backbones are too few, no interval and no p.
+
+    A Spearman's rho of 1 or -1 has no interval either: few backbones are in one order by chance, and Fisher's z has no end.
+    """
 
     value: float
     ci95: tuple[float, float] | None
@@ -65,8 +70,10 @@ def scale_of(item: Item) -> str:
 
     Log-odds for what is in % and for LPIPS, in their own direction (so of calibration errors too). Angles and other errors of a
     task are negated, so that more is better; errors of reconstructed colours stay as they are, and so does what is in % and
-    beyond 0 to 100.
+    beyond 0 to 100, or a difference of two shares.
     """
+    if item.score in _DIFFERENCES:
+        return "as it is"
     # A relative error of depth is in % and may be beyond 100.
     share = item.unit == "%" and item.bounded and (item.higher_is_better or item.protocol != "depth")
     if share or item.score.startswith("lpips"):
@@ -89,8 +96,9 @@ def correlation(x: npt.ArrayLike, y: npt.ArrayLike, name: str = "", backbones: S
 
     r: Fisher's z +- 1.96 / sqrt(n - 3). rho, of average ranks: the same with the variance (1 + rho^2 / 2) / (n - 3) of Bonett and
     Wright, "Sample size requirements for estimating Pearson, Kendall and Spearman correlations", Psychometrika 65 (2000) 23-28.
-    p: from Student's t with n - 2 degrees of freedom. Fewer than 4 points have no interval, fewer than 3 and points of which all
-    have one value no coefficient; `note` says so.
+    p: from Student's t with n - 2 degrees of freedom; of a rho of 1 or -1 the part of the n! orders that are as far from no
+    correlation. Fewer than 4 points have no interval, fewer than 3 and points of which all have one value no coefficient; `note`
+    says so.
 
     Args:
         x, y: (n,) finite.
@@ -108,11 +116,19 @@ def correlation(x: npt.ArrayLike, y: npt.ArrayLike, name: str = "", backbones: S
         note = f"no correlation of {n} backbones" if n < 3 else "no correlation: all have one value"
         return Correlation(name, n, unknown, unknown, tuple(backbones), note=note)
     r = float(np.corrcoef(first, second)[0, 1])
-    rho = float(np.corrcoef(average_ranks(first), average_ranks(second))[0, 1])
+    ranks = average_ranks(first)
+    rho = float(np.corrcoef(ranks, average_ranks(second))[0, 1])
     note = f"no interval: {n} backbones, and it takes {FEWEST}" if n < FEWEST else ""
-    return Correlation(
-        name, n, _coefficient(r, n, 1.0), _coefficient(rho, n, 1 + rho**2 / 2), tuple(backbones), note=note
-    )
+    monotone = abs(rho) > 1 - 1e-12
+    spearman = _monotone(rho, ranks) if monotone else _coefficient(rho, n, 1 + rho**2 / 2)
+    return Correlation(name, n, _coefficient(r, n, 1.0), spearman, tuple(backbones), note=note)
+
+
+def _monotone(rho: float, ranks: Array) -> Coefficient:
+    """Of ranks that all agree, or all are reversed: by the permutations that give the same, of which ties make more."""
+    _, counts = np.unique(ranks, return_counts=True)
+    alike = math.prod(math.factorial(count) for count in counts.tolist())
+    return Coefficient(math.copysign(1.0, rho), None, min(1.0, 2 * alike / math.factorial(ranks.size)))
 
 
 def _coefficient(value: float, n: int, variance: float) -> Coefficient:
@@ -143,17 +159,19 @@ def mean_scaled(sheet: Sheet, items: Sequence[Item], backbones: Iterable[str]) -
     return dict(zip(whole, np.mean(rows, axis=0).tolist(), strict=True)) if whole else {}
 
 
-def correlate(sheet: Sheet, items: Item | Sequence[Item], name: str = "", among: Collection[str] = ()) -> Correlation:
+def correlate(
+    sheet: Sheet, items: Item | Sequence[Item], name: str = "", among: Collection[str] | None = None
+) -> Correlation:
     """The correlation of log-odds of the upstream score with an item, or with the mean over several.
 
-    Backbones are those that are no controls, have an upstream score and every item; `among`: only these. Items of a mean must be
-    on one scale. Raises ValueError for items on several, and for none.
+    Backbones are those that are no controls, have an upstream score and every item; `among`: only these, by default all.
+    Items of a mean must be on one scale. Raises ValueError for items on several, and for none.
     """
     items = [items] if isinstance(items, Item) else list(items)
     scales = sorted({scale_of(item) for item in items})
     if len(scales) != 1:
         raise ValueError(f"a correlation is of items on one scale, got {', '.join(scales) or 'no item'}")
-    known = [name for name in sheet.trained if name in sheet.upstream and (not among or name in among)]
+    known = [name for name in sheet.trained if name in sheet.upstream and (among is None or name in among)]
     means = mean_scaled(sheet, items, known)
     found = correlation(
         log_odds([sheet.upstream[backbone] / 100 for backbone in means]),

@@ -10,13 +10,14 @@ from typing import cast
 
 from sslbench.analyses.correlation import FEWEST, Correlation, compare_correlations, correlate, correlation, mean_scaled
 from sslbench.analyses.sheet import Item, Sheet, sheet_of_records, sheet_of_study
-from sslbench.analyses.wins import contrast, outcomes
+from sslbench.analyses.wins import SIGN, contrast, outcomes
 from sslbench.backbones.zoo import zoo_names
 from sslbench.errors import RecordError
 from sslbench.names import matches
+from sslbench.results.pairing import LEVEL
 from sslbench.results.runs import open_records
 from sslbench.studies import STUDIES, studies
-from sslbench.studies.claim import Association, Claim, Finding, Judged, Measured
+from sslbench.studies.claim import UNJUDGED, Association, Claim, Finding, Judged, Measured
 
 SUPERVISED = ("supervised", "zoo:supervised")
 
@@ -76,14 +77,21 @@ class SheetEvidence:
         column = self.sheet.column(cast(Item, item))
         return {name: column[name].value for name in self.family if name in column}
 
-    def against(self, item: Measured, base: str, others: Sequence[str] = ()) -> Mapping[str, Judged]:
-        """Backbones against one of them, with Holm's adjustment over these."""
+    def against(
+        self, item: Measured, base: str, others: Sequence[str] | None = None, *, questions: int = 1
+    ) -> Mapping[str, Judged]:
+        """Backbones against one of them, with Holm's adjustment over these and Bonferroni's over the questions."""
         column = self.sheet.column(cast(Item, item))
-        names = [n for n in (others or self.self_supervised) if n in column and n != base and base in column]
+        asked = self.self_supervised if others is None else others
+        names = [name for name in asked if name in column and name != base and base in column]
         found = [contrast(cast(Item, item), column[name], column[base]) for name in names]
+        judged = zip(names, found, outcomes(found, LEVEL / questions), strict=True)
         return {
-            name: Judged(one.gain, outcome, one.test)
-            for name, one, outcome in zip(names, found, outcomes(found), strict=True)
+            # Of printed figures the sign is all there is; a record that knows no error can be made again with one.
+            name: Judged(one.gain, "open", UNJUDGED)
+            if one.test == SIGN and column[name].record is not None
+            else Judged(one.gain, outcome, one.test)
+            for name, one, outcome in judged
         }
 
     def association(self, items: Sequence[Measured]) -> Association:

@@ -10,6 +10,7 @@ from sslbench.backbones.registry import CONTROLS
 from sslbench.backbones.zoo import read_card, zoo_names
 from sslbench.errors import RecordError
 from sslbench.protocols import list_protocols, protocol_spec
+from sslbench.results.pairing import comparable
 from sslbench.results.record import Record
 from sslbench.studies import Study, studies
 
@@ -101,6 +102,10 @@ class Sheet:
     def transfer_items(self) -> tuple[Item, ...]:
         """The columns of main scores by which backbones are ranked: those of analyses describe networks instead."""
         return tuple(item for item in self.main_items if _transfer(item.protocol))
+
+    def comparable(self, item: Item) -> bool:
+        """Whether all records of an item measure the same thing (`sslbench.results.pairing`); so do published figures."""
+        return comparable([cell.record for cell in self.column(item).values() if cell.record is not None])
 
     def column(self, item: Item) -> Mapping[str, Cell]:
         """The cells of one item, by backbone."""

@@ -20,10 +20,15 @@ if TYPE_CHECKING:
 
 def draw(source: Source) -> Drawn | LeftOut:
     """One diagram of all backbones but controls, over the tasks that all of them have."""
-    if not judged_items(source.sheet):
+    judged = judged_items(source.sheet)
+    if not judged:
         return LeftOut("there is no score of a single task")
+    items = [item for item in judged if source.sheet.comparable(item)]
+    if not items:
+        return LeftOut("the records of no task measure the same thing")
+    odd = f" {len(judged) - len(items)} tasks whose records do not measure the same thing are left out."
     try:
-        scores = block(source.sheet, judged_items(source.sheet))
+        scores = block(source.sheet, items)
         test = friedman(scores)
     except RecordError as error:
         return LeftOut(str(error))
@@ -42,7 +47,7 @@ def draw(source: Source) -> Drawn | LeftOut:
         note=(
             "Bars join mean ranks that Nemenyi's test does not separate at 0.05 (critical difference CD). Friedman's test: p = "
             f"{test.p:.2g}. Both take the tasks as drawn independently, which those that share pictures are not: the bars are "
-            "too short rather than too long. Controls are left out."
+            f"too short rather than too long. Controls are left out.{odd if len(items) < len(judged) else ''}"
         ),
     )
     height = above + LINE * (half + 0.5)

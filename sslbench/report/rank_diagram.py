@@ -19,11 +19,15 @@ _TOP = 60
 
 
 def rank_diagram(sheet: Sheet, names: ShortNames) -> str:
-    """HTML of the diagram of trained backbones; nothing for fewer than three of them or two tasks that all have."""
-    if len(sheet.trained) < 3:
+    """HTML of the diagram of trained backbones; nothing for fewer than three of them or two tasks that all have.
+
+    Tasks whose records do not measure the same thing give no ranks.
+    """
+    items = [item for item in sheet.transfer_items if sheet.comparable(item)]
+    if len(sheet.trained) < 3 or not items:
         return ""
     try:
-        ranked = block(sheet)
+        ranked = block(sheet, items)
         test = friedman(ranked)
     except RecordError:
         # There is nothing to draw, and the ranking above tells what a comparison needs.
@@ -31,7 +35,8 @@ def rank_diagram(sheet: Sheet, names: ShortNames) -> str:
     if not any(ranked.ranks.std(axis=0)):
         return ""
     drawn = _drawn(ranked, names)
-    rest = f" Left out: {len(ranked.left_out)} tasks that not all have." if ranked.left_out else ""
+    left = len(sheet.transfer_items) - len(ranked.items)
+    rest = f" Left out: {left} tasks that not all have, or whose records do not measure the same thing." if left else ""
     differ = "differ" if test.p <= LEVEL else "are not shown to differ"
     return (
         f"<h3>Mean ranks over tasks</h3>\n<p>Of trained backbones, over the {len(ranked.items)} tasks that all have; 1 is the "

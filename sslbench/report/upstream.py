@@ -6,12 +6,20 @@ from html import escape
 
 from sslbench.analyses.correlation import Coefficient, correlate, settings
 from sslbench.analyses.sheet import Sheet
-from sslbench.report.document import head, number, row_head, scrolled, table
+from sslbench.report.document import head, notes, number, row_head, scrolled, table
 
 
 def upstream_part(sheet: Sheet) -> str:
-    """HTML of the correlation of each setting with the upstream score; nothing where fewer than three backbones have one."""
-    found = [correlate(sheet, items, name) for name, items in settings(sheet).items()]
+    """HTML of the correlation of each setting with the upstream score; nothing where fewer than three backbones have one.
+
+    A setting with a task whose records do not measure the same thing has none.
+    """
+    found, odd = [], []
+    for name, items in settings(sheet).items():
+        if all(sheet.comparable(item) for item in items):
+            found.append(correlate(sheet, items, name))
+        else:
+            odd.append(f"{name} has no correlation: the records of a task do not measure the same thing.")
     found = [one for one in found if one.n >= 3]
     if not found:
         return ""
@@ -27,6 +35,7 @@ def upstream_part(sheet: Sheet) -> str:
         "each setting, over trained backbones that have both; shares of right answers as log-odds, and a positive coefficient "
         "means that what is better upstream is better here. An interval that holds 0 tells nothing.</p>\n"
         + scrolled(table(heads, rows, kind="pinned"), "Correlation with the upstream score")
+        + notes(odd)
     )
 
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from sslbench.analyses.sheet import Item, Sheet, is_control
-from sslbench.analyses.wins import Duel, duels
+from sslbench.analyses.sheet import Sheet, is_control
+from sslbench.analyses.wins import PAIRED, Duel, duels
 from sslbench.report.document import head, row_head, scrolled, table
-from sslbench.results.pairing import LEVEL, comparable
+from sslbench.results.pairing import LEVEL
 from sslbench.results.short_names import ShortNames
 
 
 def wins_part(sheet: Sheet, names: ShortNames) -> str:
     """HTML of the matrix over all main scores that can be compared; nothing for fewer than two backbones with one in common."""
-    items = [item for item in sheet.transfer_items if _comparable(sheet, item)]
+    items = [item for item in sheet.transfer_items if len(sheet.column(item)) > 1 and sheet.comparable(item)]
     found = duels(sheet, items, sheet.backbones) if items else {}
     if not any(duel.outcomes for duel in found.values()):
         return ""
@@ -29,17 +29,14 @@ def wins_part(sheet: Sheet, names: ShortNames) -> str:
     ]
     left = len(sheet.transfer_items) - len(items)
     rest = f" Not in it: {left} tasks whose records do not measure the same thing, or of one backbone." if left else ""
+    if {kind for duel in found.values() for kind in duel.tests} - {PAIRED}:
+        rest += " Where nothing of single pictures is known, standard errors or the sign decide."
     return (
         "<h3>Who beats whom</h3>\n<p>On how many tasks the backbone on the left is better, and on how many worse, than the one "
         "above, of the tasks that both have. Counted are differences that a paired test on the same test pictures shows, with "
         f"Holm's adjustment within a task at {LEVEL:g}; on the rest the two are not told apart. Most wins first.{rest}</p>\n"
         + scrolled(table(heads, rows, kind="pinned matrix"), "Who beats whom")
     )
-
-
-def _comparable(sheet: Sheet, item: Item) -> bool:
-    records = [cell.record for cell in sheet.column(item).values() if cell.record is not None]
-    return len(records) > 1 and comparable(records)
 
 
 def _sides(first: str, second: str, found: dict[tuple[str, str], Duel]) -> tuple[int, int, Duel]:

@@ -222,8 +222,10 @@ def paired_resamples(
     """Compare two scores of ``n`` items by their values on the same bootstrap resamples of the items.
 
     The standard deviation of the values' differences over the resamples is the standard error of the difference (Efron and
-    Tibshirani, "An Introduction to the Bootstrap", 1993, chapters 6 and 10); ``ci95`` and the p-values are those of a normal
-    deviate. With the 200 resamples of `voc_map11_resampled` that standard error is itself known to about 5 %.
+    Tibshirani, "An Introduction to the Bootstrap", 1993, chapters 6 and 10), but for the factor sqrt(n / (n - 1)) by which it is
+    too small (their section 5.3); ``ci95`` and the p-values are those of Student's t with n - 1 degrees of freedom. Both matter
+    for few items alone: of 8 pictures a normal deviate would call 10 % of equal backbones different at 0.05, of 2 pictures 38 %.
+    With 200 resamples the standard error is itself known to about 5 %.
 
     Args:
         new, base: (R,) the scores on resample 1 to R, in their unit; nan where one is undefined.
@@ -231,27 +233,28 @@ def paired_resamples(
         higher_is_better: whether a fall is a loss; ``p_worse`` speaks of losses.
 
     Raises:
-        ValueError: different lengths, or fewer than 2 resamples with a score.
+        ValueError: different lengths, fewer than 2 items, or fewer than 2 resamples with a score.
     """
-    from scipy.special import ndtr
+    from scipy.special import stdtr, stdtrit
 
     new, base = np.asarray(new, dtype=np.float64), np.asarray(base, dtype=np.float64)
     _same_length(new, base, "new", "base")
     differences = new - base
     differences = differences[~np.isnan(differences)]
-    if differences.size < 2:
-        raise ValueError(f"expected at least 2 resamples with a score, got {differences.size}")
-    stderr = float(differences.std(ddof=1))
+    if n < 2 or differences.size < 2:
+        raise ValueError(f"expected at least 2 items and 2 resamples with a score, got {n} and {differences.size}")
+    stderr = float(differences.std(ddof=1)) * math.sqrt(n / (n - 1))
     gain = difference if higher_is_better else -difference
     if stderr < _ROUNDING:
         equal = abs(difference) < _ROUNDING
         p_worse = 1.0 if equal else float(gain > 0)
         return PairedComparison(difference, (difference, difference), p_worse, float(equal), n, "paired-resamples")
+    half = float(stdtrit(n - 1, 0.975)) * stderr
     return PairedComparison(
         difference=difference,
-        ci95=(difference - Z95 * stderr, difference + Z95 * stderr),
-        p_worse=float(ndtr(gain / stderr)),
-        p_two_sided=2 * float(ndtr(-abs(difference) / stderr)),
+        ci95=(difference - half, difference + half),
+        p_worse=float(stdtr(n - 1, gain / stderr)),
+        p_two_sided=2 * float(stdtr(n - 1, -abs(difference) / stderr)),
         n=n,
         test="paired-resamples",
     )

@@ -14,6 +14,8 @@ Verdict = Literal["holds", "does not hold", "cannot be told"]
 HOLDS: Final = "holds"
 FAILS: Final = "does not hold"
 UNKNOWN: Final = "cannot be told"
+UNJUDGED: Final = "none"
+"""The test of a comparison of two records that know no errors, such as of a single picture: it is open."""
 
 
 class Measured(Protocol):
@@ -41,7 +43,7 @@ class Judged:
     """One backbone against another on one item, judged at 5 % with Holm's adjustment over those it was judged together with.
 
     gain: in the item's unit, positive where the first is better. outcome: `open` where the data do not separate them.
-    test: `paired`, `independent` or `sign` (no error is known, so that the sign alone decides).
+    test: `paired`, `independent`, `sign` (figures are printed without errors, so that the sign alone decides) or `UNJUDGED`.
     """
 
     gain: float
@@ -97,8 +99,13 @@ class Evidence(Protocol):
     def values(self, item: Measured) -> Mapping[str, float]:
         """The family's scores by backbone, in the item's unit."""
 
-    def against(self, item: Measured, base: str, others: Sequence[str] = ()) -> Mapping[str, Judged]:
-        """Backbones that have the item, by default the self-supervised, against one of them."""
+    def against(
+        self, item: Measured, base: str, others: Sequence[str] | None = None, *, questions: int = 1
+    ) -> Mapping[str, Judged]:
+        """Backbones that have the item, by default the self-supervised, against one of them.
+
+        questions: how many such calls a claim makes of which a single one decides, so that each is judged the more strictly.
+        """
 
     def association(self, items: Sequence[Measured]) -> Association:
         """The upstream score with the mean over items, on the scales of the study's appendix A.7."""

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from itertools import permutations
 from pathlib import Path
 
 import numpy as np
@@ -169,6 +170,27 @@ def test_few_backbones_and_constants_are_told() -> None:
     assert perfect.pearson.ci95 == (1.0, 1.0) and perfect.pearson.p == 0
     with pytest.raises(ValueError, match="one length"):
         correlation([1, 2, 3], [1, 2])
+
+
+@pytest.mark.parametrize("x", [[1, 2, 3], [1, 2, 3, 4], [1, 1, 3, 4], [1, 2, 2, 2, 5]])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_few_in_one_order_are_no_certainty(x: list[float], sign: int) -> None:
+    found = correlation(x, [sign * value**3 for value in x]).spearman
+    orders = [stats.spearmanr(x, order).statistic for order in permutations(x)]
+    assert found.value == sign and found.ci95 is None
+    # By brute force, but that ties may reach it in one direction alone: then it is twice that.
+    as_far = np.mean(np.array(orders) > 1 - 1e-9)
+    assert found.p == pytest.approx(min(1, 2 * as_far))
+
+
+def test_a_difference_of_shares_is_taken_as_it_is() -> None:
+    excess = Item("occlusion/world-masks/recipe=quick", "attention_excess", False, "%", True)
+    assert scale_of(excess) == "as it is" and scaled(excess, [-3.0, 2.0]).tolist() == [-3.0, 2.0]
+    names = ("a", "b", "c")
+    sheet = Sheet(
+        "made", {(n, excess): Cell(v) for n, v in zip(names, (-3.0, 0.5, 1.0), strict=True)}, dict.fromkeys("abc", 9.0)
+    )
+    assert correlate(sheet, excess, among=[]).n == 0 and correlate(sheet, excess, among=["a"]).n == 1
 
 
 def test_controls_and_holes_do_not_count() -> None:

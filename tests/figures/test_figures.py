@@ -27,7 +27,7 @@ from sslbench.metrics.calibration import reliability_table
 from tests.figures.conftest import ODD_NAMES, check_inside, drawn, made_up, marks_of, panels, source, the_figure
 
 SAMPLES = {"attention", "learning-curves", "reconstructions", "reliability"}
-LEFT = {"baseline": SAMPLES | {"feature-analysis"}, "study": SAMPLES | {"size", "speed"}}
+LEFT = {"baseline": SAMPLES, "study": SAMPLES | {"size", "speed"}}
 
 
 @pytest.mark.parametrize("name", ["baseline", "study"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -125,6 +126,22 @@ def test_the_diagram_has_every_mean_rank_and_the_critical_difference(records):
     )
     assert "pixels" not in text
     assert rank_diagram(sheet_of_records(records[:4]), short_names(records)) == ""
+
+
+def test_what_does_not_measure_the_same_has_no_ranks_and_no_correlation(records, make_record):
+    changed = [
+        replace(one, task={**one.task, "fingerprint": "other"}) if one.case == "good|knn/set0" else one
+        for one in records
+    ]
+    text = rank_diagram(sheet_of_records(changed), short_names(changed))
+    assert "over the 4 tasks" in text and "Left out: 1 tasks" in text
+    assert "over the 5 tasks" in rank_diagram(sheet_of_records(records), short_names(records))
+    values = {"zoo:simclr": 50.0, "zoo:swav": 40.0, "zoo:vicreg": 45.0, "zoo:mae": 20.0}
+    mixed = [make_record(name, "knn/pets", value=value, fingerprint=name) for name, value in values.items()]
+    mixed += [make_record(name, "linear/pets", value=value) for name, value in values.items()]
+    told = upstream_part(sheet_of_records(mixed))
+    assert "knn has no correlation: the records of a task do not measure the same thing." in told
+    assert ">linear</th>" in told and ">knn</th>" not in told
 
 
 def test_backbones_that_are_all_equal_have_no_diagram(make_record):

@@ -22,17 +22,28 @@ def compared(seed: int, worse: float = 0.0):
     return paired_resamples(of_new, of_base, new.value - base.value, len(targets))
 
 
-def test_paired_resamples_is_the_normal_test_of_the_spread_of_differences():
+def test_paired_resamples_is_students_test_of_the_spread_of_differences():
     rng = np.random.default_rng(0)
     base = rng.normal(60, 2, size=200)
     new = base + rng.normal(-1, 0.5, size=200)
     new[7] = base[7] = np.nan
     got = paired_resamples(new, base, -1.1, 500)
-    spread = np.nanstd(new - base, ddof=1)
+    spread = np.nanstd(new - base, ddof=1) * np.sqrt(500 / 499)
     assert (got.difference, got.n, got.test) == (-1.1, 500, "paired-resamples")
-    assert got.ci95 == pytest.approx((-1.1 - 1.959964 * spread, -1.1 + 1.959964 * spread), rel=1e-5)
-    assert got.p_worse == pytest.approx(stats.norm.cdf(-1.1 / spread))
+    assert got.ci95 == pytest.approx(stats.t.interval(0.95, 499, loc=-1.1, scale=spread), rel=1e-9)
+    assert got.p_worse == pytest.approx(stats.t.cdf(-1.1 / spread, 499))
     assert got.p_two_sided == pytest.approx(2 * got.p_worse)
+
+
+@pytest.mark.parametrize("n", [2, 3, 8, 40])
+def test_of_means_it_is_the_paired_t_test_however_few_the_items(n):
+    rng = np.random.default_rng(n)
+    new, base = rng.normal(size=(2, n))
+    counts = rng.multinomial(n, np.full(n, 1 / n), size=100_000)
+    got = paired_resamples(counts @ new / n, counts @ base / n, float(new.mean() - base.mean()), n)
+    expected = stats.ttest_rel(new, base)
+    assert got.p_two_sided == pytest.approx(expected.pvalue, rel=0.03)
+    assert got.ci95 == pytest.approx(tuple(expected.confidence_interval()), rel=0.03)
 
 
 @pytest.mark.parametrize(("shift", "p_worse", "p_two_sided"), [(0.0, 1.0, 1.0), (-2.0, 0.0, 0.0), (2.0, 1.0, 0.0)])
@@ -61,5 +72,7 @@ def test_paired_resamples_are_narrower_than_unpaired_ones():
 def test_bad_input_is_refused():
     with pytest.raises(ValueError, match=r"same items, got shapes \(4,\) and \(3,\)"):
         paired_resamples(np.ones(4), np.ones(3), 0.0, 9)
-    with pytest.raises(ValueError, match=r"at least 2 resamples .* got 0"):
+    with pytest.raises(ValueError, match=r"2 resamples with a score, got 9 and 0"):
         paired_resamples(np.full(4, np.nan), np.ones(4), 0.0, 9)
+    with pytest.raises(ValueError, match="at least 2 items"):
+        paired_resamples(np.arange(4.0), np.ones(4), 1.0, 1)
