@@ -165,21 +165,25 @@ def correlate(
     """The correlation of log-odds of the upstream score with an item, or with the mean over several.
 
     Backbones are those that are no controls, have an upstream score and every item; `among`: only these, by default all.
-    Items of a mean must be on one scale. Raises ValueError for items on several, and for none.
+    Of one network under several options the shortest name counts, since its copies are no further backbones. Items of a mean
+    must be on one scale. Raises ValueError for items on several, and for none.
     """
     items = [items] if isinstance(items, Item) else list(items)
     scales = sorted({scale_of(item) for item in items})
     if len(scales) != 1:
         raise ValueError(f"a correlation is of items on one scale, got {', '.join(scales) or 'no item'}")
     known = [name for name in sheet.trained if name in sheet.upstream and (among is None or name in among)]
-    means = mean_scaled(sheet, items, known)
+    whole = mean_scaled(sheet, items, known)
+    # The last one that is put in stays.
+    plainest = {name.split("?")[0]: name for name in sorted(whole, key=len, reverse=True)}
+    means = {name: mean for name, mean in whole.items() if plainest[name.split("?")[0]] == name}
     found = correlation(
         log_odds([sheet.upstream[backbone] / 100 for backbone in means]),
         list(means.values()),
         name or ", ".join(f"{item.task} {item.score}" for item in items),
         tuple(means),
     )
-    left = tuple(backbone for backbone in known if backbone not in means)
+    left = tuple(backbone for backbone in known if backbone not in whole)
     return Correlation(found.name, found.n, found.pearson, found.spearman, found.backbones, left, found.note)
 
 

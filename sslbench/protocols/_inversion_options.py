@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from sslbench.protocols._variant_options import named_options
@@ -80,9 +80,14 @@ class Options:
         return cls(**named_options(text.split("+"), text, _CHOICES, _NUMBERS, "inversion", HELP))
 
     def __str__(self) -> str:
-        """The one spelling."""
-        values = {each.name: (getattr(self, each.name), each.default) for each in fields(self)}
-        return "+".join(f"{name}={value}" for name, (value, default) in values.items() if value != default)
+        """The one spelling: what differs from the recipe alone."""
+        recipe = RECIPES[self.recipe]
+        named = {
+            "recipe": self.recipe if self.recipe != STUDY.name else None,
+            "pictures": self.pictures if self.pictures != recipe.pictures else None,
+            "steps": self.steps if self.steps != recipe.steps else None,
+        }
+        return "+".join(f"{name}={value}" for name, value in named.items() if value is not None)
 
 
 def canonical(text: str) -> str | None:

@@ -144,6 +144,10 @@ class Inversion(Protocol[Inverter]):
         loaded, rows = part.load(wanted)
         if not rows:
             raise DataError(f"none of the test pictures to be inverted can be read (rows {wanted}); correct the files")
+        for row, picture in zip(rows, loaded, strict=True):
+            size = picture.shape[1::-1] if isinstance(picture, np.ndarray) else picture.size
+            if told := preprocessing.too_long(*size):
+                raise DataError(f"test picture {row}: {told}")
         return dict(zip(rows, preprocessing.pixels(loaded), strict=True))
 
     def _inverted(

@@ -84,9 +84,11 @@ def best_beats_supervised(select: Selection, run: str) -> Callable[[Evidence], F
         won = [task for task, judged in found.items() if any(one.outcome == "win" for one in judged.values())]
         lost = [task for task, judged in found.items() if all(one.outcome == "loss" for one in judged.values())]
         total, test = len(found), _tests([one for judged in found.values() for one in judged.values()])
+        count = len(evidence.self_supervised)
+        everyone = f"all {count}" if all(len(judged) == count for judged in found.values()) else "all that have it"
         told = (
-            f"on {len(won)} of {_plural(total, 'task')} some self-supervised backbone beats {supervised}, on {len(lost)} all "
-            f"{len(evidence.self_supervised)} are beaten by it{_open(total - len(won) - len(lost))} (by {test})"
+            f"on {len(won)} of {_plural(total, 'task')} some self-supervised backbone beats {supervised}, on {len(lost)} "
+            f"{everyone} are beaten by it{_open(total - len(won) - len(lost))} (by {test})"
         )
         numbers = {"won": float(len(won)), "lost": float(len(lost)), "tasks": float(total)}
         return Finding(_counted(len(won), len(lost), total), told, numbers, test)

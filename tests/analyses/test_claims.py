@@ -373,6 +373,19 @@ def test_records_without_errors_are_not_judged_by_their_signs() -> None:
     assert finding.numbers["won"] == finding.numbers["lost"] == 0
 
 
+def test_who_lacks_a_task_is_not_told_to_be_beaten_on_it() -> None:
+    made = sheet(BEATEN[FAILS])
+    told = BY_NAME["linear-beats-supervised"].test(made).told
+    assert f"on 3 all {len(SSL)} are beaten by it" in told
+    cells = {
+        place: cell
+        for place, cell in made.sheet.cells.items()
+        if place[0] != "byol" or place[1].dataset != MANY_SHOT[0]
+    }
+    told = BY_NAME["linear-beats-supervised"].test(Everyone(Sheet("made up", cells, UPSTREAM))).told
+    assert "on 3 all that have it are beaten by it" in told
+
+
 def test_of_many_tasks_one_that_is_lost_by_chance_does_not_end_a_lead() -> None:
     """One leads on 40 tasks, but on one another is 3 standard errors better: of 40 questions that is nothing."""
     items = [Item(f"{p}/set{i}", "main", **PERCENT) for p in ("linear", "finetune") for i in range(20)]

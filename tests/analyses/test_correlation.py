@@ -193,6 +193,16 @@ def test_a_difference_of_shares_is_taken_as_it_is() -> None:
     assert correlate(sheet, excess, among=[]).n == 0 and correlate(sheet, excess, among=["a"]).n == 1
 
 
+def test_a_network_under_several_options_counts_once() -> None:
+    item = Item("knn/digits", "top1", True, "%", True)
+    names = ("byol?size=64", "byol", "byol?pooling=cls", "swav?size=64", "pirl", "sela-v2")
+    sheet = Sheet(
+        "made", {(n, item): Cell(50.0 + k) for k, n in enumerate(names)}, {n: 60.0 + k for k, n in enumerate(names)}
+    )
+    found = correlate(sheet, item)
+    assert found.backbones == ("byol", "swav?size=64", "pirl", "sela-v2") and found.n == 4 and not found.left_out
+
+
 def test_controls_and_holes_do_not_count() -> None:
     item = Item("knn/digits", "top1", True, "%", True)
     names = ("a", "b", "c", "d", "hole", "random-init:a", "pixels")

@@ -65,7 +65,8 @@ def test_every_kind_of_targets_is_taken_and_star_does_not_stand_for_it() -> None
     ("text", "spelt"),
     [
         ("", ""), ("recipe=study", ""), ("steps=10+recipe=quick", "recipe=quick+steps=10"), ("pictures=3", "pictures=3"),
-        ("other", None),
+        ("other", None), ("recipe=quick+pictures=8+steps=50", "recipe=quick"), ("pictures=1+steps=3000", ""),
+        ("recipe=quick+pictures=1+steps=3000", "recipe=quick+pictures=1+steps=3000"),
     ],
 )  # fmt: skip
 def test_a_variant_has_one_spelling(text: str, spelt: str | None) -> None:
@@ -249,6 +250,17 @@ def test_a_skipped_picture_is_left_out(tmp_path: Path, mapped: Sets) -> None:
     mapped.images["test"] = ImageFiles("one", [path] * 3 + [tmp_path / "absent.png"] * 4, bad_images="skip")
     record = run(tmp_path)
     assert record.hyperparameters["rows"] == [0] and not record.paired
+
+
+def test_a_strip_that_no_resize_can_hold_is_refused(tmp_path: Path, mapped: Sets) -> None:
+    """Its shorter side becomes 64 first, so that a file of some kB would take gigabytes."""
+    from PIL import Image
+
+    path = tmp_path / "strip.png"
+    Image.new("RGB", (40_000, 1)).save(path)
+    mapped.images["test"] = ImageFiles("strip", [path] * 7)
+    with pytest.raises(DataError, match=r"test picture 0: its 40000 x 1 pixels would become 2560000 x 64"):
+        run(tmp_path)
 
 
 def test_a_set_without_a_test_split_is_inverted_from_all_it_has(mapped: Sets) -> None:
