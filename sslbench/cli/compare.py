@@ -28,7 +28,9 @@ def _compare(arguments: argparse.Namespace) -> int:
 
     if arguments.html is not None:
         if arguments.html.is_dir():
-            raise SettingsError(f"--html: expected a file to write, got the directory {arguments.html}; name a file in it")
+            raise SettingsError(
+                f"--html: expected a file to write, got the directory {arguments.html}; name a file in it"
+            )
         check_writable(arguments.html.absolute().parent, "Make it writable, or give --html another place")
     new, base = (open_records(name, arguments.results) for name in (arguments.a, arguments.b))
     runs = compare_runs(new, base, arguments.score)

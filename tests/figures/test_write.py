@@ -78,7 +78,10 @@ def test_lost_samples_leave_out_the_figures_that_need_them_alone(pictures_run, t
     for path in (run.folder.parent / "samples").glob("*inversion*"):
         path.unlink()
     written = write_figures(run, tmp_path / "out", ["reconstructions", "attention"], ["svg"])
-    assert written.left_out.keys() == {"reconstructions"} and "samples cannot be read" in written.left_out["reconstructions"]
+    assert (
+        written.left_out.keys() == {"reconstructions"}
+        and "samples cannot be read" in written.left_out["reconstructions"]
+    )
     assert [path.name for path in written.paths] == ["attention.svg", "figures.md"]
     with pytest.raises(RecordError, match="no figure can be drawn. reconstructions: .*samples cannot be read"):
         write_figures(run, tmp_path / "none", ["reconstructions"], ["svg"])
