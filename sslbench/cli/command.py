@@ -40,7 +40,7 @@ def _directory(parser: argparse.ArgumentParser, flag: str, default: Callable[[],
 
 
 def check_writable(directory: Path, remedy: str) -> None:
-    """Raise SettingsError where nothing can be written in a directory, whether it is there yet or not. remedy: what to do then."""
+    """Raise SettingsError where nothing can be written in a directory, there yet or not. remedy: what to do then."""
     there = next(place for place in (directory, *directory.absolute().parents) if place.exists())
     try:
         with tempfile.TemporaryFile(dir=there):

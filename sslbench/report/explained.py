@@ -17,9 +17,9 @@ _RED = np.array([213.0, 94.0, 0.0])
 def explained_part(arrays: Mapping[str, NDArray[Any]], thumbnails: Thumbnails) -> str:
     """The first pictures with what was made of them.
 
-    arrays: pictures uint8 (N, H, W, 3), and reconstructions of their shape or attention float (N, H, W); where there are rows (N,), which say
-    where in the split the pictures lie, captions name them. Nothing where neither is there. Raises ValueError for other shapes or
-    types.
+    arrays: pictures uint8 (N, H, W, 3), and reconstructions of their shape or attention float (N, H, W); where there are rows
+    (N,), which say where in the split the pictures lie, captions name them. Nothing where neither is there. Raises ValueError
+    for other shapes or types.
     """
     from PIL import Image
 

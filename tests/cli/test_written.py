@@ -35,7 +35,7 @@ def call(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, s
 def test_a_directory_without_permission(tmp_path: Path) -> None:
     tmp_path.chmod(0o555)
     try:
-        with pytest.raises(SettingsError, match="cannot be written: Permission denied. Make it writable"):
+        with pytest.raises(SettingsError, match=r"cannot be written: Permission denied\. Make it writable"):
             check_writable(tmp_path / "not" / "yet", "Make it writable")
     finally:
         tmp_path.chmod(0o755)

@@ -83,7 +83,7 @@ def test_lost_samples_leave_out_the_figures_that_need_them_alone(pictures_run, t
         and "samples cannot be read" in written.left_out["reconstructions"]
     )
     assert [path.name for path in written.paths] == ["attention.svg", "figures.md"]
-    with pytest.raises(RecordError, match="no figure can be drawn. reconstructions: .*samples cannot be read"):
+    with pytest.raises(RecordError, match=r"no figure can be drawn\. reconstructions: .*samples cannot be read"):
         write_figures(run, tmp_path / "none", ["reconstructions"], ["svg"])
 
 
