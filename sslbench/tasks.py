@@ -172,7 +172,7 @@ def _folder_tasks(family: Family, protocol: str, rest: str, pattern: str) -> lis
         folder, example = rest.removesuffix("*").rstrip("/"), known[0]
         full = "/".join(filter(None, (example, folder, protocol_spec(example).variants[0])))
         raise UnknownNameError(
-            f"{pattern!r} names no task: * does not stand for {' and '.join(known)}, which may take hours; name it, as in {full}"
+            f"{pattern!r} names no task: * does not stand for {', '.join(known)}, which run when named; name one, as in {full}"
         )
     if not names and protocol in list_protocols():
         taken = " or ".join(kind.kind for kind in protocol_spec(protocol).takes)

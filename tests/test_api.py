@@ -163,7 +163,7 @@ def test_what_cannot_be_used_is_said(settings, tmp_path):
 def test_names_and_datasets(settings):
     assert "knn/digits" in sslbench.list_tasks()
     assert sslbench.list_tasks("knn/digi*") == ["knn/digits"]
-    assert len(sslbench.list_tasks(suite_name="embedded")) == 21
+    assert len(sslbench.list_tasks(suite_name="embedded")) == 23
     assert sslbench.list_backbones("p*s") == ["pixels"]
     assert "digits" in sslbench.list_datasets("digi*")
     dataset = sslbench.load_dataset("digits", settings)

@@ -152,8 +152,11 @@ def judged(claim: Claim, evidence: SheetEvidence) -> Finding:
 def sheet_of(name: str, results: Path) -> Sheet:
     """A study's tables by its name, else records: a run's name below `results`, a run directory, a record or a baseline file.
 
-    Raises RecordError for what is none of them.
+    Raises RecordError for what is none of them, and where it holds no record.
     """
     if name in STUDIES and STUDIES[name].tables:
         return sheet_of_study(STUDIES[name])
-    return sheet_of_records(open_records(name, results), name)
+    records = open_records(name, results)
+    if not records:
+        raise RecordError(f"{name} holds no usable record; run its cases first")
+    return sheet_of_records(records, name)

@@ -6,6 +6,7 @@ import argparse
 import io
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 
 from sslbench.cli import cache, claims, compare, convert, demo, doctor, fetch, figures, listing, report, show
@@ -20,6 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         # Names of files need not be UTF-8.
         sys.stdout.reconfigure(errors="backslashreplace")
+    plain, warnings.formatwarning = warnings.formatwarning, _warning_line
     try:
         arguments = _parser().parse_args(argv)
         command: Command = arguments.command
@@ -39,6 +41,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         print(f"sslbench: {error}", file=sys.stderr)
         return 2
+    finally:
+        warnings.formatwarning = plain
+
+
+def _warning_line(message: Warning | str, *_: object, **__: object) -> str:
+    # Which line of which module warned tells the reader of a terminal nothing.
+    return f"sslbench: warning: {message}\n"
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
 
 from sslbench.config import default_cache_dir, default_data_dir, default_results_dir, expand
+from sslbench.errors import SettingsError
 
 Command = Callable[[argparse.Namespace], int]
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -35,6 +37,17 @@ def _directory(parser: argparse.ArgumentParser, flag: str, default: Callable[[],
     parser.add_argument(
         flag, type=lambda given: expand(given) if given else default(), default="", metavar="DIR", help=text
     )
+
+
+def check_writable(directory: Path, remedy: str) -> None:
+    """Raise SettingsError where nothing can be written in a directory, there yet or not. remedy: what to do then."""
+    there = next(place for place in (directory, *directory.absolute().parents) if place.exists())
+    try:
+        with tempfile.TemporaryFile(dir=there):
+            pass
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise SettingsError(f"the directory {directory} cannot be written: {reason}. {remedy}") from error
 
 
 def size_text(size: int | None) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from sslbench.cli.command import Commands, results_option
+from sslbench.cli.command import Commands, check_writable, results_option
 
 
 def add(commands: Commands) -> None:
@@ -22,9 +22,16 @@ def add(commands: Commands) -> None:
 
 
 def _compare(arguments: argparse.Namespace) -> int:
+    from sslbench.errors import SettingsError
     from sslbench.results.compare import compare_runs, compared_text
     from sslbench.results.runs import open_records
 
+    if arguments.html is not None:
+        if arguments.html.is_dir():
+            raise SettingsError(
+                f"--html: expected a file to write, got the directory {arguments.html}; name a file in it"
+            )
+        check_writable(arguments.html.absolute().parent, "Make it writable, or give --html another place")
     new, base = (open_records(name, arguments.results) for name in (arguments.a, arguments.b))
     runs = compare_runs(new, base, arguments.score)
     print(compared_text(runs, arguments.score))

@@ -107,7 +107,7 @@ def _question() -> list[str]:
 
 def _run_cases(runner: Runner, names: Sequence[str], *, may_lack: bool) -> tuple[dict[str, PreparedCase], list[Record]]:
     """The cases by backbone and their records. may_lack: a package of weights that is not installed is told and left out."""
-    from sslbench.errors import NotInstalledError
+    from sslbench.errors import NotInstalledError, SslbenchError
     from sslbench.runner import Case
     from sslbench.tasks import parse_task
 
@@ -119,15 +119,16 @@ def _run_cases(runner: Runner, names: Sequence[str], *, may_lack: bool) -> tuple
         print(told, end="", file=sys.stderr, flush=True)
         try:
             case = runner.prepare(Case(name, parse_task(TASK)))
-        except NotInstalledError as error:
-            if not may_lack:
-                print(file=sys.stderr)
-                raise
-            print(f"{_again(told)} left out. {error}", file=sys.stderr)
-            continue
-        record = case.resume()
-        kept = record is not None
-        record = record or case.execute()
+            record = case.resume()
+            kept = record is not None
+            record = record or case.execute()
+        except SslbenchError as error:
+            if may_lack and isinstance(error, NotInstalledError):
+                print(f"{_again(told)} left out. {error}", file=sys.stderr)
+                continue
+            # The error gets a line of its own.
+            print(file=sys.stderr)
+            raise
         took = "kept from an earlier run" if kept else f"{time.perf_counter() - start:.1f} s"
         print(f"{_again(told)} {record.main.value:.1f} %, {took}", file=sys.stderr, flush=True)
         cases[name] = case

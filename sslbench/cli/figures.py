@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sslbench.cli.command import Commands, results_option
+from sslbench.cli.command import Commands, check_writable, results_option
 
 if TYPE_CHECKING:
     from sslbench.figures import Source
@@ -46,7 +46,9 @@ def _figures(arguments: argparse.Namespace) -> int:
     check_formats(formats)
     chosen_figures(only)
     source, beside = _source(arguments.scores, arguments.results)
-    written = write_figures(source, arguments.out or beside / "figures", only, formats)
+    directory = arguments.out or beside / "figures"
+    check_writable(directory, "Make it writable, or choose another with --out DIR")
+    written = write_figures(source, directory, only, formats)
     print("\n".join(map(str, written.paths)))
     for name, reason in written.left_out.items():
         print(f"left out: {name}: {reason}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import shutil
 
-from sslbench.cli.command import Commands, data_option, results_option
+from sslbench.cli.command import Commands, check_writable, data_option, results_option
 
 
 def add(commands: Commands) -> None:
@@ -36,6 +36,7 @@ def _report(arguments: argparse.Namespace) -> int:
     records = run.records()
     if not records:
         raise RecordError(f"the run {run.directory} holds no usable record")
+    check_writable(run.directory, "Make it writable, or copy the run and name the copy")
     written = write_report(
         records, run.directory, look=Look(pictures=not arguments.no_pictures, data_dir=arguments.data)
     )

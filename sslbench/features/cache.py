@@ -96,7 +96,7 @@ class FeatureCache:
         except OSError as error:
             raise CacheError(
                 f"the cache directory {self.root} cannot be written: {error}. Make it writable, or choose another with "
-                "--sslbench-cache=DIR or SSLBENCH_CACHE"
+                "--sslbench-cache=DIR (of commands: --cache DIR) or SSLBENCH_CACHE"
             ) from error
 
     def path(self, recipe: Mapping[str, Any]) -> Path:

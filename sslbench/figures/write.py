@@ -69,7 +69,7 @@ def write_figures(
     Raises:
         SettingsError: matplotlib is not installed, or a format is unknown.
         UnknownNameError: a glob that matches no figure.
-        RecordError: none of those asked for can be drawn, or samples are damaged.
+        RecordError: none of those asked for can be drawn. One alone is left out, as where samples are lost or damaged.
     """
     check_matplotlib()
     check_formats(formats)
@@ -80,7 +80,11 @@ def write_figures(
     for name in names:
         # Drawn, written and dropped one kind after the other: a page of pictures takes hundreds of megabytes.
         with style():
-            drawn = FIGURES[name].draw(source)
+            try:
+                drawn = FIGURES[name].draw(source)
+            except RecordError as error:
+                # Lost samples of one case are no reason to go without the figures that do not need them.
+                drawn = LeftOut(str(error))
             if isinstance(drawn, LeftOut):
                 left_out[name] = drawn.reason
                 continue

@@ -12,8 +12,10 @@ from sslbench.errors import DataError, TrainingError, UnknownNameError
 from sslbench.protocols._dense_options import DenseTask, Recipe, check_masks
 from sslbench.protocols.base import Development, HeldOut, Material, Predictor, Protocol
 from sslbench.protocols.outcome import Outcome, Paired
+from sslbench.training.curves import curve_arrays
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
     from torch import Tensor
 
     from sslbench.backbones import Backbone
@@ -33,10 +35,13 @@ _NOTHING_TO_SCORE = (
 
 
 class Trained(Predictor):
-    """weights: what training changed."""
+    """weights: what training changed. curve: samples of its learning curve."""
 
-    def __init__(self, setting: Setting, weights: Mapping[str, Tensor], hyperparameters: Mapping[str, Any]) -> None:
-        self.setting, self.weights, self.hyperparameters = setting, weights, hyperparameters
+    def __init__(
+        self, setting: Setting, weights: Mapping[str, Tensor], hyperparameters: Mapping[str, Any],
+        curve: Mapping[str, npt.NDArray[Any]],
+    ) -> None:  # fmt: skip
+        self.setting, self.weights, self.hyperparameters, self.curve = setting, weights, hyperparameters, curve
 
 
 class TrainedDense(Protocol[Trained]):
@@ -106,7 +111,7 @@ class TrainedDense(Protocol[Trained]):
                 f"({', '.join(self.task.recipes)})"
             )
         told = {**facts, "pictures": pictures.counts(), "tested": list(setting.scales), "loss": found.values["loss"]}
-        return Trained(setting, found.tensors, {**hyperparameters, **told})
+        return Trained(setting, found.tensors, {**hyperparameters, **told}, curve_arrays([found.values]))
 
     def score(self, predictor: Trained, held_out: HeldOut) -> Outcome:
         """What is predicted of the test split, once, each picture at its full size."""
@@ -133,7 +138,7 @@ class TrainedDense(Protocol[Trained]):
         others = {name: values for name, values in scored.resampled.items() if name != main}
         items = held_out.test.targets.take(rows).digest
         paired = Paired("resamples", scored.resampled[main], items, {"images": scored.images}, others)
-        return Outcome(scored.scores, main, None, paired, {**scored.arrays, **kept.to_arrays()})
+        return Outcome(scored.scores, main, None, paired, {**scored.arrays, **kept.to_arrays(), **predictor.curve})
 
     def _coding(self, development: Development) -> Coding:
         from sslbench.protocols._dense_coding import Classes, codewords_of

@@ -285,13 +285,13 @@ def train_dense(
     drawn_by = {name: value for name, value in hyperparameters.items() if name != "details"}
     seed = seed_of(setting.case, setting.task.name, drawn_by)
     every = -(-setting.steps // _MOST_GROUPS)
-    learner, log = trained(
+    learner, log, curve = trained(
         partial(setting.learner, pictures, seed), Plan(setting.steps, CHECKPOINT_STEPS * every, seed, reseed_every=every),
         schedule=setting.schedule(), begun_with=hyperparameters, folder=folder, device=setting.backbone.device,
         save_seconds=CHECKPOINT_SECONDS, bar=bar,
     )  # fmt: skip
     weights = {name: value.detach().cpu() for name, value in learner.model.learned().items()}
-    return TrialResult({"loss": _last(log)}, weights)
+    return TrialResult({"loss": _last(log), "curve": curve}, weights)
 
 
 def _last(log: Sequence[Mapping[str, Any]]) -> float:

@@ -254,13 +254,13 @@ def train_detector(
     drawn_by = {name: value for name, value in hyperparameters.items() if name != "details"}
     seed = seed_of(setting.case, "detector", drawn_by)
     every = -(-setting.steps // _MOST_GROUPS)
-    learner, log = trained(
+    learner, log, curve = trained(
         partial(setting.learner, pictures, seed), Plan(setting.steps, CHECKPOINT_STEPS * every, seed, reseed_every=every),
         schedule=setting.schedule(), begun_with=hyperparameters, folder=folder, device=setting.backbone.device,
         save_seconds=CHECKPOINT_SECONDS, bar=bar,
     )  # fmt: skip
     weights = {name: value.detach().cpu() for name, value in learner.model.named_parameters() if value.requires_grad}
-    return TrialResult({"loss": _last(log)}, weights)
+    return TrialResult({"loss": _last(log), "curve": curve}, weights)
 
 
 def _last(log: Sequence[Mapping[str, Any]]) -> float:

@@ -23,6 +23,7 @@ from sslbench.protocols._finetune_options import Options
 from sslbench.protocols._training_run import trained
 from sslbench.protocols.base import Part, label_values
 from sslbench.training.crops import FILTERS, draw_boxes, resized_crops
+from sslbench.training.curves import Curve
 from sslbench.training.loop import Plan, Step
 from sslbench.training.progress import GridBar
 from sslbench.training.schedules import cosine, warmup_cosine
@@ -157,18 +158,18 @@ class Setting:
 
     def trained(
         self, pictures: TrainingSet, hyperparameters: Mapping[str, Any], stage: str, folder: Path | None, bar: GridBar
-    ) -> TunedNetwork:
-        """A network trained with `rate`, `decay`, `steps` and `seed`. Raises DivergedError."""
+    ) -> tuple[TunedNetwork, Curve]:
+        """A network trained with `rate`, `decay`, `steps` and `seed`, and its learning curve. Raises DivergedError."""
         steps = hyperparameters["steps"]
         bar.begin(f"{stage}, rate {hyperparameters['rate']:g}, decay {hyperparameters['decay']:g}")
         way, seed = self.options.way, seed_of(self.case, stage, hyperparameters)
-        learner, _ = trained(
+        learner, _, curve = trained(
             partial(self.learner, pictures, hyperparameters, seed), Plan(steps, min(CHECKPOINT_STEPS, steps), seed),
             schedule=partial(warmup_cosine, warmup=way.warmup) if way.warmup else cosine,
             begun_with={**hyperparameters, "stage": stage}, folder=folder, device=self.backbone.device,
             save_seconds=CHECKPOINT_SECONDS, bar=bar,
         )  # fmt: skip
-        return learner.model
+        return learner.model, curve
 
     def learner(self, pictures: TrainingSet, hyperparameters: Mapping[str, Any], seed: int) -> Learner:
         """A new network with its optimiser, at `rate` and `decay`, and the pictures."""
@@ -217,22 +218,22 @@ def search_trial(
     hyperparameters: Mapping[str, Any], folder: Path | None, *, setting: Setting, pictures: TrainingSet, val: Part,
     rows: npt.NDArray[np.int64], bar: GridBar,
 ) -> TrialResult:  # fmt: skip
-    """Trained on train: the score on val in `val_score`, and what it decided there."""
-    network = setting.trained(pictures, hyperparameters, "search", folder, bar)
+    """Trained on train: the score on val in `val_score`, the learning curve in `curve`, and what it decided on val."""
+    network, curve = setting.trained(pictures, hyperparameters, "search", folder, bar)
     decision, targets = setting.decide(network, val, rows)
     _finite(decision, hyperparameters)
     score = setting.metric.select(decision, targets).value
     # The targets too: a picture that is too long for the network's size may be left out here alone.
     tensors = {"val_decision": torch.from_numpy(decision.astype(np.float32)), "val_targets": torch.from_numpy(targets)}
-    return TrialResult({"val_score": score}, tensors)
+    return TrialResult({"val_score": score, "curve": curve}, tensors)
 
 
 def last_trial(
     hyperparameters: Mapping[str, Any], folder: Path | None, *, setting: Setting, pictures: TrainingSet, bar: GridBar
 ) -> TrialResult:
-    """Trained on train and val: the weights."""
-    network = setting.trained(pictures, hyperparameters, "last", folder, bar)
-    return TrialResult({}, network.state_dict())
+    """Trained on train and val: the weights, and the learning curve in `curve`."""
+    network, curve = setting.trained(pictures, hyperparameters, "last", folder, bar)
+    return TrialResult({"curve": curve}, network.state_dict())
 
 
 def _finite(decision: npt.NDArray[np.float64], hyperparameters: Mapping[str, Any]) -> None:

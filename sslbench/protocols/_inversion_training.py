@@ -139,7 +139,7 @@ def invert(
     row, steps = hyperparameters["row"], setting.steps
     bar.begin(f"picture {row}")
     seed = seed_for(hyperparameters["seed"], row)
-    learner, log = trained(
+    learner, log, _ = trained(
         lambda: setting.learner(pictures[row], seed), Plan(steps, min(CHECKPOINT_STEPS, steps)), schedule=lambda progress: 1.0,
         begun_with=hyperparameters, folder=folder, device=setting.backbone.device, save_seconds=CHECKPOINT_SECONDS, bar=bar,
     )  # fmt: skip

@@ -11,6 +11,7 @@ import torch
 from sslbench.features.allocator import keep_large_blocks, return_large_blocks
 from sslbench.features.device import device_name
 from sslbench.threads import look
+from sslbench.training.curves import Curve, curve_of
 from sslbench.training.loop import Learner, Line, Plan, train
 from sslbench.training.progress import GridBar
 
@@ -20,8 +21,10 @@ L = TypeVar("L", bound=Learner)
 def trained(
     make: Callable[[], L], plan: Plan, *, schedule: Callable[[float], float], begun_with: Mapping[str, Any],
     folder: Path | None, device: torch.device, save_seconds: float, bar: GridBar,
-) -> tuple[L, list[Line]]:  # fmt: skip
-    """The learner after its training, and the log. make: a new learner; the rest as for `sslbench.training.loop.train`.
+) -> tuple[L, list[Line], Curve]:  # fmt: skip
+    """The learner after its training, the log, and the learning curve.
+
+    make: a new learner, whose optimiser's own rate is that of the curve; the rest as for `sslbench.training.loop.train`.
 
     Raises DivergedError.
     """
@@ -38,4 +41,5 @@ def trained(
     finally:
         if device.type == "cpu":
             return_large_blocks()
-    return learner, log
+    base = float(learner.optimiser.defaults["lr"])
+    return learner, log, curve_of(log, lambda step: base * schedule(plan.progress(step)))

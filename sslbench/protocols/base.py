@@ -33,10 +33,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Labelled:
-    """Features with targets: x float32 or float16 (N, D) on the device; targets int64 (N,), or int8 (N, K) multi-label."""
+    """Features with targets: x float32 or float16 (N, D) on the device; targets int64 (N,), or int8 (N, K) multi-label.
+
+    rows: int64 (N,), the row of each in its split of `pictures` pictures, of which some may not have been read; None for all.
+    """
 
     x: Tensor
     targets: npt.NDArray[Any]
+    rows: npt.NDArray[np.int64] | None = None
+    pictures: int | None = None
 
 
 @dataclass(frozen=True)
@@ -72,7 +77,7 @@ class Part:
         """The features with the labels of the pictures that could be read. Raises DataError for targets that are no labels."""
         values = label_values(self.targets)
         features = self.features()
-        return Labelled(features.x, values[features.rows])
+        return Labelled(features.x, values[features.rows], features.rows, len(self.images))
 
 
 @dataclass(frozen=True)

@@ -47,6 +47,10 @@ class Classifier(Predictor):
     def decide(self, x: Tensor) -> npt.NDArray[np.float64]:
         """Decision values (N, K) for features (N, D); the largest one is the prediction."""
 
+    def explain(self, x: Tensor) -> tuple[npt.NDArray[np.float64], Mapping[str, npt.NDArray[Any]]]:
+        """As `decide`, and arrays that tell how it came to that, which are stored beside the record; none by default."""
+        return self.decide(x), {}
+
 
 class Recognition(Protocol[P]):
     """Classes told by decision values on test, scored by the dataset's metric. How they come about is the subclass's own.
@@ -123,7 +127,9 @@ class Probe(Recognition[Classifier]):
         """The test split is decided once."""
         test = held_out.test.labelled()
         check_scored(known_metric(held_out.metric), "test", test.targets, held_out.classes)
-        return self.outcome(predictor.decide(test.x), test.targets, held_out, validation=predictor.validation)
+        decision, reasons = predictor.explain(test.x)
+        outcome = self.outcome(decision, test.targets, held_out, validation=predictor.validation)
+        return replace(outcome, samples={**outcome.samples, **reasons})
 
 
 def outcome_of(

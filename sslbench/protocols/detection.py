@@ -15,8 +15,10 @@ from sslbench.protocols._detection_options import ADAMW, RECIPES, STUDY, Options
 from sslbench.protocols.base import Development, HeldOut, Material, Part, Predictor, Protocol
 from sslbench.protocols.outcome import Outcome, Paired
 from sslbench.protocols.registry import ProtocolSpec
+from sslbench.training.curves import curve_arrays
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
     from torch import Tensor
 
     from sslbench.backbones import Backbone
@@ -35,10 +37,13 @@ _NOTHING_TO_SCORE = "no test picture has an object that counts, so that nothing 
 
 
 class Trained(Predictor):
-    """weights: of what was trained."""
+    """weights: of what was trained. curve: samples of its learning curve."""
 
-    def __init__(self, setting: Setting, weights: Mapping[str, Tensor], hyperparameters: Mapping[str, Any]) -> None:
-        self.setting, self.weights, self.hyperparameters = setting, weights, hyperparameters
+    def __init__(
+        self, setting: Setting, weights: Mapping[str, Tensor], hyperparameters: Mapping[str, Any],
+        curve: Mapping[str, npt.NDArray[Any]],
+    ) -> None:  # fmt: skip
+        self.setting, self.weights, self.hyperparameters, self.curve = setting, weights, hyperparameters, curve
 
 
 class Detection(Protocol[Trained]):
@@ -115,7 +120,7 @@ class Detection(Protocol[Trained]):
             )
         kept = {name: len(part) for name, part in zip(("train", "val"), parts, strict=True)}
         told = {**facts, "pictures": kept, "without_objects": pictures.without, "loss": found.values["loss"]}
-        return Trained(setting, found.tensors, {**hyperparameters, **told})
+        return Trained(setting, found.tensors, {**hyperparameters, **told}, curve_arrays([found.values]))
 
     def score(self, predictor: Trained, held_out: HeldOut) -> Outcome:
         """Objects are found on the test split once, and scored by both rules."""
@@ -138,7 +143,8 @@ class Detection(Protocol[Trained]):
         paired = Paired("resamples", scored.resampled[MAIN], items, {"images": truth.images}, others)
         undefined = [classes[label] for label in np.flatnonzero(np.isnan(scored.per_class[0, 0]))]
         fitted = {"detections": len(found.image), **({"classes_without_test_object": undefined} if undefined else {})}
-        return Outcome(scored.scores, MAIN, None, paired, samples.to_arrays(), fitted=fitted)
+        arrays = {**samples.to_arrays(), **predictor.curve}
+        return Outcome(scored.scores, MAIN, None, paired, arrays, fitted=fitted)
 
     def _recipe(self, development: Development, batch_norm: bool) -> Recipe:
         if self.options.recipe is not None:

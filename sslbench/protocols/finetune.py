@@ -21,6 +21,7 @@ from sslbench.protocols.base import Development, HeldOut, Predictor, label_value
 from sslbench.protocols.classification import Recognition, check_every_class, check_scored, known_metric
 from sslbench.protocols.outcome import Outcome
 from sslbench.protocols.registry import ProtocolSpec
+from sslbench.training.curves import curve_arrays, trial_curve_arrays
 from sslbench.training.seeds import seed_of
 
 if TYPE_CHECKING:
@@ -39,14 +40,17 @@ Grid = list[dict[str, Any]]
 
 
 class Tuned(Predictor):
-    """weights: of the network, of each seed. validation: what the chosen trial decided on val, and the targets there."""
+    """weights: of the network, of each seed. validation: what the chosen trial decided on val, and the targets there.
+
+    curves: samples of the learning curves.
+    """
 
     def __init__(
         self, setting: Setting, weights: Sequence[Mapping[str, Tensor]], hyperparameters: Mapping[str, Any],
-        validation: tuple[npt.NDArray[np.float64], npt.NDArray[Any]],
+        validation: tuple[npt.NDArray[np.float64], npt.NDArray[Any]], curves: Mapping[str, npt.NDArray[Any]],
     ) -> None:  # fmt: skip
         self.setting, self.weights = setting, weights
-        self.hyperparameters, self.validation = hyperparameters, validation
+        self.hyperparameters, self.validation, self.curves = hyperparameters, validation, curves
 
 
 class Finetune(Recognition[Tuned]):
@@ -109,12 +113,15 @@ class Finetune(Recognition[Tuned]):
                 watch=bar.watch(steps, "val_score"),
             )  # fmt: skip
         _all_trained(found, chosen)
+        # Beside the record, not in it.
+        curves = trial_curve_arrays([row.pop("curve", None) for row in table])
+        curves |= curve_arrays([each.values for each in found])
         validation = result.tensors["val_decision"].double().numpy(), result.tensors["val_targets"].numpy()
         hyperparameters = {
             "rate": chosen["rate"], "decay": chosen["decay"], "steps": steps, "batch": batch, "recipe": way.name,
             "val_score": result.values["val_score"], "trials": table, "pictures": {"train": len(train), "val": len(val)}, **facts,
         }  # fmt: skip
-        return Tuned(setting, [each.tensors for each in found], hyperparameters, validation)
+        return Tuned(setting, [each.tensors for each in found], hyperparameters, validation, curves)
 
     def score(self, predictor: Tuned, held_out: HeldOut) -> Outcome:
         """The test split is decided once by each seed's network."""
@@ -129,7 +136,8 @@ class Finetune(Recognition[Tuned]):
                     "what the chosen network decides on test pictures is not finite; choose smaller rates, by another recipe"
                 )
             outcomes.append(self.outcome(decision, targets, held_out, validation=predictor.validation))
-        return outcomes[0] if len(outcomes) == 1 else over_seeds(outcomes, known_metric(held_out.metric))
+        outcome = outcomes[0] if len(outcomes) == 1 else over_seeds(outcomes, known_metric(held_out.metric))
+        return replace(outcome, samples={**outcome.samples, **predictor.curves})
 
     def _setting(self, development: Development, backbone: Backbone, trials: Trials) -> Setting:
         from sslbench.protocols._finetune_training import Setting

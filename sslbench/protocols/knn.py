@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 # The protocol of Wu et al. 2018 (instance discrimination) with the k of DINO's evaluation (eval_knn.py).
 NEIGHBOURS = 20
 TEMPERATURE = 0.07
+# Of the neighbours of each test picture, so many of the nearest are kept beside the record.
+KEPT = 5
 # How much of queries and similarities is held together, and the fewest queries: the product reads and packs the bank for
 # each chunk, so that large ones cost less.
 CHUNK_BYTES, CHUNK_ROWS = 256 << 20, 256
@@ -53,7 +55,19 @@ class NearestNeighbours(Probe):
         # Straight to where they stay: joined first, the rows of a large dataset would be in memory twice.
         normalize(train.x.float(), out=bank[: len(train.x)])
         normalize(val.x.float(), out=bank[len(train.x) :])
-        return _Bank(bank, np.concatenate([train.targets, val.targets]), num_classes, len(train.x))
+        targets = np.concatenate([train.targets, val.targets])
+        return _Bank(bank, targets, num_classes, len(train.x), bank_rows(train, val))
+
+
+def bank_rows(train: Labelled, val: Labelled) -> npt.NDArray[np.int32]:
+    """(M,): where each row of a bank of train and val stands among all pictures of both splits, those of train first.
+
+    A picture that could not be read has a number too, so that numbers below the size of train are rows of train, and the
+    others, less that size, rows of val.
+    """
+    first, second = (np.arange(len(part.x)) if part.rows is None else part.rows for part in (train, val))
+    size = len(train.x) if train.pictures is None else train.pictures
+    return np.concatenate([first, size + second]).astype(np.int32)
 
 
 def largest(values: Tensor, count: int) -> tuple[Tensor, Tensor]:
@@ -78,15 +92,21 @@ def largest(values: Tensor, count: int) -> tuple[Tensor, Tensor]:
 
 
 class _Bank(Classifier):
-    """x: rows of length one (N, D). train: how many of them, the first ones, are of train; the others are of val."""
+    """x: rows of length one (M, D). train: how many of them, the first ones, are of train; the others are of val.
 
-    def __init__(self, x: Tensor, targets: npt.NDArray[np.int64], num_classes: int, train: int) -> None:
+    rows: (M,), see `bank_rows`.
+    """
+
+    def __init__(
+        self, x: Tensor, targets: npt.NDArray[np.int64], num_classes: int, train: int, rows: npt.NDArray[np.int32]
+    ) -> None:
         import torch
 
         self.x = x
         self.targets = torch.from_numpy(targets).to(x.device)
         self.num_classes = num_classes
         self.train = train
+        self.rows = rows
         self.hyperparameters = {"k": NEIGHBOURS, "temperature": TEMPERATURE}
 
     # A cached property can be written to, which mypy does not know.
@@ -95,11 +115,19 @@ class _Bank(Classifier):
         """Val as train alone decides it; None where that has fewer than k pictures."""
         if self.train < NEIGHBOURS or self.train == len(self.x):
             return None
-        bank = _Bank(self.x[: self.train], self.targets[: self.train].cpu().numpy(), self.num_classes, self.train)
+        targets, rows = self.targets[: self.train].cpu().numpy(), self.rows[: self.train]
+        bank = _Bank(self.x[: self.train], targets, self.num_classes, self.train, rows)
         return bank.decide(self.x[self.train :]), self.targets[self.train :].cpu().numpy()
 
     def decide(self, x: Tensor) -> npt.NDArray[np.float64]:
         """Log of each class's share of the votes; a class without a vote gets the log of a vanishing share."""
+        return self.explain(x)[0]
+
+    def explain(self, x: Tensor) -> tuple[npt.NDArray[np.float64], Mapping[str, npt.NDArray[Any]]]:
+        """As `decide`, and the nearest of those who voted, the nearest first.
+
+        neighbours: int32 (N, 5), as `bank_rows` counts them; neighbour_similarity: float16 (N, 5), the cosine.
+        """
         import torch
         from torch.nn.functional import normalize
 
@@ -107,17 +135,25 @@ class _Bank(Classifier):
         chunks = x.chunk(max(1, -(-len(x) // rows)))
         # One memory for all of them: fresh pages cost as much as the choice of neighbours.
         memory = torch.empty(len(chunks[0]), len(self.x), device=x.device)
-        shares = torch.cat([self._vote(normalize(chunk.float()), memory) for chunk in chunks])
-        return shares.clamp_min(1e-12).log().cpu().numpy()
+        voted = [self._vote(normalize(chunk.float()), memory) for chunk in chunks]
+        shares, similarity, index = (torch.cat(part) for part in zip(*voted, strict=True))
+        nearest = {
+            "neighbours": self.rows[index.cpu().numpy()],
+            "neighbour_similarity": similarity.cpu().numpy().astype(np.float16),
+        }
+        return shares.clamp_min(1e-12).log().cpu().numpy(), nearest
 
-    def _vote(self, queries: Tensor, memory: Tensor) -> Tensor:
+    def _vote(self, queries: Tensor, memory: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Shares (B, K), and of the nearest the similarities and places in the bank, both (B, 5)."""
         import torch
 
         look()
         similarity, index = largest(torch.mm(queries, self.x.T, out=memory[: len(queries)]), NEIGHBOURS)
         weights = torch.softmax(similarity.double() / TEMPERATURE, dim=1)
         votes = torch.zeros(len(queries), self.num_classes, dtype=weights.dtype, device=queries.device)
-        return votes.scatter_add_(1, self.targets[index], weights)
+        # Copies: a view would keep the whole neighbourhood of every query.
+        kept = similarity[:, :KEPT].clone(), index[:, :KEPT].clone()
+        return votes.scatter_add_(1, self.targets[index], weights), *kept
 
 
 SPEC = ProtocolSpec("knn", 1, NearestNeighbours, "weighted cosine 20-nearest-neighbour vote")

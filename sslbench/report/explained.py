@@ -17,8 +17,9 @@ _RED = np.array([213.0, 94.0, 0.0])
 def explained_part(arrays: Mapping[str, NDArray[Any]], thumbnails: Thumbnails) -> str:
     """The first pictures with what was made of them.
 
-    arrays: pictures uint8 (N, H, W, 3), and reconstructions of their shape or attention float (N, H, W). Nothing where neither is
-    there. Raises ValueError for other shapes or types.
+    arrays: pictures uint8 (N, H, W, 3), and reconstructions of their shape or attention float (N, H, W); where there are rows
+    (N,), which say where in the split the pictures lie, captions name them. Nothing where neither is there. Raises ValueError
+    for other shapes or types.
     """
     from PIL import Image
 
@@ -32,17 +33,20 @@ def explained_part(arrays: Mapping[str, NDArray[Any]], thumbnails: Thumbnails) -
     if (attention := arrays.get("attention")) is not None:
         _check("attention", attention, pictures.shape[:3])
         made["Attention"] = attention
+    if (rows := arrays.get("rows")) is not None:
+        _check("rows", rows, pictures.shape[:1])
     figures, full = [], False
     for place in range(min(SHOWN, len(pictures)) if made else 0):
-        images = [thumbnails.image(Image.fromarray(pictures[place]), f"Picture {place}")]
+        name = f"picture {place + 1}" if rows is None else f"picture in row {int(rows[place])}"
+        images = [thumbnails.image(Image.fromarray(pictures[place]), name.capitalize())]
         for title, values in made.items():
             drawn = overlay(pictures[place], values[place]) if title == "Attention" else values[place]
-            images.append(thumbnails.image(Image.fromarray(drawn), f"{title} of picture {place}"))
+            images.append(thumbnails.image(Image.fromarray(drawn), f"{title} of {name}"))
         if not all(images):
             full = True
             break
         frames = f'<div class="frames">{"".join(images)}</div>'
-        caption = f"Picture {place}<span>{', '.join(made).lower()} beside it</span>"
+        caption = f"{name.capitalize()}<span>{', '.join(made).lower()} beside it</span>"
         figures.append(f"<figure>{frames}<figcaption>{caption}</figcaption></figure>")
     if not made:
         return ""

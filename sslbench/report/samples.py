@@ -1,4 +1,4 @@
-"""What the arrays beside the records show: confusions, the worst mistakes, boxes, maps, reconstructions, attention."""
+"""What the arrays beside the records show: confusions, mistakes, neighbours, boxes, maps, reconstructions, attention."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 
 from sslbench.datasets import Dataset
 from sslbench.errors import SslbenchError
+from sslbench.protocols.base import label_values
 from sslbench.report.classified import confusion_part, mistakes_part
 from sslbench.report.explained import explained_part
 from sslbench.report.mistakes import decisions_of, worst_mistakes
+from sslbench.report.neighbours import neighbours_of, neighbours_part
 from sslbench.report.thumbnails import NO_ROOM, Thumbnails
 from sslbench.results.gallery import THRESHOLD
 from sslbench.results.gallery_boxes import show_boxes
@@ -84,7 +86,7 @@ class Samples:
         if "pictures" in arrays:
             return explained_part(arrays, self.thumbnails) if self._with_pictures else ""
         found = decisions_of(arrays)
-        return "" if found is None else self._classified(record, *found)
+        return "" if found is None else self._classified(record, arrays, *found)
 
     def _size(self, record: Record) -> int:
         path = (record.samples or {}).get("path")
@@ -94,7 +96,9 @@ class Samples:
             # Told by who reads it.
             return 0
 
-    def _classified(self, record: Record, decision: NDArray[Any], targets: NDArray[np.int64]) -> str:
+    def _classified(
+        self, record: Record, arrays: Mapping[str, NDArray[Any]], decision: NDArray[Any], targets: NDArray[np.int64]
+    ) -> str:
         dataset = self._dataset(record) if self.look is not None else ""
         classes = list(dataset.classes) if isinstance(dataset, Dataset) else []
         if len(classes) != decision.shape[1]:
@@ -102,19 +106,31 @@ class Samples:
         matrix = confusion_part(decision, targets, classes, whole=self._matrices < MATRICES)
         self._matrices += len(matrix)
         mistakes = worst_mistakes(decision, targets, MISTAKES)
-        return matrix + self._mistakes(record, dataset, mistakes, classes, len(targets))
-
-    def _mistakes(self, record: Record, dataset: Dataset | str, mistakes: Any, classes: Sequence[str], n: int) -> str:
-        if not mistakes:
-            return "<p>No test picture is taken for another class.</p>"
-        if not self._with_pictures:
-            return ""
+        right = "" if mistakes else "<p>No test picture is taken for another class.</p>"
+        if not self._with_pictures or not (mistakes or "neighbours" in arrays):
+            return matrix + right
         if isinstance(dataset, str):
-            return f"<p>The pictures are not here: {escape(dataset)}</p>"
-        if n != len(dataset.splits["test"].images):
-            return "<p>No pictures: some of the test split could not be read, and the samples do not tell which.</p>"
-        load = pictures_of(record, dataset, np.array([mistake.row for mistake in mistakes]))
-        return mistakes_part(mistakes, classes, load, self.thumbnails)
+            return f"{matrix}{right}<p>The pictures are not here: {escape(dataset)}</p>"
+        if len(targets) != len(dataset.splits["test"].images):
+            told = "<p>No pictures: some of the test split could not be read, and the samples do not tell which.</p>"
+            return matrix + right + told
+        if mistakes:
+            load = pictures_of(record, dataset, np.array([mistake.row for mistake in mistakes]))
+            right = mistakes_part(mistakes, classes, load, self.thumbnails)
+        return matrix + right + self._neighbours(record, dataset, arrays, decision, targets, classes)
+
+    def _neighbours(
+        self, record: Record, dataset: Dataset, arrays: Mapping[str, NDArray[Any]], decision: NDArray[Any],
+        targets: NDArray[np.int64], classes: Sequence[str],
+    ) -> str:  # fmt: skip
+        if "neighbours" not in arrays:
+            return ""
+        splits = {name: dataset.splits[name] for name in ("train", "val", "test")}
+        found = neighbours_of(arrays, label_values(splits["train"].targets), label_values(splits["val"].targets))
+        load = {
+            name: pictures_of(record, dataset, np.arange(len(split.images)), name) for name, split in splits.items()
+        }
+        return "" if found is None else neighbours_part(decision, targets, found, classes, load, self.thumbnails)
 
     def _gallery(self, record: Record) -> str:
         if not self._with_pictures:

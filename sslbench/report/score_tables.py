@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from html import escape
+from itertools import accumulate, pairwise
+from statistics import median_low
 
 from sslbench.analyses.sheet import is_control, measures_transfer
 from sslbench.report.document import head, number, row_head, scrolled, table
@@ -23,7 +25,10 @@ def score_tables(records: Sequence[Record], names: ShortNames) -> str:
 def heats(column: Sequence[Record]) -> list[float | None]:
     """How far each record of a task is from the worst trained backbone's, from 0 to 100; None for controls and analyses.
 
-    Controls lie far below what was trained and would leave it one colour. 0 for all where the records are not comparable.
+    Distances are sums of the gaps between scores that follow each other, of which one counts at most four standard errors or
+    twice the median gap, whichever is more: one outstanding score would leave all others a single colour, and so would
+    controls, which lie far below. A full scale is four standard errors at least, so that a column whose spread is noise stays
+    pale. 0 for all where the records are not comparable.
     """
     if not measures_transfer(column[0].task["protocol"]):
         return [None] * len(column)
@@ -31,13 +36,15 @@ def heats(column: Sequence[Record]) -> list[float | None]:
     if not trained:
         return [None] * len(column)
     scores = [record.main for record in trained]
-    values, stderrs = [score.value for score in scores], [s.stderr for s in scores if math.isfinite(s.stderr)]
-    # At least four standard errors a full scale: a column whose spread is noise must stay pale.
-    scale = max(max(values) - min(values), 4 * max(stderrs, default=0.0))
-    worst = min(values) if scores[0].higher_is_better else max(values)
+    surely = 4 * max((score.stderr for score in scores if math.isfinite(score.stderr)), default=0.0)
+    ranked = sorted({score.value for score in scores}, reverse=not scores[0].higher_is_better)
+    gaps = [abs(after - before) for before, after in pairwise(ranked)]
+    most = max(surely, 2 * median_low(gaps)) if gaps else 0.0
+    distances = dict(zip(ranked, accumulate((min(gap, most) for gap in gaps), initial=0.0), strict=True))
+    scale = max(distances[ranked[-1]], surely)
     even = not scale or not comparable(column)
     return [
-        None if is_control(record.backbone["name"]) else 0.0 if even else 100 * abs(record.main.value - worst) / scale
+        None if is_control(record.backbone["name"]) else 0.0 if even else 100 * distances[record.main.value] / scale
         for record in column
     ]
 

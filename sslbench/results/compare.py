@@ -27,6 +27,8 @@ _DERIVED = {
     "hyperparameters.ece_temperatures.ece_scaled_val",
 }
 _ABSENT = "(absent)"
+# Cases that are named where a run has many more that the other lacks.
+_NAMED = 6
 
 
 def flatten(data: Mapping[str, Any], prefix: str) -> dict[str, str]:
@@ -211,4 +213,6 @@ def _recipe(new: Record, base: Record) -> list[str]:
 
 
 def _cases(records: Iterable[Record]) -> str:
-    return ", ".join(record.case for record in records) or "no cases"
+    names = [record.case for record in records]
+    more = len(names) - _NAMED
+    return ", ".join(names[:_NAMED] + [f"and {more:,} more"] * (more > 0)) or "no cases"

@@ -47,12 +47,14 @@ def tested_pictures(record: Record, rows: NDArray[np.int64], data_dir: Path | No
     return pictures_of(record, tested_dataset(record, data_dir), rows)
 
 
-def pictures_of(record: Record, dataset: Dataset, rows: NDArray[np.int64]) -> Callable[[int], Image]:
-    """As `tested_pictures`, of a dataset that is loaded."""
-    images = dataset.splits["test"].images
+def pictures_of(
+    record: Record, dataset: Dataset, rows: NDArray[np.int64], split: str = "test"
+) -> Callable[[int], Image]:
+    """As `tested_pictures`, of a dataset that is loaded, and of any of its splits."""
+    images = dataset.splits[split].images
     if not 0 <= rows.min(initial=0) <= rows.max(initial=0) < len(images):
         raise RecordError(
-            f"{record.case}: its samples tell of rows {rows.min()} to {rows.max()}, but the test split has {len(images)}; "
+            f"{record.case}: its samples tell of rows {rows.min()} to {rows.max()}, but the {split} split has {len(images)}; "
             "run the case again"
         )
 
@@ -61,7 +63,7 @@ def pictures_of(record: Record, dataset: Dataset, rows: NDArray[np.int64]) -> Ca
 
         loaded: Any = images.load([row])[0]
         if loaded is None:
-            raise RecordError(f"the picture of test row {row} cannot be read any more")
+            raise RecordError(f"the picture of {split} row {row} cannot be read any more")
         return Image.fromarray(loaded) if isinstance(loaded, np.ndarray) else loaded
 
     return load

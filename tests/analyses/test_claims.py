@@ -116,7 +116,7 @@ def tasks(glob: str) -> list[Item]:
     found += [Item("segmentation/ade20k", "mean_iou", **PERCENT)]
     found += [Item(f"{p}/*", s, False, "%", False) for p in ("linear", "finetune") for s in ("ece", "ece_scaled")]
     found += [Item("inversion/*", f"lpips_{n}", False, "LPIPS", False) for n in ("alexnet", "vgg", "squeezenet")]
-    found += [Item("inversion/*", f"mse_{n}", False, "grey levels squared", False) for n in ("red", "green", "blue")]
+    found += [Item("inversion/*", f"mse_{n}", False, "levels²", False) for n in ("red", "green", "blue")]
     found += [Item("occlusion/*", "attentive_diffusion", False, "%", True)]
     return [item for item in found if item.task.startswith(glob)]
 

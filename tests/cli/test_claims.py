@@ -34,3 +34,12 @@ def test_a_run_by_its_name_and_what_is_none(tmp_path: Path, capsys: pytest.Captu
     assert "HOLDS  normals-beats-supervised (4.4)" in lines and "CANNOT BE TOLD  linear-correlates (abstract)" in lines
     assert main(["claims", "other", "--results", str(tmp_path)]) == 2
     assert "'other' is neither a record" in capsys.readouterr().err
+
+
+def test_a_run_without_records_is_an_error_and_no_table_of_35_open_claims(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Run(tmp_path / "empty").check_writable()
+    assert main(["claims", "empty", "--results", str(tmp_path)]) == 2
+    out, err = capsys.readouterr()
+    assert (out, err) == ("", "sslbench: empty holds no usable record; run its cases first\n")

@@ -115,3 +115,13 @@ def test_results_that_cannot_be_written_are_told_before_anything_runs(
     (tmp_path / "results").write_text("a file")
     status, out, err = call(capsys, tmp_path, CHOICE)
     assert (status, out) == (2, "") and "cannot be written" in err and "choose another with --results DIR" in err
+
+
+def test_a_cache_that_cannot_be_written_is_told_on_a_line_of_its_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "cache").write_text("a file")
+    status, _, err = call(capsys, tmp_path, "--backbones=colour-histogram")
+    progress, told, *rest = err.splitlines()
+    assert (status, progress, rest) == (2, "1/1 colour-histogram ...", [])
+    assert told.startswith("sslbench: the cache directory ") and "--cache DIR" in told

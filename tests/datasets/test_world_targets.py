@@ -223,6 +223,7 @@ def test_no_protocol_of_labels_takes_them() -> None:
         "detection/world-boxes/frozen",
         "normals/world-normals",
         "normals/world-normals/linear",
+        "occlusion/world-masks/recipe=quick",
         "segmentation/world-masks",
         "segmentation/world-masks/linear",
     ]

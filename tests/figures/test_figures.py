@@ -26,7 +26,7 @@ from sslbench.figures.style import BLUE, GREY, ORANGE, style
 from sslbench.metrics.calibration import reliability_table
 from tests.figures.conftest import ODD_NAMES, check_inside, drawn, made_up, marks_of, panels, source, the_figure
 
-SAMPLES = {"attention", "reconstructions", "reliability"}
+SAMPLES = {"attention", "learning-curves", "reconstructions", "reliability"}
 LEFT = {"baseline": SAMPLES, "study": SAMPLES | {"size", "speed"}}
 
 

@@ -72,6 +72,21 @@ def test_what_cannot_be_drawn_is_said(tmp_path, only, formats, error, told):
     assert not (tmp_path / "out").exists()
 
 
+def test_lost_samples_leave_out_the_figures_that_need_them_alone(pictures_run, tmp_path):
+    run = pictures_run()
+    assert run.folder is not None
+    for path in (run.folder.parent / "samples").glob("*inversion*"):
+        path.unlink()
+    written = write_figures(run, tmp_path / "out", ["reconstructions", "attention"], ["svg"])
+    assert (
+        written.left_out.keys() == {"reconstructions"}
+        and "samples cannot be read" in written.left_out["reconstructions"]
+    )
+    assert [path.name for path in written.paths] == ["attention.svg", "figures.md"]
+    with pytest.raises(RecordError, match=r"no figure can be drawn\. reconstructions: .*samples cannot be read"):
+        write_figures(run, tmp_path / "none", ["reconstructions"], ["svg"])
+
+
 def test_without_matplotlib_one_line_says_what_to_install(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(module, "find_spec", lambda name: None)
     status, out, err = call(capsys, "ericsson2021", "--out", tmp_path / "out")

@@ -101,7 +101,8 @@ def test_ground_that_gives_way_is_told_before_anything_runs(deep, how):
         ("@pytest.mark.sslbench(protocol='fewshots')", "unknown protocol 'fewshots'; nearest: fewshot"),
         (
             "@pytest.mark.sslbench(protocol='k*m')",
-            "no protocol matches 'k*m'; known: depth, detection, fewshot, finetune, knn, linear, normals, segmentation",
+            "no protocol matches 'k*m'; known: depth, detection, features, fewshot, finetune, inversion, knn, linear, "
+            "normals, occlusion, segmentation",
         ),
     ],
 )

@@ -82,7 +82,7 @@ def test_tasks_are_named() -> None:
         with pytest.raises(UnknownNameError, match=told):
             parse_task(wrong)
     # They take hours elsewhere.
-    with pytest.raises(UnknownNameError, match=r"\* does not stand for segmentation"):
+    with pytest.raises(UnknownNameError, match=r"\* does not stand for .*segmentation"):
         expand_tasks(["*/masks:pictures*"], "embedded")
     assert [task.id for task in expand_tasks(["segmentation/masks:pictures"], "embedded")] == [
         "segmentation/masks:pictures"

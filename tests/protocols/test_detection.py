@@ -379,7 +379,7 @@ def test_tasks_are_named() -> None:
             parse_task(wrong)
     # It takes hours elsewhere, so that a star for the protocol does not stand for it.
     with pytest.raises(
-        UnknownNameError, match=r"\* does not stand for detection, .* as in detection/voc:pictures/frozen"
+        UnknownNameError, match=r"\* does not stand for detection, .*, as in detection/voc:pictures/frozen"
     ):
         expand_tasks(["*/voc:pictures*"], "embedded")
     with pytest.raises(

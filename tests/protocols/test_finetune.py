@@ -30,7 +30,7 @@ def test_a_training_is_torchs_own_sgd_with_a_cosine_on_the_same_batches(decay_sw
     shared = setting(**{"finetune-weight-decay": decay_switch, "finetune-decayed": decayed})
     train_set = training_set(part(40), np.arange(40), 64)
     given = {"rate": 0.05, "decay": 0.01, "steps": 9, "seed": 0}
-    ours = shared.trained(train_set, given, "search", None, silent())
+    ours, _ = shared.trained(train_set, given, "search", None, silent())
 
     seed = _finetune_training.seed_of({"case": "test"}, "search", given)
     network = shared.network(seed)

@@ -42,7 +42,7 @@ def test_a_batch_too_large_for_the_device_is_computed_in_parts_with_the_same_res
     train_set = training_set(part(40), np.arange(40), 64)
     given = {"rate": 0.05, "decay": 0.0, "steps": 6, "seed": 0}
     whole, parts = (
-        setting(network=Tracked(most, norm=False)).trained(train_set, given, "search", None, silent())
+        setting(network=Tracked(most, norm=False)).trained(train_set, given, "search", None, silent())[0]
         for most in (16, 5)
     )
     theirs = whole.state_dict()
@@ -58,7 +58,7 @@ def test_an_interrupted_training_goes_on_with_the_same_bits(tmp_path: Path, monk
     monkeypatch.setattr(_finetune_training, "CHECKPOINT_SECONDS", 0.0)
     train_set = training_set(part(40), np.arange(40), 64)
     given = {"rate": 0.05, "decay": 1e-4, "steps": 27, "seed": 0}
-    whole = setting().trained(train_set, given, "search", None, silent()).state_dict()
+    whole = setting().trained(train_set, given, "search", None, silent())[0].state_dict()
     batch = Learner.batch
 
     def stop(self: Learner, step: Step) -> object:
@@ -70,7 +70,7 @@ def test_an_interrupted_training_goes_on_with_the_same_bits(tmp_path: Path, monk
     with pytest.raises(KeyboardInterrupt):
         setting().trained(train_set, given, "search", tmp_path, silent())
     monkeypatch.setattr(Learner, "batch", batch)
-    resumed = setting().trained(train_set, given, "search", tmp_path, silent()).state_dict()
+    resumed = setting().trained(train_set, given, "search", tmp_path, silent())[0].state_dict()
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
     assert [path.name for path in tmp_path.glob("*.pt*")] == ["state.pt"]
     with pytest.raises(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -176,3 +178,27 @@ def test_a_bank_smaller_than_k_is_refused() -> None:
 def test_a_variant_is_refused() -> None:
     with pytest.raises(DataError, match="no variant '5'"):
         NearestNeighbours("5")
+
+
+def test_the_nearest_pictures_are_scikit_learns_by_their_rows_in_train_and_val() -> None:
+    train, val, test = labelled(70, 4, 1), labelled(30, 4, 2), labelled(40, 4, 3)
+    # Of 75 and 33 pictures some could not be read.
+    rows = [np.delete(np.arange(75), [0, 9, 20, 41, 74]), np.delete(np.arange(33), [3, 4, 30])]
+    train, val = replace(train, rows=rows[0], pictures=75), replace(val, rows=rows[1], pictures=33)
+    decisions, told = NearestNeighbours().learn(train, val, num_classes=4, metric=METRICS["top1"]).explain(test.x)
+    distance, index = (
+        NearestNeighbors(n_neighbors=5, algorithm="brute", metric="cosine")
+        .fit(torch.cat([train.x, val.x]).double().numpy())
+        .kneighbors(test.x.double().numpy())
+    )
+    np.testing.assert_array_equal(told["neighbours"], np.concatenate([rows[0], 75 + rows[1]])[index])
+    np.testing.assert_allclose(told["neighbour_similarity"], 1 - distance, atol=1e-3)
+    assert (told["neighbours"].dtype, told["neighbour_similarity"].dtype) == (np.int32, np.float16)
+    predictor = NearestNeighbours().learn(train, val, num_classes=4, metric=METRICS["top1"])
+    np.testing.assert_array_equal(decisions, predictor.decide(test.x))
+    plain = NearestNeighbours().learn(*map(without_rows, (train, val)), num_classes=4, metric=METRICS["top1"])
+    np.testing.assert_array_equal(plain.explain(test.x)[1]["neighbours"], index)
+
+
+def without_rows(part: Labelled) -> Labelled:
+    return Labelled(part.x, part.targets)

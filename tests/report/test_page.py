@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import random
 import re
 from importlib.resources import files
@@ -8,6 +9,7 @@ from itertools import pairwise
 import pytest
 
 from sslbench.report.page import html_report
+from sslbench.report.score_tables import heats
 from sslbench.report.write import write_report
 from sslbench.results.record import slug
 from sslbench.results.tables import ordered, pivot_markdown, to_csv
@@ -103,25 +105,53 @@ def test_recipes_hold_the_ingredients(records):
 
 
 def test_scores_are_coloured_by_merit_and_noise_stays_pale(make_record):
-    def heats(records):
+    def styles(records):
         page = Page(html_report(records, title="t"))
         return [attributes["style"] for attributes in page.all("td") if "style" in attributes]
 
-    assert heats([make_record("a", value=90.0), make_record("b", value=50.0)]) == ["--heat: 100%", "--heat: 0%"]
+    assert styles([make_record("a", value=90.0), make_record("b", value=50.0)]) == ["--heat: 100%", "--heat: 0%"]
     lower = [make_record(name, value=v, higher_is_better=False) for name, v in (("a", 90.0), ("b", 50.0))]
-    assert heats(lower) == ["--heat: 0%", "--heat: 100%"]
-    assert heats([make_record("a", value=90.0), make_record("b", value=89.0)]) == ["--heat: 25%", "--heat: 0%"]
+    assert styles(lower) == ["--heat: 0%", "--heat: 100%"]
+    assert styles([make_record("a", value=90.0), make_record("b", value=89.0)]) == ["--heat: 25%", "--heat: 0%"]
     # A control has no colour and takes none from others.
     controls = [make_record("pixels", value=1.0), make_record("random-init:x", value=99.0)]
-    assert heats([make_record("a", value=90.0), make_record("b", value=50.0), *controls]) == [
+    assert styles([make_record("a", value=90.0), make_record("b", value=50.0), *controls]) == [
         "--heat: 100%",
         "--heat: 0%",
     ]
-    assert heats(controls) == []
+    assert styles(controls) == []
     described = [make_record("a", "occlusion/pets", value=90.0), make_record("b", "occlusion/pets", value=50.0)]
-    assert heats(described) == []
+    assert styles(described) == []
     text = html_report(described, title="t")
     assert "neither end is better" in text and "<td>higher</td>" not in text
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize(
+    ("values", "stderr", "expected"),
+    [
+        # Gaps of 1, 2, 1 and 16, whose lower median is 1: the last counts four standard errors, or two gaps.
+        ([70, 71, 73, 74, 90], 1.0, [0, 12.5, 37.5, 50, 100]),
+        ([70, 71, 73, 74, 90], 0.1, [0, 100 / 6, 50, 200 / 3, 100]),
+        ([70, 71, 73, 74, 90], math.nan, [0, 100 / 6, 50, 200 / 3, 100]),
+        # An outstandingly bad one as well.
+        ([10, 71, 73, 74, 75], 1.0, [0, 50, 75, 87.5, 100]),
+        # Without an outstanding one they are the values' own distances.
+        ([50, 60, 70, 90], 0.1, [0, 25, 50, 100]),
+        ([50, 51, 50, 90], 1.0, [0, 20, 0, 100]),
+        # Noise stays pale.
+        ([70, 70.5, 71], 1.0, [0, 12.5, 25]),
+        ([70, 70], math.nan, [0, 0]),
+        ([70], 1.0, [0]),
+    ],
+)
+def test_one_outstanding_backbone_leaves_the_others_told_apart(make_record, sign, values, stderr, expected):
+    column = [
+        make_record(f"net{place}", value=sign * value, stderr=stderr, higher_is_better=sign > 0)
+        for place, value in enumerate(values)
+    ]
+    control = make_record("pixels", value=-sign * 500.0, stderr=stderr, higher_is_better=sign > 0)
+    assert heats([*column, control]) == [*map(pytest.approx, expected), None]
 
 
 def test_a_table_a_protocol_with_controls_last_and_scales_in_its_heads(make_record):

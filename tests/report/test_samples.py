@@ -173,6 +173,10 @@ def test_reconstructions_and_attention_stand_beside_their_pictures(run):
     assert Samples(run.directory / "records", None).part(record) == ""
     del arrays["reconstructions"]
     assert len(pictures(explained_part(arrays, Thumbnails()))) == 12
+    # Pictures lie evenly in a split: the second of them is not its second.
+    assert "<figcaption>Picture 2<span>" in explained_part(arrays, Thumbnails())
+    text = explained_part({**arrays, "rows": np.arange(8) * 500}, Thumbnails())
+    assert 'alt="Attention of picture in row 500"' in text and "<figcaption>Picture in row 500<span>" in text
     with pytest.raises(
         ValueError, match=r"expected attention \(8, 32, 32\) beside the pictures, got float32 \(7, 32, 32\)"
     ):

@@ -201,3 +201,6 @@ def test_runs_that_share_nothing_are_an_error(make_record):
         compare([make_record(task="linear/a")], [make_record(task="linear/b")])
     with pytest.raises(RecordError, match="base: no cases"):
         compare([make_record()], [])
+    many = [make_record(task=f"linear/{number:02}") for number in range(40)]
+    with pytest.raises(RecordError, match=r"base: swav\|linear/00, .*swav\|linear/05, and 34 more; give two runs"):
+        compare([make_record()], many)
