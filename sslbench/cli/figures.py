@@ -65,14 +65,16 @@ def _source(name: str | None, results: Path) -> tuple[Source, Path]:
     from sslbench.results.runs import open_run
     from sslbench.studies import STUDIES
 
-    if name is not None and name in STUDIES and not is_there(Path(name)):
+    # A study without tables has no scores of its own, and its name is that of the runs of its suite, as `embedded`.
+    printed = [study for study in STUDIES if STUDIES[study].tables]
+    if name is not None and name in printed and not is_there(Path(name)):
         return Source.of_study(STUDIES[name]), Path()
     if name is not None and is_there(Path(name)) and Path(name).is_file():
         return Source.of_records(read_records(Path(name)), Path(name).name), Path()
     try:
         run = open_run(name, results)
     except RecordError as error:
-        raise RecordError(f"{error}, a baseline file or a study{did_you_mean(name, STUDIES)}") from error
+        raise RecordError(f"{error}, a baseline file or a study{did_you_mean(name, printed)}") from error
     records = run.records()
     if not records:
         raise RecordError(f"the run {run.directory} holds no usable record")

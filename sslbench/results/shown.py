@@ -55,7 +55,7 @@ def what_can_be_shown(records: Iterable[Record]) -> str:
     able = [record for record in records if can_be_shown(record)]
     if able:
         return f"what can be shown there: {_few(able)}"
-    return "no record there has any; those of detection and of dense prediction do"
+    return "no record there has detections or maps; those of detection and of dense prediction do"
 
 
 def _few(records: list[Record]) -> str:

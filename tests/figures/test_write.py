@@ -129,3 +129,13 @@ def test_the_page_lists_every_figure():
     for name in listed:
         (row,) = (line for line in page.splitlines() if line.startswith(f"| `{name}` "))
         assert row.split("|")[-2].strip() == FIGURES[name].study
+
+
+def test_a_run_that_is_called_after_a_suite_of_this_project(tmp_path, monkeypatch, capsys):
+    run = Run(tmp_path / "results" / "embedded")
+    run.check_writable()
+    run.write(build("net", "linear/digits"))
+    monkeypatch.chdir(tmp_path)
+    status, out, err = call(capsys, "embedded", "--only", "intervals", "--format", "svg")
+    assert (status, err) == (0, "")
+    assert out.splitlines()[-1] == str(Path("results", "embedded", "figures", "figures.md"))
