@@ -16,7 +16,7 @@ from sslbench.errors import BackboneError
 from sslbench.protocols import _finetune_options, _training_run, finetune
 from sslbench.protocols._finetune_network import TunedNetwork
 from sslbench.protocols._finetune_training import training_set
-from sslbench.training.loop import Step
+from sslbench.training.loop import Line, Step
 from tests.conftest import Registries
 from tests.protocols.tuning import SIZE, Sets, backbone, part, run, setting, silent
 
@@ -98,8 +98,9 @@ def test_a_vit_is_trained_by_its_recipe(tuned: Sets, tmp_path: Path, monkeypatch
 def test_the_rate_rises_in_the_recipe_for_vits_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     shapes = []
 
-    def noted(learner: object, plan: object, *, schedule: Callable[[float], float], **rest: object) -> None:
+    def noted(learner: object, plan: object, *, schedule: Callable[[float], float], **rest: object) -> list[Line]:
         shapes.append([schedule(progress) for progress in (0.0, 0.05, 0.1, 1.0)])
+        return [{"step": 5, "loss": 1.0, "seconds": 1.0}]
 
     monkeypatch.setattr(_training_run, "train", noted)
     from sslbench.backbones import load_backbone
