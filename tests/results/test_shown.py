@@ -41,5 +41,7 @@ def test_a_case_is_found_by_its_name_or_a_part_that_no_other_that_can_be_shown_h
 
 def test_a_run_with_nothing_to_show(run, make_record):
     run.write(make_record("net", "knn/digits"))
-    with pytest.raises(RecordError, match="no record there has detections or maps; those of detection and of dense prediction do"):
+    with pytest.raises(
+        RecordError, match="no record there has detections or maps; those of detection and of dense prediction do"
+    ):
         find_shown(run, "net")
