@@ -11,7 +11,9 @@ def add(commands: Commands) -> None:
     """Declare the command."""
     claims = commands.add_parser("claims", help="put the studies' claims to a run, a baseline or a study's own tables")
     claims.add_argument(
-        "run", help="run directory or name, record or baseline file, or a study for its published tables"
+        "run",
+        nargs="?",
+        help="run directory or name, record or baseline file, or a study for its published tables; default: the latest run",
     )
     claims.add_argument("--markdown", action="store_true", help="as a Markdown table")
     results_option(claims)
@@ -21,7 +23,9 @@ def add(commands: Commands) -> None:
 def _claims(arguments: argparse.Namespace) -> int:
     from sslbench.analyses.claim_tables import claims_lines, claims_markdown
     from sslbench.analyses.evidence import judge, sheet_of
+    from sslbench.results.runs import latest_run
 
-    judgements = judge(sheet_of(arguments.run, arguments.results))
+    name = arguments.run or str(latest_run(arguments.results).directory)
+    judgements = judge(sheet_of(name, arguments.results))
     print(claims_markdown({"verdict": judgements}) if arguments.markdown else "\n".join(claims_lines(judgements)))
     return 0
