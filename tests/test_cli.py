@@ -164,7 +164,8 @@ def test_report_has_pictures_of_mistakes_unless_they_are_not_wanted(capsys, plac
     page = tmp_path / "results/mine/report.html"
     assert call(capsys, "report", "mine")[0] == 0
     shown = page.read_text()
-    assert shown.count("<img") == 8 and "What is taken for what" in shown
+    # Eight mistakes, and of six decisions the picture and the five nearest.
+    assert shown.count("<img") == 8 + 6 * 6 and "What is taken for what" in shown
     assert call(capsys, "report", "mine", "--no-pictures")[0] == 0
     assert "<img" not in page.read_text() and "What is taken for what" in page.read_text()
 
