@@ -9,7 +9,7 @@ from functools import cached_property
 from sslbench.backbones.registry import CONTROLS
 from sslbench.backbones.zoo import read_card, zoo_names
 from sslbench.errors import RecordError
-from sslbench.protocols import list_protocols, protocol_spec
+from sslbench.protocols import measures_transfer
 from sslbench.results.pairing import comparable
 from sslbench.results.record import Record
 from sslbench.studies import Study, studies
@@ -128,12 +128,6 @@ class Sheet:
         return (
             item for item in self.items if item.protocol == protocol and (item.score == score if score else item.main)
         )
-
-
-def measures_transfer(protocol: str) -> bool:
-    """Whether a better main score is a better backbone; the direction of an analysis is nominal."""
-    # A protocol of somebody's conftest.py is not known where only its records are read.
-    return protocol not in list_protocols() or protocol_spec(protocol).transfer
 
 
 def is_control(backbone: str) -> bool:

@@ -14,6 +14,7 @@ from sslbench.figures.labels import drawable, labels, shortened, widest
 from sslbench.figures.page import Margins, page, panel_title
 from sslbench.figures.style import BLACK, GREY, Mark, marks
 from sslbench.metrics.score import Z95
+from sslbench.protocols import measures_transfer
 from sslbench.results.marks import guess
 
 if TYPE_CHECKING:
@@ -133,7 +134,8 @@ def scale_text(item: Item) -> str:
     """Score and unit for an axis, and which way it points where that is down."""
     name = "score" if item.score == "main" else drawable(item.score)
     unit = f" ({drawable(item.unit)})" if item.unit else ""
-    return f"{shortened(name, 20)}{unit}{'' if item.higher_is_better else ', lower is better'}"
+    down = measures_transfer(item.protocol) and not item.higher_is_better
+    return f"{shortened(name, 20)}{unit}{', lower is better' if down else ''}"
 
 
 FIGURE = FigureSpec(

@@ -9,11 +9,19 @@ from __future__ import annotations
 from sslbench.protocols.registry import (
     ProtocolSpec,
     list_protocols,
+    measures_transfer,
     protocol_spec,
     register_package,
     register_protocol,
 )
 
-__all__ = ["ProtocolSpec", "list_protocols", "protocol_spec", "register_package", "register_protocol"]
+__all__ = [
+    "ProtocolSpec",
+    "list_protocols",
+    "measures_transfer",
+    "protocol_spec",
+    "register_package",
+    "register_protocol",
+]
 
 register_package(__name__, __path__)

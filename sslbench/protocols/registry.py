@@ -148,6 +148,14 @@ def list_protocols(targets: type[Targets] | None = None) -> list[str]:
     return [name for name in PROTOCOLS if targets is None or PROTOCOLS[name].fits(targets)]
 
 
+def measures_transfer(protocol: str) -> bool:
+    """Whether a better main score is a better backbone; the direction of an analysis is nominal.
+
+    A protocol of somebody's conftest.py is not known where only its records are read, and counts as one that does.
+    """
+    return protocol not in PROTOCOLS or PROTOCOLS[protocol].transfer
+
+
 def register_package(name: str, path: Iterable[str]) -> None:
     """Register the `SPEC` of every module of a package that declares one. path: the package's `__path__`."""
     for spec in declared(name, path, "SPEC"):

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from sslbench.analyses.sheet import measures_transfer
 from sslbench.metrics import Score
+from sslbench.protocols import measures_transfer
 from sslbench.report.document import head, notes, number, row_head, scrolled, table
 from sslbench.results.compare import RECIPE, flatten
 from sslbench.results.marks import decimals_of, number_text, score_text

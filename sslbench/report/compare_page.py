@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from sslbench.analyses.sheet import measures_transfer
+from sslbench.protocols import measures_transfer
 from sslbench.report.document import cell, document, head, notes, number, row_head, scrolled, sort_head, table
 from sslbench.results.compare import ComparedCase, ComparedRuns, differences, score_text
 from sslbench.results.marks import difference_unit, number_text

@@ -8,7 +8,8 @@ from html import escape
 from itertools import accumulate, pairwise
 from statistics import median_low
 
-from sslbench.analyses.sheet import is_control, measures_transfer
+from sslbench.analyses.sheet import is_control
+from sslbench.protocols import measures_transfer
 from sslbench.report.document import head, number, row_head, scrolled, table
 from sslbench.results.marks import GUESSING, guess, marks, number_text, score_text
 from sslbench.results.pairing import comparable

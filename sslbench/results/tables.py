@@ -9,6 +9,7 @@ from itertools import chain, pairwise
 from typing import TYPE_CHECKING
 
 from sslbench.errors import RecordError
+from sslbench.protocols import measures_transfer
 from sslbench.results.markdown import escape, table
 from sslbench.results.marks import (
     GUESSING,
@@ -145,7 +146,10 @@ def column_title(record: Record, title: str) -> str:
 
 def _unusual(record: Record) -> str:
     score = record.main
-    return ", ".join([score.unit] * (score.unit != "%") + ["lower is better"] * (not score.higher_is_better))
+    direction = ["lower is better"] * (not score.higher_is_better)
+    if not measures_transfer(record.task["protocol"]):
+        direction = ["neither end is better"]
+    return ", ".join([score.unit] * (score.unit != "%") + direction)
 
 
 def _protocol_table(protocol: str, records: list[Record], names: ShortNames) -> str:
