@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from sslbench.analyses.block import block
-from sslbench.analyses.rank_tests import critical_difference, friedman, mean_ranks
+from sslbench.analyses.rank_tests import critical_difference, friedman, groups, mean_ranks, nemenyi
 from sslbench.errors import RecordError
 from sslbench.figures.declaration import Drawn, FigureSpec, LeftOut, Source
 from sslbench.figures.labels import labels, widest
@@ -34,7 +33,7 @@ def draw(source: Source) -> Drawn | LeftOut:
         return LeftOut(str(error))
     means = mean_ranks(scores)
     difference = critical_difference(test.backbones, test.items)
-    runs = joined(list(means.values()), difference)
+    runs = [(means[bar[0]], means[bar[-1]]) for bar in groups(list(means), nemenyi(scores))]
     half = -(-len(means) // 2)
     above = 0.12 * (len(runs) + 1) + 0.1
     side = widest(labels(means).values()) + 0.45
@@ -52,11 +51,10 @@ def draw(source: Source) -> Drawn | LeftOut:
     )
     height = above + LINE * (half + 0.5)
     _axis(panel, len(means), difference)
-    for row, (start, stop) in enumerate(runs):
-        places = list(means.values())
+    for row, (low, high) in enumerate(runs):
         depth = -(0.1 + 0.12 * row) / height
         panel.plot(
-            [places[start] - 0.04, places[stop] + 0.04],
+            [low - 0.04, high + 0.04],
             [depth, depth],
             color=BLACK,
             linewidth=2.4,
@@ -64,16 +62,6 @@ def draw(source: Source) -> Drawn | LeftOut:
         )
     _names(panel, source, means, above / height, LINE / height)
     return {"": figure}
-
-
-def joined(means: Sequence[float], difference: float) -> list[tuple[int, int]]:
-    """The longest runs of ascending mean ranks whose ends are less than a critical difference apart: first and last place."""
-    runs: list[tuple[int, int]] = []
-    for start, low in enumerate(means):
-        stop = max(place for place, mean in enumerate(means) if mean - low < difference)
-        if stop > start and (not runs or stop > runs[-1][1]):
-            runs.append((start, stop))
-    return runs
 
 
 def _axis(panel: Axes, count: int, difference: float) -> None:

@@ -45,7 +45,7 @@ def draw(source: Source) -> Drawn | LeftOut:
         + "; ".join(f"{number}: {name}" for number, name in enumerate(ranks, 1))
         + f". Rank of plain mean scores; a mark is missing where a backbone lacks a task.{few}",
     )
-    for panel, name in zip(axes, best, strict=False):
+    for panel, name in zip(axes, best, strict=True):
         panel_title(panel, shown[name], pad=6)
         _radar(panel, [_radius(axis, name) for axis in ranks.values()], looks[name])
     return {"": figure}

@@ -191,6 +191,11 @@ def label_values(targets: Targets) -> npt.NDArray[Any]:
     return targets.values
 
 
+def rows_digest(images: Images, targets: Targets, rows: npt.NDArray[np.int64]) -> str:
+    """Identifies test items by pictures and the targets of some rows, of whatever kind: as `items_digest`."""
+    return hashlib.sha256(f"{images.fingerprint}|{targets.take(rows).digest}".encode()).hexdigest()[:16]
+
+
 def items_digest(images: Images, labels: npt.NDArray[Any]) -> str:
     """Identifies labelled test items: two records whose digest differs are never paired."""
     digest = hashlib.sha256(f"{images.fingerprint}|".encode())

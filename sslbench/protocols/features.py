@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING
 
 from sslbench.datasets import Labels, Targets
 from sslbench.errors import DataError
-from sslbench.protocols.base import Development, HeldOut, Predictor, Protocol
+from sslbench.protocols.base import Development, HeldOut, Predictor, Protocol, rows_digest
 from sslbench.protocols.outcome import Outcome, Paired
 from sslbench.protocols.registry import ProtocolSpec
 
@@ -38,8 +37,7 @@ class FeatureScores(Protocol[Predictor]):
             found = representation_scores(features.x.float().cpu().numpy(), labels)
         except ValueError as error:
             raise DataError(f"nothing can be said of these features: {error}") from error
-        told = f"{part.images.fingerprint}|{part.targets.take(features.rows).digest}"
-        items = hashlib.sha256(told.encode()).hexdigest()[:16]
+        items = rows_digest(part.images, part.targets, features.rows)
         others = {name: values for name, values in found.resampled.items() if name != MAIN}
         paired = Paired("resamples", found.resampled[MAIN], items, {"images": len(features.rows)}, others)
         return Outcome(found.scores, MAIN, None, paired, fitted={"width": features.x.shape[1]})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,7 @@ from sslbench.errors import BackboneError, DataError, FeatureError
 from sslbench.metrics.attention import MAIN
 from sslbench.protocols import _occlusion_options as options
 from sslbench.protocols._occlusion_options import RECIPES, Options, Windows, windows_of
-from sslbench.protocols.base import Development, HeldOut, Material, Part, Predictor, Protocol
+from sslbench.protocols.base import Development, HeldOut, Material, Part, Predictor, Protocol, rows_digest
 from sslbench.protocols.outcome import Outcome, Paired
 from sslbench.protocols.registry import ProtocolSpec
 
@@ -121,8 +120,7 @@ class Occlusion(Protocol[Looking]):
         # Resamples of one picture are all alike, which would make any difference certain.
         if len(rows) > 1:
             others = {name: values for name, values in scored.resampled.items() if name != MAIN}
-            told = f"{part.images.fingerprint}|{part.targets.take(np.array(rows)).digest}"
-            items = hashlib.sha256(told.encode()).hexdigest()[:16]
+            items = rows_digest(part.images, part.targets, np.array(rows))
             paired = Paired("resamples", scored.resampled[MAIN], items, {"images": len(rows)}, others)
         fitted = {"rows": rows, "execution": execution}
         return Outcome(scored.scores, MAIN, None, paired, samples, fitted=fitted)

@@ -18,7 +18,6 @@ from sslbench.errors import RecordError
 from sslbench.figures import FIGURES, LeftOut, Source
 from sslbench.figures.attention import overlaid
 from sslbench.figures.correlations import shown_items
-from sslbench.figures.critical_difference import joined
 from sslbench.figures.pairwise import against
 from sslbench.figures.ranks import setting_ranks
 from sslbench.figures.settings import figure_settings, judged_items
@@ -156,10 +155,16 @@ def test_the_critical_difference_is_drawn_to_scale():
     assert any(text.get_text().startswith(f"CD = {size:.2f}") for text in panel.texts)
 
 
-def test_runs_of_mean_ranks_that_are_not_separated():
-    assert joined([1.0, 1.5, 2.2, 4.0, 4.1], 1.0) == [(0, 1), (1, 2), (3, 4)]
-    assert joined([1.0, 1.1, 1.2], 1.0) == [(0, 2)]
-    assert joined([1.0, 2.0, 3.0], 1.0) == []
+@pytest.mark.parametrize("name", ["study", "baseline"])
+def test_bars_are_the_longest_runs_of_mean_ranks_that_are_not_separated(name):
+    sheet = source(name).sheet
+    ranked = block(sheet, judged_items(sheet))
+    means, size = list(mean_ranks(ranked).values()), critical_difference(len(ranked.backbones), len(ranked.items))
+    runs = [(low, high) for low in means for high in means if low < high and high - low < size]
+    longest = [a for a in runs if not any(b != a and b[0] <= a[0] and a[1] <= b[1] for b in runs)]
+    (panel,) = the_figure(drawn(name, "critical-difference")).axes
+    bars = [line.get_xdata() for line in panel.lines if line.get_linewidth() == 2.4]
+    assert [(bar[0] + 0.04, bar[1] - 0.04) for bar in bars] == [pytest.approx(run) for run in sorted(longest)]
 
 
 def test_pairs_are_counted_from_both_sides():

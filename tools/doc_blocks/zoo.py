@@ -8,6 +8,7 @@ import numpy as np
 from scipy.stats import pearsonr, spearmanr
 
 from doc_blocks.calibration import calibration
+from sslbench.analyses.sheet import is_control
 from sslbench.backbones.zoo import read_card, zoo_names
 from sslbench.metrics import Score
 from sslbench.results.markdown import table
@@ -45,6 +46,7 @@ def blocks(records: Sequence[Record]) -> dict[str, str]:
         "zoo-gains": colour_gains(columns),
         "zoo-colour": colour(columns),
         "zoo-inverted-colour": inverted_colour(columns),
+        "zoo-attention": attention(columns),
         "zoo-in-domain": in_domain(_rising(records)),
         "zoo-calibration": calibration(records),
     }
@@ -213,6 +215,23 @@ def inverted_colour(columns: Columns) -> str:
     pairs = [[*row, f"{p:.2g}"] for row, p in zip(pairs, holm(ps), strict=True)]
     errors = table(["backbone", "error of colour", "error of lightness"], rows)
     return f"{errors}\n\n{table(['comparison', 'error of colour', 'p', 'Holm p'], pairs)}"
+
+
+def attention(columns: Columns) -> str:
+    """How much of attention lies on objects, and the supervised network's diffusion less each other trained one's, with Holm."""
+    (column,) = (records for task, records in columns.items() if task.startswith("occlusion/"))
+    (supervised,) = _of(column, "zoo:supervised")
+    others = [record for record in column if record is not supervised and not is_control(record.backbone["name"])]
+    pairs = {record.case: compare_records(supervised, record) for record in others}
+    adjusted = dict(zip(pairs, holm([pair.p_two_sided for pair in pairs.values()]), strict=True))
+    rows = []
+    for record in column:
+        excess, pointing = (Score.from_json(record.scores[name]) for name in ("attention_excess", "pointing_game"))
+        row = [f"`{record.backbone['name']}`", _interval(excess.value, excess.ci95), f"{pointing.value:.1f}"]
+        pair = pairs.get(record.case)
+        row += ["–", "–"] if pair is None else [_interval(pair.difference, pair.ci95), f"{adjusted[record.case]:.2g}"]
+        rows.append(row)
+    return table(["backbone", "attention excess", "pointing game", "supervised less it, diffusion", "Holm p"], rows)
 
 
 def in_domain(records: Sequence[Record]) -> str:
