@@ -88,6 +88,14 @@ class DeviceError(SslbenchError):
     """A device that was asked for and cannot be used."""
 
 
+class EngineError(SslbenchError):
+    """An engine that is not installed, cannot be reached, or cannot give what was asked of it."""
+
+
+class StoreError(SslbenchError):
+    """A store of shared files, named by a URL, that cannot be used."""
+
+
 class DataWarning(UserWarning):
     """Something about a dataset that was not expected and may matter; the run goes on."""
 
