@@ -16,7 +16,7 @@ from sslbench.errors import SslbenchError
 from sslbench.plugin import before, claims, failures, markers, timing
 from sslbench.plugin.claims import sslbench_claim
 from sslbench.plugin.command_line import check_carried, check_paths
-from sslbench.plugin.fixtures import sslbench_case, sslbench_features, sslbench_names, sslbench_record
+from sslbench.plugin.fixtures import sslbench_case, sslbench_features, sslbench_names, sslbench_ready, sslbench_record
 from sslbench.plugin.gathering import RECORD, RUN, Gathering
 from sslbench.plugin.ini import IniFile
 from sslbench.plugin.options import FLAGS, add_options, is_configured
@@ -25,7 +25,14 @@ from sslbench.plugin.state import CASE_RECORD, STATE, SessionState
 if TYPE_CHECKING:
     from sslbench.tasks import Task
 
-__all__ = ["sslbench_case", "sslbench_claim", "sslbench_features", "sslbench_names", "sslbench_record"]
+__all__ = [
+    "sslbench_case",
+    "sslbench_claim",
+    "sslbench_features",
+    "sslbench_names",
+    "sslbench_ready",
+    "sslbench_record",
+]
 
 _NO_CASE = "no case"
 

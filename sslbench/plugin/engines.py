@@ -21,10 +21,17 @@ from sslbench.plugin.fixtures import resumed_record
 from sslbench.results.record import Record, case_name
 
 if TYPE_CHECKING:
+    from sslbench.config import Settings
     from sslbench.plugin.state import SessionState
     from sslbench.tasks import Task
 
 _TELL_SECONDS = 30.0
+
+
+def _elsewhere(settings: Settings, device: str) -> Settings:
+    """With whole paths: a worker may stand in another folder."""
+    folders = {name: getattr(settings, name).absolute() for name in ("cache_dir", "data_dir", "results_dir")}
+    return replace(settings, **folders, device=device)
 
 
 class EngineSession:
@@ -55,7 +62,7 @@ class EngineSession:
             template = Order(
                 "",
                 cases[0][1],
-                replace(options.settings, device="cuda" if gpus else "cpu"),
+                _elsewhere(options.settings, "cuda" if gpus else "cpu"),
                 run=state.run.directory.absolute() if settings.shared else None,
                 again=options.rerun == "all",
             )
