@@ -184,7 +184,7 @@ class PreparedCase:
                 )
             self.backbone.require(material.seen.digest)
             self.backbone.to(runner.store.device)
-        trials = Trials(runner.settings.cache_dir / "trials", self._what_fit_sees())
+        trials = Trials(runner.settings.cache_dir / "trials", self._what_fit_sees(), runner.settings.shared_cache)
         predictor = protocol.fit(development, self.backbone, trials)
         hyperparameters = _stated(predictor, self.case.task)
         fitted = clock.lap()
