@@ -16,7 +16,7 @@ from typing import Any, overload
 from sslbench.compat import parse_compat
 from sslbench.errors import DeviceError, SettingsError
 from sslbench.names import did_you_mean
-from sslbench.store.url import is_url
+from sslbench.store.url import is_url, is_url_as_path
 
 # What a setting with a few values may be; the first is the default. The plugin's options are checked against the same.
 CHOICES: Mapping[str, tuple[str, ...]] = MappingProxyType(
@@ -35,10 +35,10 @@ def expand(path: str | os.PathLike[str]) -> Path:
 
     Raises SettingsError where nobody knows that home directory, and for a URL, which is no path.
     """
-    if is_url(path):
+    if is_url(path) or (isinstance(path, os.PathLike) and is_url_as_path(os.fspath(path))):
         raise SettingsError(
             f"{path}: expected a directory here; a URL is taken by --sslbench-cache and --sslbench-results, SSLBENCH_CACHE and "
-            "SSLBENCH_RESULTS, and Settings (docs/shared-state.md)"
+            "SSLBENCH_RESULTS, and Settings, as text (docs/shared-state.md)"
         )
     try:
         return Path(path).expanduser()

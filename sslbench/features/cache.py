@@ -180,12 +180,14 @@ class FeatureCache:
 
     def _fetched(self, path: Path) -> Arrays | None:
         assert self._shared is not None
-        if not self._shared.fetch(self._name(path), path):
+        name = self._name(path)
+        if self._shared.is_rejected(name) or not self._shared.fetch(name, path):
             return None
         try:
             return read(path)[0]
         except DamagedFileError as error:
             path.unlink(missing_ok=True)
+            self._shared.reject(name)
             warnings.warn(
                 f"{error}; so it came from {self._shared.store.url}, where it is replaced. Computing it again",
                 CacheWarning,

@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
 from sslbench.errors import CacheWarning, StoreError
-from sslbench.store.lease import Lease
+from sslbench.store import lease as leases
 from sslbench.store.store import Store
 
 POLL = 5.0
@@ -33,7 +33,15 @@ class SharedFiles:
         self.store = store
         self._there: set[str] = set()
         self._told: set[str] = set()
+        self._rejected: dict[tuple[str, ...], list[str | None]] = {}
         self._paused_until = 0.0
+        self._checked = False
+
+    def check(self) -> None:
+        """As of the store, once in a process. Raises StoreError."""
+        if not self._checked:
+            self.store.check()
+            self._checked = True
 
     def fetch(self, name: str, into: Path) -> bool:
         """Copy an object to a file; False where it is not there, or the store fails."""
@@ -47,6 +55,19 @@ class SharedFiles:
         if found:
             self._there.add(name)
         return found
+
+    def reject(self, *names: str) -> None:
+        """Say that these objects, fetched together, are damaged."""
+        self._rejected[names] = self._versions(names)
+
+    def is_rejected(self, *names: str) -> bool:
+        """Whether they were damaged and have not been written again: they are not worth another look."""
+        return names in self._rejected and self._versions(names) == self._rejected[names]
+
+    def _versions(self, names: Sequence[str]) -> list[str | None]:
+        with contextlib.suppress(StoreError):
+            return [self.store.names(name).get(name) for name in names]
+        return []
 
     def share(self, path: Path, name: str, *, replace: bool = False) -> None:
         """Copy a file to an object, if there is none yet. replace: in any case."""
@@ -94,14 +115,14 @@ class SharedFiles:
 
         The wait ends when the thing arrives, or its maker is dead.
         """
-        held = Lease(self.store, f"leases/{lease}")
+        held = leases.Lease(self.store, f"leases/{lease}", beat=leases.BEAT, dead=leases.DEAD)
         try:
             yield self._waited(held, arrived)
         finally:
             with contextlib.suppress(StoreError):
                 held.release(remove=True)
 
-    def _waited(self, held: Lease, arrived: Callable[[], T | None]) -> T | None:
+    def _waited(self, held: leases.Lease, arrived: Callable[[], T | None]) -> T | None:
         while not self._paused:
             try:
                 taken = held.take()

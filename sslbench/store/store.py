@@ -136,14 +136,9 @@ class Store:
         data: unlike that of any other call, so that an answer that was lost can be told from somebody else's object.
         """
 
-        def create(driver: Driver) -> bool:
-            # Read in any case: a try that was given up may have succeeded, and some servers do not know the condition.
-            driver.create(name, data)
-            with contextlib.suppress(FileNotFoundError):
-                return driver.read(name) == data
-            return False
-
-        return self._ask(f"create {name}", create)
+        self._ask(f"create {name}", lambda driver: driver.create(name, data))
+        # Read in any case: a try that was given up may have succeeded, and some servers do not know the condition.
+        return self.read(name) == data
 
     def names(self, prefix: str = "") -> dict[str, str]:
         """The names that begin so, each with a text that changes when the object does."""

@@ -166,17 +166,19 @@ class Trial:
 
     def _fetched(self, folder: Path, store: SharedFiles) -> TrialResult | None:
         tensors, result = self._files(folder)
+        names = f"trials/{tensors.name}", f"trials/{result.name}"
         # Before the tensors, which may be large: where they are all there is, their writer has not ended.
-        if not store.has(f"trials/{result.name}"):
+        if not store.has(names[1]) or store.is_rejected(*names):
             return None
-        store.fetch(f"trials/{tensors.name}", tensors)
-        if not store.fetch(f"trials/{result.name}", result):
+        store.fetch(names[0], tensors)
+        if not store.fetch(names[1], result):
             return None
         try:
             return read_result(result)
         except CacheError as error:
             for path in (result, tensors):
                 path.unlink(missing_ok=True)
+            store.reject(*names)
             warnings.warn(
                 f"{error}; so it came from {self.shared}, where it is replaced. Training it again",
                 CacheWarning,
