@@ -47,9 +47,7 @@ def rough_seconds(backbone: str, task: Task) -> float:
     return 30.0 if protocol_spec(task.protocol).by_name else 1.0
 
 
-def shards(
-    cases: Iterable[Case], count: int, seconds: Callable[[str, Task], float] = rough_seconds
-) -> dict[Case, int]:
+def shards(cases: Iterable[Case], count: int, seconds: Callable[[str, Task], float] = rough_seconds) -> dict[Case, int]:
     """The shard of each case, from 1 to `count`, whatever the order of the cases.
 
     One backbone's cases on one dataset stay together, so that their features are extracted once. These units go, the most

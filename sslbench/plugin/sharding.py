@@ -84,7 +84,7 @@ def _problems(config: pytest.Config, *, about: bool) -> list[str]:
     ]
     if about:
         found.append(
-            "--sslbench-shard: claims are put to all cases, and a shard has a part of them; run `sslbench merge DIR... --into RUN` "
-            "on the shards' results, then `sslbench claims RUN`"
+            "--sslbench-shard: claims are put to all cases, and a shard has a part of them; run `sslbench merge DIR... --into "
+            "RUN` on the shards' results, then `sslbench claims RUN`"
         )
     return found

@@ -58,7 +58,7 @@ def test_the_longest_shard_is_within_grahams_bound_of_the_best(seed: int) -> Non
     cases = [(f"b{index}", Task("knn", "digits")) for index in range(7)]
     costs = {case: rng.choice([1.0, 2.0, 3.0, 5.0, 8.0]) for case in cases}
     loads = [0.0] * 3
-    for case, number in shards(cases, 3, lambda *case: costs[case]).items():
+    for case, number in shards(cases, 3, lambda *one: costs[one]).items():
         loads[number - 1] += costs[case]
     assert max(loads) <= (4 / 3 - 1 / 9) * brute_force(list(costs.values()), 3) + 1e-9
 
