@@ -127,7 +127,7 @@ def history(runs: Mapping[str, Sequence[Record]], level: float = LEVEL, min_chan
     speed of all cases together is looked at beside that of each (`ALL_CASES`), since what slows all down is seen there first.
 
     Raises:
-        RecordError: fewer than two runs, a run without records, two records of one case in one run, or a level or least
+        RecordError: no run, a run without records, two records of one case in one run, or a level or least
             change that cannot be.
     """
     if not 0 < level < 1:
@@ -149,8 +149,8 @@ def history(runs: Mapping[str, Sequence[Record]], level: float = LEVEL, min_chan
 
 
 def _nights(runs: Mapping[str, Sequence[Record]]) -> list[Night]:
-    if len(runs) < 2:
-        raise RecordError(f"a history is of two runs or more, got {', '.join(runs) or 'none'}")
+    if not runs:
+        raise RecordError("a history is of one run or more, got none")
     nights = []
     for name, records in runs.items():
         if not records:
@@ -333,9 +333,9 @@ def _changes(before: Night, now: Night) -> list[tuple[str, str, str]]:
     ours, theirs = _environments(now), _environments(before)
     found = []
     for path in sorted(ours.keys() | theirs.keys()):
-        pair = tuple(" or ".join(sorted(side.get(path, {"(absent)"}))) for side in (theirs, ours))
-        if pair[0] != pair[1]:
-            found.append((path, *pair))
+        was, now_is = (" or ".join(sorted(side.get(path, {"(absent)"}))) for side in (theirs, ours))
+        if was != now_is:
+            found.append((path, was, now_is))
     return found
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from sslbench.analyses.history import ALL_CASES, EARLIER, History, Point
 
@@ -140,8 +140,8 @@ def _table(found: History, names: list[str], columns: dict[int, list[str]], widt
     return [line.rstrip() for line in lines]
 
 
-def _legend(rows: object) -> list[str]:
-    met = {cell.verdict for cells in rows for cell in cells.values()}  # type: ignore[attr-defined]
+def _legend(rows: Iterable[Mapping[int, Point]]) -> list[str]:
+    met = {cell.verdict for cells in rows for cell in cells.values()}
     told = [text for verdict, text in _LEGEND.items() if verdict in met]
     return [", ".join(told)] if told else []
 

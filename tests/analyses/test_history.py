@@ -227,7 +227,7 @@ def test_the_table_shows_what_changed_and_the_csv_all() -> None:
 def test_what_is_no_history() -> None:
     one = dict([night(1, build("a"))])
     for runs, told in (
-        (one, "a history is of two runs or more"),
+        ({}, "a history is of one run or more"),
         ({**one, "empty": []}, "the run empty holds no usable record"),
         ({**one, "twice": [build("a"), build("a")]}, "twice has several of one"),
     ):
@@ -238,3 +238,21 @@ def test_what_is_no_history() -> None:
         history(runs, level=0.0)
     with pytest.raises(RecordError, match="least change"):
         history(runs, min_change=-1.0)
+
+
+def test_a_first_night_is_no_error_and_no_alarm() -> None:
+    found = history(dict([night(1, timed(1.0))]))
+    assert found.alarms("any") == [] and {point.verdict for point in found.points} == {"first", "too few nights"}
+    assert "scores: nothing to compare; no case was run anew on two nights" in history_lines(found, 80)
+
+
+def test_independent_equal_scores_give_no_alarm_more_often_than_the_level() -> None:
+    rng, alarms, histories = np.random.default_rng(0), 0, 40
+    for _ in range(histories):
+        runs = dict(
+            night(day, *(build(name, correct=list(rng.random(300) < 0.7)) for name in "abcdefgh"))
+            for day in range(1, 6)
+        )
+        alarms += any(point.verdict in ("worse", "better") for point in history(runs).points)
+    # 0.05 of 40 is 2; more than 6 has a chance below 0.004 under it.
+    assert alarms <= 6

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from dataclasses import replace
 
 import pytest
 
+from sslbench.cli import main
+from sslbench.results.references import read_records
+from sslbench.results.runs import Run
 from tests.plugin.conftest import Project
 
 CASES = ("--sslbench-backbones", "tiny,blurred", "--sslbench-tasks", "knn/pair,knn/digits,fewshot/digits/5shot")
@@ -42,15 +45,27 @@ def test_another_order_of_collection_divides_in_the_same_way(project: Project) -
     assert sorted(straight) == sorted(turned) and straight
 
 
-def test_the_records_of_all_shards_are_those_of_one_session_and_the_shard_is_told(project: Project) -> None:
-    project.run(*CASES, "--sslbench-results=whole")
+def test_the_merged_records_of_all_shards_are_those_of_one_session(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    project.run(*CASES, "--sslbench-results=whole", "--sslbench-save-baseline=whole.json")
     for number in (1, 2):
-        result = project.run(*CASES, "--sslbench-shard", f"{number}/2", "--sslbench-results=parts")
+        result = project.run(*CASES, "--sslbench-shard", f"{number}/2", f"--sslbench-results=parts/{number}")
         assert result.ret == 0
-        result.stdout.re_match_lines([rf"shard {number}/2: \d of 6 cases"])
-    whole, parts = project.records("whole"), project.records("parts")
-    assert whole.keys() == parts.keys() and len(whole) == 6
-    assert all(whole[case]["scores"] == parts[case]["scores"] for case in whole)
+        # Before the first case, and at the end.
+        result.stdout.re_match_lines([rf"shard {number}/2: \d of 6 cases"] * 2)
+    asked = ["--suite", "embedded", "--backbones", "tiny,blurred", "--tasks", CASES[-1]]
+    capsys.readouterr()
+    assert main(["merge", "parts", "--into", "night", *asked]) == 0
+    assert "6 of 6 cases of embedded; none is missing" in capsys.readouterr().out
+    whole = {record.case: record for record in read_records(project.path / "whole.json")}
+    merged = {record.case: record for record in Run(project.path / "night").records()}
+    assert whole.keys() == merged.keys() and len(whole) == 6
+    for case, record in merged.items():
+        # What may differ is when, how fast and in which memory.
+        at = {"created": record.created, "timings": record.timings, "peak_memory": record.peak_memory}
+        assert replace(whole[case], **at, samples=record.samples) == record
+    assert main(["compare", "night", "whole.json", "--gate"]) == 0
 
 
 def test_a_shard_without_a_case_is_no_failure_but_a_session_without_any_is(project: Project) -> None:
@@ -128,4 +143,4 @@ def test_claims_are_not_put_to_a_shard(project: Project) -> None:
 def test_a_session_without_cases_reads_no_shard(project: Project) -> None:
     project.tests("def test_other(): pass\n")
     assert project.run("--sslbench-shard=a/b").ret == 0
-    assert not Path(project.path, "results").exists()
+    assert not (project.path / "results").exists()
