@@ -21,11 +21,13 @@ from sslbench.config import (
     default_offline,
     default_results_dir,
     expand,
+    url_in,
 )
 from sslbench.engine.sharding import Shard, parse_shard
 from sslbench.errors import SettingsError, SslbenchError
 from sslbench.names import split_patterns
 from sslbench.plugin.ini import IniFile, Value, is_yes
+from sslbench.store.url import is_url
 
 RERUN = ("missing", "failed", "all")
 
@@ -54,8 +56,8 @@ _OPTIONS = (
     _Option("--sslbench-tasks", "tasks of the suite to run, or any task id, or PROTOCOL/folder:PATH", "GLOB[,GLOB]"),
     _Option("--sslbench-shard", "run the K-th of N parts of the cases; N such sessions run each case once", "K/N"),
     _Option("--sslbench-data", "where datasets lie (or SSLBENCH_DATA; default data)", "DIR"),
-    _Option("--sslbench-cache", "where features are kept (or SSLBENCH_CACHE; default ~/.cache/sslbench)", "DIR"),
-    _Option("--sslbench-results", "where records and tables go (or SSLBENCH_RESULTS; default results)", "DIR"),
+    _Option("--sslbench-cache", "where features are kept (or SSLBENCH_CACHE; default ~/.cache/sslbench)", "DIR|URL"),
+    _Option("--sslbench-results", "where records and tables go (or SSLBENCH_RESULTS; default results)", "DIR|URL"),
     _Option("--sslbench-device", "auto, cpu, cuda or cuda:N", "DEVICE", default="auto"),
     _Option("--sslbench-batch-size", "pictures embedded at once; by default the device decides", "N"),
     _choice("--sslbench-dtype", "dtype", "precision of extraction; part of the cache key"),
@@ -96,6 +98,8 @@ _OPTIONS = (
         "small pictures of the test data in the run's report, as `sslbench report` makes it; without it there are none",
         switch=True,
     ),
+    _Option("--sslbench-engine", "run the cases on other machines: local, ray or slurm (docs/cluster.md)", "NAME"),
+    _Option("--sslbench-engine-options", "what the engine is told, such as partition=gpu", "NAME=VALUE[,NAME=VALUE]"),
     _Option("--sslbench-save-baseline", "write this run's records as a baseline", "FILE"),
     _Option(
         "--sslbench-claims",
@@ -140,6 +144,8 @@ class PluginOptions:
     save_baseline: Path | None
     claims: str
     pictures: bool
+    engine: str
+    engine_options: tuple[str, ...]
 
 
 def given(config: pytest.Config, flag: str) -> str:
@@ -194,6 +200,8 @@ def _read(given: dict[str, _Given]) -> PluginOptions:
         save_baseline=expand(save) if save else None,
         claims=given["claims"].text or "run",
         pictures=given["pictures"].switched,
+        engine=given["engine"].text,
+        engine_options=tuple(given["engine_options"].texts),
     )
 
 
@@ -254,10 +262,12 @@ class _Given:
             return self.value
         return bool(self.text) and is_yes(self.label, self.text)
 
-    def directory(self, variable: str, default: Callable[[], Path]) -> Path:
-        """The command line's, the environment's, the ini file's or the default one."""
+    def directory(self, variable: str, default: Callable[[], Path]) -> Path | str:
+        """The command line's, the environment's, the ini file's or the default one; text for a URL."""
         if not self.text or (os.environ.get(variable) and not self.on_command_line):
-            return default()
+            return url_in(variable) or default()
+        if is_url(self.text):
+            return self.text
         # A relative directory in the ini file belongs to the project, wherever pytest is called from.
         path = expand(self.text)
         return path if self.on_command_line else self._root / path
