@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from sslbench.errors import SettingsError
@@ -39,15 +40,33 @@ def parse_shard(text: str, label: str = "--sslbench-shard") -> Shard:
     return Shard(number, count)
 
 
-def rough_seconds(backbone: str, task: Task) -> float:
-    """What a case costs beside others, from names alone: a training, however short, is worth many linear probes."""
+def declared_seconds(backbone: str, task: Task) -> float:
+    """What a case costs beside others, from names alone, so that it is the same on every machine.
+
+    For data whose size is declared it is what a ResNet-50 is expected to take, whatever the backbone: to count another network
+    takes importing it. For other data a training is worth thirty linear probes of a minute.
+    """
     from sslbench.protocols import protocol_spec
 
+    known = _of_declared_data(task)
     # In the committed baseline the median training takes thirty times as long as a linear probe.
-    return 30.0 if protocol_spec(task.protocol).by_name else 1.0
+    return known if known is not None else 60.0 * (30.0 if protocol_spec(task.protocol).by_name else 1.0)
 
 
-def shards(cases: Iterable[Case], count: int, seconds: Callable[[str, Task], float] = rough_seconds) -> dict[Case, int]:
+@lru_cache(maxsize=1024)
+def _of_declared_data(task: Task) -> float | None:
+    from sslbench.datasets import dataset_spec
+    from sslbench.engine.cost import expected
+
+    # Other sets would be opened, and may lie on some of the machines only.
+    if dataset_spec(task.dataset).expected is None:
+        return None
+    return expected("supervised", task).seconds
+
+
+def shards(
+    cases: Iterable[Case], count: int, seconds: Callable[[str, Task], float] = declared_seconds
+) -> dict[Case, int]:
     """The shard of each case, from 1 to `count`, whatever the order of the cases.
 
     One backbone's cases on one dataset stay together, so that their features are extracted once. These units go, the most

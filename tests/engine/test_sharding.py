@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import random
 from itertools import product
+from pathlib import Path
 
 import pytest
 
 from sslbench.backbones import expand_backbones
-from sslbench.engine.sharding import Shard, parse_shard, rough_seconds, shards
+from sslbench.engine import sharding
+from sslbench.engine.cost import expected
+from sslbench.engine.sharding import Shard, declared_seconds, parse_shard, shards
 from sslbench.errors import SettingsError
 from sslbench.tasks import Task, expand_tasks, suite
 
@@ -41,7 +44,7 @@ def test_the_order_of_the_cases_and_how_often_they_are_asked_for_say_nothing() -
 def test_loads_are_near_each_other() -> None:
     loads = dict.fromkeys(range(1, 9), 0.0)
     for case, number in shards(paper(), 8).items():
-        loads[number] += rough_seconds(*case)
+        loads[number] += declared_seconds(*case)
     assert max(loads.values()) < 1.02 * sum(loads.values()) / 8
 
 
@@ -83,3 +86,18 @@ def test_a_shard_is_k_of_n() -> None:
 def test_what_is_no_shard(text: str) -> None:
     with pytest.raises(SettingsError, match=r"takes K/N, the K-th of N parts with K from 1 to N, such as 2/8; got "):
         parse_shard(text)
+
+
+def test_costs_come_from_names_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = shards(paper(), 8)
+    # Neither what lies on a machine nor what a network is changes the parts.
+    monkeypatch.setenv("SSLBENCH_DATA", str(tmp_path))
+    sharding._of_declared_data.cache_clear()
+    assert shards(paper(), 8) == before
+    folder = tmp_path / "absent"
+    assert declared_seconds("mine", Task("finetune", f"folder:{folder}")) == 30 * declared_seconds(
+        "mine", Task("linear", f"folder:{folder}")
+    )
+    assert (
+        declared_seconds("mine", Task("finetune", "food")) == expected("supervised", Task("finetune", "food")).seconds
+    )
