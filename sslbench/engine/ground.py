@@ -201,8 +201,8 @@ def _folder_problems(folder: _Folder, host: str) -> list[str]:
             file.write(bytes(4096))
     except OSError as error:
         return [
-            f"{folder.use} {place} cannot be written on {host}: {error.strerror or error}. Make it writable there, "
-            f"or choose another with {folder.option}"
+            f"{folder.use} {place} cannot be written on {host}: {error.strerror or error}. Make it writable "
+            f"there, or choose another with {folder.option}"
         ]
     return []
 

@@ -17,8 +17,6 @@ from typing import Any
 
 import sslbench
 
-_INSTALLED = frozenset(("site-packages", "dist-packages"))
-
 
 def absolute(path: str) -> str:
     """The path from the root, without `..`; links stay, since it is by its name that Python knows a file."""
@@ -47,7 +45,7 @@ class SearchPath:
     @classmethod
     def here(cls) -> SearchPath:
         """Of this process."""
-        entries = [absolute(entry) for entry in sys.path]
+        entries = [entry for entry in map(absolute, sys.path) if entry not in _SCRIPTS]
         own = [_is_own_folder(entry) for entry in entries]
         first = own.index(False) if False in own else len(own)
         chosen = [entry for entry, is_own in zip(entries, own, strict=True) if is_own]
@@ -55,13 +53,16 @@ class SearchPath:
         return cls(front, tuple(entry for entry in dict.fromkeys(chosen[first:]) if entry not in front))
 
 
+_PATHS = sysconfig.get_paths()
+# Python and its own modules; `pytest` as a script puts the folder of scripts first.
+_LIBRARY, _SCRIPTS = Path(_PATHS["stdlib"]), (_PATHS["scripts"],)
+_INSTALLED = frozenset(("site-packages", "dist-packages"))
+
+
 def _is_own_folder(entry: str) -> bool:
-    paths = sysconfig.get_paths()
-    library = Path(paths["stdlib"])
-    # `pytest` as a script puts the folder of scripts first.
-    others = {library, library / "lib-dynload", Path(paths["platstdlib"]), Path(paths["scripts"])}
-    others.add(library.with_name(f"python{sys.version_info.major}{sys.version_info.minor}.zip"))
-    return not _INSTALLED & set(Path(entry).parts) and Path(entry) not in others
+    archive = _LIBRARY.with_name(f"python{sys.version_info.major}{sys.version_info.minor}.zip")
+    python = {_LIBRARY, _LIBRARY / "lib-dynload", Path(_PATHS["platstdlib"]), archive}
+    return not _INSTALLED & set(Path(entry).parts) and Path(entry) not in python
 
 
 class LocalCode:
@@ -74,9 +75,8 @@ class LocalCode:
     def __init__(self, folders: Iterable[str], working: str) -> None:
         self._working = working
         self._folders = [Path(folder) for folder in dict.fromkeys(folders)]
-        library = Path(sysconfig.get_paths()["stdlib"])
         assert sslbench.__file__ is not None
-        self._others = (library, Path(sslbench.__file__).parent)
+        self._others = (_LIBRARY, Path(sslbench.__file__).parent)
         self._tops: dict[str, ModuleSpec | None] = {}
 
     def has(self, path: str) -> bool:

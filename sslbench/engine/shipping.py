@@ -299,7 +299,8 @@ class _Place:
         if isinstance(error, ModuleNotFoundError):
             return (
                 f"{where}: there is no module {error.name!r}. Install the package that has it on {host}; a module of your "
-                "own travels if an import statement names it and it lies below the root directory or on sys.path where pytest was started"
+                "own travels if an import statement names it and it lies below the root directory or on sys.path where pytest "
+                "was started"
             )
         if isinstance(error, FileNotFoundError):
             return (
