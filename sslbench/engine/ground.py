@@ -186,8 +186,8 @@ def _folder_problems(folder: _Folder, host: str) -> list[str]:
     place = Path(folder.path)
     if folder.nonce and not _appears(place / folder.nonce):
         return [
-            f"{folder.use} {place} is not the same on {host}: put it on a shared disk ({folder.option}), name an object store by "
-            "URL, or say --sslbench-engine-options=shared=no: then outcomes travel by value and each machine keeps its own cache"
+            f"{folder.use} {place} is not the same on {host}: put it on a shared disk ({folder.option}), name an object store "
+            "by URL, or say --sslbench-engine-options=shared=no: then outcomes travel by value and each machine keeps its own cache"
         ]
     try:
         place.mkdir(parents=True, exist_ok=True)
@@ -201,8 +201,8 @@ def _folder_problems(folder: _Folder, host: str) -> list[str]:
             file.write(bytes(4096))
     except OSError as error:
         return [
-            f"{folder.use} {place} cannot be written on {host}: {error.strerror or error}. Make it writable "
-            f"there, or choose another with {folder.option}"
+            f"{folder.use} {place} cannot be written on {host}: {error.strerror or error}. Make it "
+            f"writable there, or choose another with {folder.option}"
         ]
     return []
 

@@ -284,8 +284,8 @@ def test_what_is_installed_here_alone_is_told_once_and_with_its_place(tmp_path, 
     pickled = project_of(root, files, tmp_path)
     root.rename(tmp_path / "moved")
     told = (
-        f"{root}/nets.py:3 cannot be loaded on {HOST}: there is no module 'onlyhere'. Install the package that has it on {HOST}; a "
-        "module of your own travels if an import statement names it and it lies below the root directory or on sys.path where "
+        f"{root}/nets.py:3 cannot be loaded on {HOST}: there is no module 'onlyhere'. Install the package that has it on {HOST}; "
+        "a module of your own travels if an import statement names it and it lies below the root directory or on sys.path where "
         "pytest was started"
     )
     assert problem(pickled, tmp_path) == told
@@ -299,8 +299,8 @@ def test_a_data_file_that_is_missing_is_told(tmp_path):
     pickled = project_of(root, {"conftest.py": code, "classes.txt": "one"}, tmp_path)
     root.rename(tmp_path / "moved")
     assert problem(pickled, tmp_path) == (
-        f"{root}/conftest.py:3 cannot be loaded on {HOST}: there is no file {root}/classes.txt. Code travels, other files do not: "
-        f"put the project on a shared disk, or the file at the same path on {HOST}"
+        f"{root}/conftest.py:3 cannot be loaded on {HOST}: there is no file {root}/classes.txt. Code travels, other files do "
+        f"not: put the project on a shared disk, or the file at the same path on {HOST}"
     )
 
 
@@ -328,8 +328,8 @@ def test_code_too_large_to_travel_has_to_be_there(tmp_path):
     root.rename(tmp_path / "moved")
     told = re.sub(r"\(2 of \d+ ", "(2 of N ", problem(pickled, tmp_path))
     assert told.partition("; the largest: ")[0] == (
-        f"{HOST} has not the same {root}/conftest.py (2 of N files of the project differ or are missing), and 9.0 MiB of code are "
-        "too much to travel (at most 8 MiB)"
+        f"{HOST} has not the same {root}/conftest.py (2 of N files of the project differ or are missing), and 9.0 MiB of code "
+        "are too much to travel (at most 8 MiB)"
     )
     assert told.partition("; the largest: ")[2].startswith(f"{root}/large.py (9.0 MiB), ")
     assert told.endswith("Put it on a shared disk or install it as a package on the workers")
@@ -347,11 +347,11 @@ def test_a_copy_left_by_a_killed_process_is_removed_and_one_in_use_is_not(rich, 
     try:
         work(pickled, "os._exit(1)", tmp_path)
         (left,) = (tmp_path / "temporary").iterdir()
+        other = LOAD + SET_UP + "print(*os.listdir(os.environ['TMPDIR']))"
         code = f"""
             import subprocess
-            after = subprocess.run([sys.executable, "-c", {LOAD + SET_UP + "print(*os.listdir(os.environ['TMPDIR']))"!r}, sys.argv[1]],
-                                   capture_output=True, text=True, check=True).stdout.split()
-            told = [sorted(os.listdir(os.environ["TMPDIR"])), after]
+            run = subprocess.run([sys.executable, "-c", {other!r}, sys.argv[1]], capture_output=True, text=True, check=True)
+            told = [sorted(os.listdir(os.environ["TMPDIR"])), run.stdout.split()]
             """
         now, during = answer(pickled, code, tmp_path)
     finally:
