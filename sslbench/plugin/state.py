@@ -9,14 +9,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from sslbench.errors import SslbenchError
 from sslbench.plugin.options import PluginOptions, read_options
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sslbench.analyses.evidence import SheetEvidence
+    from sslbench.plugin.engines import EngineSession
     from sslbench.plugin.matrix import Names
     from sslbench.results.record import Record
     from sslbench.results.runs import Run
     from sslbench.runner import Runner
+    from sslbench.tasks import Task
 
 
 @dataclass
@@ -102,6 +107,23 @@ class SessionState:
         runner = Runner(self.options.settings, self.run)
         runner.store.cache.check_writable()
         return runner
+
+    engine: EngineSession | None = None
+
+    def start_engine(self, cases: Sequence[tuple[str, Task]]) -> list[str]:
+        """Hand all cases to the engine that the options name; what cannot be is told before any is submitted."""
+        from sslbench.plugin.engines import EngineSession
+
+        try:
+            self.engine = EngineSession(self, cases)
+        except SslbenchError as error:
+            return [str(error)]
+        return []
+
+    def close_engine(self) -> None:
+        """Stop what runs elsewhere."""
+        if self.engine is not None:
+            self.engine.close()
 
 
 STATE = pytest.StashKey[SessionState]()
