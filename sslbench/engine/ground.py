@@ -67,16 +67,20 @@ class Ground:
         Args:
             settings: Its cache directory and device are looked at.
             run_dir: The folder of the run.
-            shared: Whether both folders are the same on all machines; a small file is put into each then.
+            shared: Whether both folders are the same on all machines; a small file is put into each then, unless it has a URL.
             versions: `any` lets workers have other versions.
 
         Raises:
             EngineError: Where a folder cannot be written here.
         """
         token = _NONCE + secrets.token_hex(8) if shared else ""
-        folders = [_Folder(absolute(str(settings.cache_dir)), "the cache directory", "--sslbench-cache=DIR", token)]
-        if shared:
-            folders.append(_Folder(absolute(str(run_dir)), "the results directory", "--sslbench-results=DIR", token))
+        # What has a URL is shared through that, and the directory in front of it is each machine's own.
+        cache_url, results_url = (getattr(settings, name, "") for name in ("shared_cache", "shared_results"))
+        cache, results = absolute(str(settings.cache_dir)), absolute(str(run_dir))
+        option = "SSLBENCH_LOCAL_CACHE" if cache_url else "--sslbench-cache=DIR"
+        folders = [_Folder(cache, "the cache directory", option, "" if cache_url else token)]
+        if shared and not results_url:
+            folders.append(_Folder(results, "the results directory", "--sslbench-results=DIR", token))
         try:
             aheads = [_put_nonce(folder) for folder in folders if folder.nonce]
         except OSError as error:
@@ -115,7 +119,8 @@ class Ground:
         for folder in self.folders:
             problems += _folder_problems(folder, host)
         if not problems and self.clock is not None:
-            problems += _clock_problems(Path(self.folders[0].path), self.clock, host)
+            place = next(folder.path for folder in self.folders if folder.nonce)
+            problems += _clock_problems(Path(place), self.clock, host)
         if self.device.startswith("cuda"):
             problems += _device_problems(self.device, host)
         return problems
@@ -186,16 +191,17 @@ def _folder_problems(folder: _Folder, host: str) -> list[str]:
     place = Path(folder.path)
     if folder.nonce and not _appears(place / folder.nonce):
         return [
-            f"{folder.use} {place} is not the same on {host}: put it on a shared disk ({folder.option}), name an object store "
-            "by URL, or say --sslbench-engine-options=shared=no: then outcomes travel by value and each machine keeps its own cache"
+            f"{folder.use} {place} is not the same on {host}: put it on a shared disk ({folder.option}), name an object "
+            "store by URL, or say --sslbench-engine-options=shared=no: then outcomes travel by value and each machine "
+            "keeps its own cache"
         ]
     try:
         place.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(place).free
         if free < _ROOM:
             return [
-                f"{folder.use} {place} has {free / 2**20:.0f} MiB left on {host}, less than {_ROOM // 2**20}: make room there, or "
-                f"choose another with {folder.option}"
+                f"{folder.use} {place} has {free / 2**20:.0f} MiB left on {host}, less than {_ROOM // 2**20}: make room there, "
+                f"or choose another with {folder.option}"
             ]
         with tempfile.TemporaryFile(dir=place) as file:
             file.write(bytes(4096))

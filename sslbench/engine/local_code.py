@@ -161,6 +161,19 @@ class LocalCode:
                         waiting.append(module)
         return list(known.values())
 
+    def packages(self, modules: Iterable[LocalModule]) -> list[str]:
+        """The files of all modules, but for those of tests, in the packages that these modules belong to."""
+        waiting = [Path(folder) for module in modules if module.path for folder in module.folders]
+        files: set[str] = set()
+        while waiting:
+            # Not down into everything: pictures may lie beside code.
+            folder = waiting.pop()
+            found = {str(path) for path in folder.glob("*.py") if not _is_test(path.name)} - files
+            if found:
+                files |= found
+                waiting += [path.parent for path in folder.glob("*/__init__.py")]
+        return sorted(file for file in files if self.has(file))
+
 
 def _folders(places: Any) -> tuple[str, ...]:
     return tuple(absolute(str(place)) for place in places or ())

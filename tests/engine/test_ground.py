@@ -10,6 +10,7 @@ import time
 from collections import namedtuple
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -159,6 +160,19 @@ def test_without_a_shared_disk_each_machine_has_its_own_cache_and_no_results(tmp
     assert not (tmp_path / "results").exists() and not (tmp_path / "cache").exists()
     assert made.problems() == []
     assert (tmp_path / "cache").is_dir() and not (tmp_path / "results").exists()
+
+
+def test_what_has_a_url_needs_no_shared_folder(tmp_path):
+    for urls, expected in (
+        ({"shared_cache": "s3://bucket/cache"}, ["results/suite"]),
+        ({"shared_results": "s3://bucket/results"}, ["cache"]),
+        ({"shared_cache": "s3://bucket/cache", "shared_results": "s3://bucket/results"}, []),
+    ):
+        settings = SimpleNamespace(cache_dir=tmp_path / "cache", device="cpu", **urls)
+        with Ground.of(settings, tmp_path / "results" / "suite") as made:
+            assert files(tmp_path) == expected
+            assert (made.clock is None) == (not expected)
+            assert made.problems() == []
 
 
 def test_a_folder_that_cannot_be_written_is_told(tmp_path, monkeypatch):

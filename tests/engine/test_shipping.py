@@ -125,11 +125,17 @@ RICH = {
     "helpers.py": """
         def build():
             import late
+            from importlib import import_module
             from later import deep
-            return late.TEXT + deep.TEXT
+            return late.TEXT + deep.TEXT + import_module("later.dynamic.most").TEXT
         """,
     "late.py": "TEXT = 'late'",
     "later/__init__.py": "",
+    "later/dynamic/__init__.py": "",
+    "later/dynamic/most.py": "TEXT = ', by name'",
+    "later/pictures/none.py": "",
+    "later/data.txt": "travels not",
+    "later/test_later.py": "",
     "later/deep.py": "from .deeper import TEXT",
     "later/deeper.py": "TEXT = ' and later'",
     "a/conftest.py": """
@@ -175,7 +181,7 @@ RICH = {
     "unused.py": "raise AssertionError('nobody imports this')",
 }
 MEANT = {
-    "root": ["helpers", "late and later"],
+    "root": ["helpers", "late and later, by name"],
     "plugin": ["src.wheels", "turned"],
     "a": ["conftest", "a with the first"],
     "b": ["conftest", "b with the first"],
@@ -220,8 +226,8 @@ def test_what_travels_is_what_is_imported(rich):
     pickled, root = rich
     project = pickle.loads(pickled.read_bytes())
     inside = {str(Path(file.path).relative_to(root)) for file in project.files if Path(file.path).is_relative_to(root)}
-    tests = {"a/test_a.py", "b/test_b.py", "pkg/sub/test_pkg.py"}
-    assert inside == set(RICH) - tests - {"unused.py", "b/shared.py"}
+    tests = {"a/test_a.py", "b/test_b.py", "pkg/sub/test_pkg.py", "later/test_later.py"}
+    assert inside == set(RICH) - tests - {"unused.py", "b/shared.py", "later/data.txt", "later/pictures/none.py"}
     assert {file.path for file in project.files} - {str(root / name) for name in inside} == {
         str(pickled.parent / "sslbench_test_collector.py")
     }
@@ -236,21 +242,19 @@ def test_the_same_files_are_used_in_place(rich, tmp_path):
 
 def test_a_file_that_was_changed_since_is_not_used(rich, tmp_path):
     pickled, root = rich
-    changed, data = root / "later" / "deeper.py", root / "later" / "data.txt"
-    changed.write_text("TEXT = ' and changed'")
-    data.write_text("beside")
+    (root / "later" / "deeper.py").write_text("TEXT = ' and changed'")
     try:
         code = """
-            import later, unittest.mock
-            told = [known, (later.__path__[0] + "/data.txt"), open(later.__path__[0] + "/data.txt").read(), os.getcwd()]
+            import later
+            file = later.__path__[0] + "/data.txt"
+            told = [known, file, open(file).read(), os.getcwd()]
             """
         known, path, text, folder = answer(pickled, code, tmp_path)
     finally:
-        changed.write_text(RICH["later/deeper.py"])
-        data.unlink()
+        (root / "later" / "deeper.py").write_text(RICH["later/deeper.py"])
     assert known == MEANT
     # Code reads what lies beside it, and relative names are those of the real folder.
-    assert path.startswith(str(tmp_path / "temporary")) and text == "beside"
+    assert path.startswith(str(tmp_path / "temporary")) and text == "travels not"
     assert folder == str(root)
 
 
