@@ -15,7 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import sslbench
+PACKAGE = Path(__file__).parents[1]  # sslbench itself
 
 
 def absolute(path: str) -> str:
@@ -75,8 +75,7 @@ class LocalCode:
     def __init__(self, folders: Iterable[str], working: str) -> None:
         self._working = working
         self._folders = [Path(folder) for folder in dict.fromkeys(folders)]
-        assert sslbench.__file__ is not None
-        self._others = (_LIBRARY, Path(sslbench.__file__).parent)
+        self._others = (_LIBRARY, PACKAGE)
         self._tops: dict[str, ModuleSpec | None] = {}
 
     def has(self, path: str) -> bool:

@@ -10,7 +10,6 @@ import time
 from collections import namedtuple
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -19,7 +18,7 @@ from sslbench.config import Settings
 from sslbench.engine import ground as module
 from sslbench.engine.ground import Ground, source_digest
 from sslbench.environment import package_versions
-from sslbench.errors import DeviceError, EngineError
+from sslbench.errors import DeviceError, EngineError, StoreError
 
 HOST = platform.node()
 
@@ -107,7 +106,7 @@ def test_the_digest_of_the_code_follows_names_and_contents(tmp_path, monkeypatch
     (package / "inner").mkdir(parents=True)
     (package / "__init__.py").write_text("")
     (package / "inner" / "one.py").write_text("1")
-    monkeypatch.setattr(sslbench, "__file__", str(package / "__init__.py"))
+    monkeypatch.setattr(module, "PACKAGE", package)
     digests = []
     for change in (
         lambda: None,
@@ -162,17 +161,40 @@ def test_without_a_shared_disk_each_machine_has_its_own_cache_and_no_results(tmp
     assert (tmp_path / "cache").is_dir() and not (tmp_path / "results").exists()
 
 
-def test_what_has_a_url_needs_no_shared_folder(tmp_path):
-    for urls, expected in (
-        ({"shared_cache": "s3://bucket/cache"}, ["results/suite"]),
-        ({"shared_results": "s3://bucket/results"}, ["cache"]),
-        ({"shared_cache": "s3://bucket/cache", "shared_results": "s3://bucket/results"}, []),
-    ):
-        settings = SimpleNamespace(cache_dir=tmp_path / "cache", device="cpu", **urls)
-        with Ground.of(settings, tmp_path / "results" / "suite") as made:
-            assert files(tmp_path) == expected
-            assert (made.clock is None) == (not expected)
-            assert made.problems() == []
+def test_behind_a_url_each_machine_has_its_own_cache(tmp_path, monkeypatch):
+    from sslbench.store import shared
+
+    checked = []
+
+    class Files:
+        def __init__(self, url: str) -> None:
+            self.url = url
+
+        def check(self) -> None:
+            checked.append(self.url)
+            if len(checked) > 1:
+                raise StoreError(f"{self.url}: no credentials")
+
+    monkeypatch.setattr(shared, "shared_files", Files)
+    settings = Settings(cache_dir=tmp_path / "cache", shared_cache="s3://bucket/cache")
+    with Ground.of(settings, tmp_path / "results" / "suite") as made:
+        assert files(tmp_path) == ["results/suite"]
+        assert made.clock is not None
+        assert made.problems() == made.problems() == []
+    made = Ground.of(settings, None)
+    assert made.clock is None and files(tmp_path) == []
+    assert made.problems() == [f"{HOST}: s3://bucket/cache: no credentials"]
+    assert checked == ["s3://bucket/cache"] * 2
+    (tmp_path / "cache").rmdir()
+    (tmp_path / "cache").write_text("a file")
+    (told, _) = replace(made, device="cpu").problems()
+    assert told.endswith("Make it writable there, or choose another with SSLBENCH_LOCAL_CACHE")
+
+
+def test_records_that_travel_by_value_need_no_folder(tmp_path):
+    with Ground.of(Settings(cache_dir=tmp_path / "cache"), None) as made:
+        assert files(tmp_path) == ["cache"]
+        assert made.problems() == []
 
 
 def test_a_folder_that_cannot_be_written_is_told(tmp_path, monkeypatch):
