@@ -1,7 +1,7 @@
 """What a case will take, from names alone: seconds, memory, disk, and how many of its trainings can run side by side.
 
-Neither a picture nor weights are looked at, and torch is imported only where a network has to be counted. What is measured, what is
-scaled from measurements and what is assumed are told apart in `Cost.said`.
+Neither a picture nor weights are looked at, and torch is imported only where a network has to be counted. What is measured,
+what is scaled from measurements and what is assumed are told apart in `Cost.said`.
 """
 
 from __future__ import annotations
