@@ -77,8 +77,8 @@ class Hours:
 class Space:
     """Bytes on disk.
 
-    data: to be got, by dataset, as far as sizes are stated. unstated: datasets of which some are not. there: datasets whose folder
-    is there. pictures_allowed: what the settings let the cache keep of decoded ones.
+    data: to be got, by dataset, as far as sizes are stated. unstated: datasets of which some are not. there: datasets whose
+    folder is there. pictures_allowed: what the settings let the cache keep of decoded ones.
     """
 
     data: Mapping[str, int]

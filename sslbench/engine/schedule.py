@@ -7,6 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 
+# Of a device: whole numbers, so that four quarters are one.
+_PARTS = 1 << 20
+
+
 @dataclass(frozen=True)
 class Unit:
     """Something that runs without a break on one device.
@@ -81,27 +85,31 @@ def schedule(units: Sequence[Unit], devices: int) -> Schedule:
     for unit in units:
         for name in set(unit.after):
             waiting[name].append(unit.name)
-    ready = sorted((name for name, count in left.items() if not count), key=lambda name: (-far[name], name))
-    # In parts of a device that are whole numbers, so that four quarters are one.
+    # By share, since those of one share fit or do not fit together; a grid has thousands.
+    ready: dict[int, list[tuple[float, str]]] = {}
+
+    def add(name: str) -> None:
+        heapq.heappush(ready.setdefault(_parts(by_name[name]), []), (-far[name], name))
+
+    for name, count in left.items():
+        if not count:
+            add(name)
     room = [_PARTS] * devices
     running: list[tuple[float, str]] = []
     start: dict[str, float] = {}
     end: dict[str, float] = {}
     device: dict[str, int] = {}
     now = 0.0
-    while ready or running:
-        kept = []
-        for name in ready:
-            wanted = _parts(by_name[name])
-            fitting = [number for number in range(devices) if room[number] >= wanted]
-            if not fitting:
-                kept.append(name)
-                continue
-            place = min(fitting, key=lambda number: (room[number], number))
-            room[place] -= wanted
+    while True:
+        while fitting := [(queue[0], parts) for parts, queue in ready.items() if queue and parts <= max(room)]:
+            (_, name), parts = min(fitting)
+            heapq.heappop(ready[parts])
+            place = min((number for number in range(devices) if room[number] >= parts), key=lambda number: room[number])
+            room[place] -= parts
             start[name], end[name], device[name] = now, now + by_name[name].seconds, place
             heapq.heappush(running, (end[name], name))
-        ready = kept
+        if not running:
+            break
         now = running[0][0]
         while running and running[0][0] <= now:
             _, name = heapq.heappop(running)
@@ -109,12 +117,8 @@ def schedule(units: Sequence[Unit], devices: int) -> Schedule:
             for other in waiting[name]:
                 left[other] -= 1
                 if not left[other]:
-                    ready.append(other)
-        ready.sort(key=lambda name: (-far[name], name))
+                    add(other)
     return Schedule(start, end, device)
-
-
-_PARTS = 1 << 20
 
 
 def _parts(unit: Unit) -> int:
