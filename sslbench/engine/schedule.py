@@ -6,7 +6,6 @@ import heapq
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-
 # Of a device: whole numbers, so that four quarters are one.
 _PARTS = 1 << 20
 

@@ -34,11 +34,13 @@ class Network:
         return self.activations * height * (height if width is None else width) / self.size**2
 
 
-# timm 1.0's, without classifiers; a test counts them again. They spare a plan of the study, or of the zoo, the import of torch.
 RESNET50 = Network(4_087_136_256, 23_508_032, 2048, 224, 11_113_984, "declared")
 _MAE = (("fc_norm", False), ("global_pool", "avg"), ("img_size", 64), ("patch_size", 8))
-DECLARED = {
-    ("resnet50", 224, ()): RESNET50,
+# timm 1.0's, without classifiers, by architecture, size (None for its own) and arguments; a test counts them again. They spare
+# plans of the study and of the embedded suite the import of torch.
+DECLARED: Mapping[tuple[str, int | None, tuple[tuple[str, Any], ...]], Network] = {
+    ("resnet50", None, ()): RESNET50,
+    ("tf_efficientnet_lite0", None, ()): Network(383_907_552, 3_371_008, 1280, 224, 6_737_696, "declared"),
     ("test_resnet", 64, ()): Network(16_392_192, 372_688, 96, 64, 102_272, "declared"),
     ("test_vit", 64, _MAE): Network(20_005_632, 267_072, 64, 64, 203_776, "declared"),
 }
@@ -85,21 +87,18 @@ def _named(bare: str, options: Mapping[str, str]) -> Network | str:
         card = read_card(name)
         return _sized(card.arch, card.preprocessing.input_size[0], tuple(sorted(card.arch_options.items())))
     if name in WHEELS:
-        return counted(WHEELS[name].arch)
+        return _sized(WHEELS[name].arch)
     scheme, colon, _ = name.partition(":")
     if colon and not (scheme == "file" and "arch" in options):
         return f"{bare} says its network only when it is loaded"
     if scheme == "file":
         name = options["arch"]
-    arch = name.partition(".")[0]
-    if arch == "resnet50":
-        return RESNET50
-    # As `random-init` alone, whose network has no size of its own.
-    return _sized(arch, 64 if bare == "random-init" else None)
+    # `random-init` alone is shown pictures of 64 pixels.
+    return _sized(name.partition(".")[0], 64 if bare == "random-init" else None)
 
 
 def _sized(arch: str, size: int | None = None, options: tuple[tuple[str, Any], ...] = ()) -> Network | str:
-    return DECLARED.get((arch, size or 0, options)) or counted(arch, size, options)
+    return DECLARED.get((arch, size, options)) or counted(arch, size, options)
 
 
 @lru_cache(maxsize=64)
