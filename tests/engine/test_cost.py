@@ -23,7 +23,7 @@ from sslbench.engine.costs.work import DETECTOR, Work, work_of
 from sslbench.errors import UnknownNameError
 from sslbench.results.record import Record
 from sslbench.results.references import read_records
-from sslbench.tasks import parse_task
+from sslbench.tasks import list_tasks, parse_task
 
 CPU, A100 = DEVICES["cpu"], DEVICES["a100"]
 BASELINE = Path(__file__).parents[2] / "results/baselines/embedded.json"
@@ -108,6 +108,30 @@ def test_a_network_that_is_not_known_says_why(name):
     found = cost(name, "knn/digits")
     assert found.seconds is None and found.order == float("inf")
     assert found.unknown
+
+
+def test_a_protocol_of_somebody_else_is_not_known_until_it_has_a_record(registries):
+    from sslbench.protocols import ProtocolSpec, register_protocol
+
+    register_protocol(ProtocolSpec("mine", 1, "module:function", "own"))
+    found = cost("pixels", "mine/digits")
+    assert (found.seconds, found.trains) == (None, False)
+    assert "mine is no protocol of this package" in found.unknown[0]
+    (record,) = [each for each in records() if each.case == "pixels|knn/digits"]
+    data = record.to_json()
+    data |= {"case": "pixels|mine/digits", "task": {**data["task"], "id": "mine/digits", "protocol": "mine"}}
+    remembered = Remembered.of([Record.from_json(data)])
+    assert cost("pixels", "mine/digits", device=CPU, remembered=remembered).order == pytest.approx(
+        sum(record.timings[part] for part in ("extract", "fit", "score"))
+    )
+
+
+@pytest.mark.parametrize("name", list_tasks())
+def test_every_task_that_is_listed_has_an_estimate(name):
+    for backbone in ("swav", "zoo:mae", "pixels"):
+        found = cost(backbone, name)
+        assert found.seconds is not None and found.seconds > 0
+        assert found.gpu_memory > 0 and found.memory > 0
 
 
 def test_pictures_are_those_of_the_declaration():
