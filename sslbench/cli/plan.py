@@ -146,13 +146,15 @@ def _hours(plan: Plan, what: str) -> list[str]:
 
 
 def _largest(plan: Plan) -> list[str]:
-    lines = ["The largest cases:"]
-    for case in plan.largest():
+    lines = ["The largest case of each of the largest tasks:"]
+    for case, count in plan.largest():
         stages = ", then ".join(
             f"{stage.trials} x {time_text(stage.seconds)} ({stage.name})" for stage in case.cost.stages
         )
         memory = f"{case.cost.gpu_memory / 1e9:.0f} GB of GPU memory (assumed)" if plan.device.is_gpu else ""
-        lines.append("- " + ", ".join(filter(None, (f"{case.name}: {time_text(case.cost.order)}", stages, memory))))
+        of = f"of {count} cases" if count > 1 else ""
+        told = (f"{case.name}: {time_text(case.cost.order)}", stages, memory, of)
+        lines.append("- " + ", ".join(filter(None, told)))
     return lines
 
 

@@ -115,10 +115,14 @@ class Plan:
         """Of all cases that are to run."""
         return sum(hours.device_seconds for hours in self.protocols.values())
 
-    def largest(self, count: int = 5) -> list[PlannedCase]:
-        """The most expensive ones, of which something is known."""
-        known = [case for case in self.to_run if case.cost.seconds is not None]
-        return sorted(known, key=lambda case: (-case.cost.order, case.name))[:count]
+    def largest(self, count: int = 5) -> list[tuple[PlannedCase, int]]:
+        """The most expensive case of each of so many tasks, of which something is known, and how many cases the task has."""
+        tasks: dict[str, list[PlannedCase]] = defaultdict(list)
+        for case in self.to_run:
+            if case.cost.seconds is not None:
+                tasks[case.task.id].append(case)
+        found = [(min(cases, key=lambda case: (-case.cost.order, case.name)), len(cases)) for cases in tasks.values()]
+        return sorted(found, key=lambda each: (-each[0].cost.order, each[0].name))[:count]
 
     @property
     def unknown(self) -> dict[str, list[str]]:

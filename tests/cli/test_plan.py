@@ -55,7 +55,10 @@ def test_the_study_is_planned_on_eight_gpus(plan):
     assert rows["finetune"][:4] == ["assumed", "154", "0", str(154 * 21)]
     assert rows["all"][1] == "561"
     assert "- 561 assumed: 40% of 19.5 TFLOP/s (float32, a100)" in out
-    assert "GB" in out and "The largest cases:\n- byol|segmentation/ade20k" in out
+    assert (
+        "GB" in out
+        and "The largest case of each of the largest tasks:\n- byol|segmentation/ade20k: 33 h, 1 x 33 h (dense)" in out
+    )
 
 
 def test_hours_add_up_and_devices_shorten_them_down_to_the_longest_chain(plan):
