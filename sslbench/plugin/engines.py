@@ -5,7 +5,9 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,8 +15,11 @@ import pytest
 from sslbench import errors
 from sslbench.engine.base import engine_spec
 from sslbench.engine.controller import Controller, Planned, Progress
+from sslbench.engine.ground import Ground
+from sslbench.engine.lease import claim
 from sslbench.engine.placing import place
 from sslbench.engine.settings import read_engine_settings
+from sslbench.engine.shipping import Project
 from sslbench.engine.worker import Failure, Order
 from sslbench.errors import EngineError, SettingsError, SslbenchError
 from sslbench.plugin.fixtures import resumed_record
@@ -26,6 +31,19 @@ if TYPE_CHECKING:
     from sslbench.tasks import Task
 
 _TELL_SECONDS = 30.0
+
+
+def _project(config: pytest.Config, cases: Sequence[tuple[str, Task]]) -> Project:
+    """What the workers have to load so that the cases' names mean there what they mean here."""
+    plugins = config.pluginmanager.list_name_plugin()
+    files = [Path(file) for _, plugin in plugins if (file := getattr(plugin, "__file__", None))]
+    return Project.of(
+        [file for file in files if file.name == "conftest.py"],
+        config.rootpath,
+        config.invocation_params.dir,
+        names=[name for backbone, task in cases for name in (backbone, task.dataset)],
+        plugins=config.option.plugins,
+    )
 
 
 def _elsewhere(settings: Settings, device: str) -> Settings:
@@ -54,28 +72,34 @@ class EngineSession:
             raise SettingsError(
                 f"--sslbench-device={device} names one GPU of a machine, and an engine chooses among many; say cuda"
             )
-        engine = spec.start(settings.own, state.run.directory)
-        try:
+        run = state.run.directory.absolute()
+        with ExitStack() as open_things:
+            open_things.enter_context(claim(state.run))
+            engine = spec.start(settings.own, run)
+            open_things.callback(engine.close)
             if device == "cuda" and not engine.has_gpus:
                 raise EngineError(f"--sslbench-device=cuda: the engine {spec.name} has no GPU to give; say cpu or auto")
-            gpus = device != "cpu" and engine.has_gpus
+            self.has_gpus = device != "cpu" and engine.has_gpus
+            elsewhere = _elsewhere(options.settings, "cuda" if self.has_gpus else "cpu")
+            ground = open_things.enter_context(Ground.of(elsewhere, run, settings.shared, settings.versions))
             template = Order(
                 "",
                 cases[0][1],
-                _elsewhere(options.settings, "cuda" if gpus else "cpu"),
-                run=state.run.directory.absolute() if settings.shared else None,
+                elsewhere,
+                run=run if settings.shared and not elsewhere.shared_results else None,
                 again=options.rerun == "all",
+                project=_project(state.config, cases),
+                ground=ground,
             )
-            self._planned = {planned.name: planned for planned in place(cases, template, settings, gpus=gpus)}
-            self.has_gpus = gpus
+            planned = place(cases, template, settings, gpus=self.has_gpus, records=state.run.records())
+            self._planned = {case.name: case for case in planned}
             self._controller = Controller(engine, state.run, self._tell)
-            self._controller.check(list(self._planned.values()))
-        except BaseException:
-            engine.close()
-            raise
-        self._records: dict[str, Record] = {}
-        self._given: set[str] = set()
-        self._begin()
+            open_things.callback(self._controller.close)
+            self._controller.check(planned)
+            self._records: dict[str, Record] = {}
+            self._given: set[str] = set()
+            self._begin()
+            self._open = open_things.pop_all()
 
     def _begin(self) -> None:
         """Those without a record are on their way before those with one are looked at, which takes loading them."""
@@ -147,5 +171,5 @@ class EngineSession:
             terminal.write_line(text)
 
     def close(self) -> None:
-        """Stop what runs."""
-        self._controller.close()
+        """Take in what has ended and stop what runs."""
+        self._open.close()
