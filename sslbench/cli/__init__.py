@@ -21,13 +21,14 @@ from sslbench.cli import (
     history,
     listing,
     merge,
+    plan,
     report,
     show,
 )
 from sslbench.cli.command import Command
 from sslbench.errors import SslbenchError
 
-_COMMANDS = (demo, listing, fetch, convert, report, figures, show, compare, merge, history, claims, cache, doctor)
+_COMMANDS = (demo, listing, fetch, convert, plan, report, figures, show, compare, merge, history, claims, cache, doctor)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

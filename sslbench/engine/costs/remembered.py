@@ -57,9 +57,10 @@ class Remembered:
         found = {}
         for record in sorted(records, key=lambda record: record.created):
             times, environment = record.timings, record.environment
+            extract, fit, score = (float(times.get(part) or 0.0) for part in ("extract", "fit", "score"))
             found[record.case] = Timing(
-                record.case, record.task["id"], *(float(times.get(part) or 0.0) for part in ("extract", "fit", "score")),
-                times.get("images_per_second"), int(record.peak_memory.get("rss") or 0), environment, _where(environment),
+                record.case, record.task["id"], extract, fit, score, times.get("images_per_second"),
+                int(record.peak_memory.get("rss") or 0), environment, _where(environment),
             )  # fmt: skip
         return cls(found, settings or Settings())
 
@@ -87,7 +88,7 @@ class Remembered:
                 break
         if rates := ratios.get(""):
             extract *= statistics.median(rates)
-            told = told if told != modelled[2] else f"extraction scaled from records of such a device; all else {told}"
+            told = told if told != modelled[2] else f"{told}; extraction scaled from records of such a device"
         return extract, own, told
 
     def _off(self, device: Device) -> dict[str, list[float]]:
@@ -119,4 +120,4 @@ def _where(environment: Mapping[str, Any]) -> str:
     on = cpu if device == "cpu" else device
     # A GPU of this name may be another one of its kind; a processor that tells its name is taken for this one.
     here = device == "cpu" and cpu == cpu_model() and environment.get("cores") == os.cpu_count()
-    return f"measured in a record on {on}{', as here' if here else ''}"
+    return f"measured {'here' if here else 'in a record'}: on {on}"
