@@ -68,8 +68,8 @@ def by_loop(backbone: Backbone, picture: torch.Tensor, windows: Windows, at_once
 
 def by_package(backbone: Backbone, picture: torch.Tensor, windows: Windows, pictures: int) -> Array:
     """The map as a case of so many pictures makes it."""
-    device = picture.device.type
-    batch = default_batch(device)
+    device = str(picture.device)
+    batch = default_batch(picture.device.type)
     with torch.inference_mode():
         execution = choose_execution(
             backbone, images=pictures * (len(windows) + 1), batch=batch, device=device, dtype=None
