@@ -37,11 +37,13 @@ Make = Callable[[str, ImageArray, tuple[int, int], str, str, Path], Any]
 class Kind:
     """A kind of training.
 
-    make: gives a learner. outputs: what its network computes of a batch before anything is drawn. variants: at the size of the
-    study, and tiny. source: width and height of the pictures. batch, small_batch: of a step. drawn: whether the loss depends on
-    what is drawn on the device. same_bits: whether the loop promises them; the other kinds have resamplings of which it does not.
+    title: for the table of aims. make: gives a learner. outputs: what its network computes of a batch before anything is drawn.
+    variants: at the size of the study, and tiny. source: width and height of the pictures. batch, small_batch: of a step. drawn:
+    whether the loss depends on what is drawn on the device. same_bits: whether the loop promises them; the other kinds have
+    resamplings of which it does not.
     """
 
+    title: str
     make: Make
     outputs: Callable[[Any, Any], Tensor]
     variants: tuple[str, str]
@@ -68,7 +70,8 @@ def finetuning(bench: Bench, found: Found) -> None:
         return compare_training.learner_of(name, images, device, folder, batch=len(images) // 4, variant=variant)
 
     kind = Kind(
-        make, lambda learner, batch: learner.model(batch[0]), ("", ""), (512, 512), 64, 4, 40, drawn=False, same_bits=True
+        "fine-tuning", make, lambda learner, batch: learner.model(batch[0]), ("", ""), (512, 512), 64, 4, 40,
+        drawn=False, same_bits=True,
     )  # fmt: skip
     _check(bench, found, kind)
 
@@ -81,7 +84,8 @@ def detection(bench: Bench, found: Found) -> None:
         return torch.cat([each.flatten() for each in model.pyramid(model._network.feature_maps(batch[0]))])
 
     kind = Kind(
-        compare_detection.learner_of, outputs, ("finetune+recipe=study+size=800", "finetune+recipe=small+size=64+batch=4"),
+        "detection", compare_detection.learner_of, outputs,
+        ("finetune+recipe=study+size=800", "finetune+recipe=small+size=64+batch=4"),
         (500, 375), 2, 4, 15, drawn=True, same_bits=False,
     )  # fmt: skip
     _check(bench, found, kind)
@@ -99,7 +103,7 @@ def normals(bench: Bench, found: Found) -> None:
 
 def _dense(bench: Bench, found: Found, task: str, batch: int, steps: int) -> None:
     kind = Kind(
-        partial(compare_dense.learner_of, task), lambda learner, batch: learner.model(batch[0]),
+        task, partial(compare_dense.learner_of, task), lambda learner, batch: learner.model(batch[0]),
         ("recipe=study+size=450", "recipe=small+size=64+batch=4"), (640, 480), batch, 4, steps, drawn=task == "normals",
         same_bits=False,
     )  # fmt: skip
@@ -120,10 +124,10 @@ def _check(bench: Bench, found: Found, kind: Kind) -> None:
         _beside_the_cpu(found, kind, learner("cpu"), first, again)
         _twice(found, kind, first, again)
         del again
-        _rates(bench, found, first, batch, steps, "float32")
+        _rates(bench, found, first, batch, steps, kind.title, "float32")
         if found.goes_on(bench, "bfloat16"):
             del first
-            _rates(bench, found, learner(bench.device, "precision=bfloat16"), batch, steps, "bfloat16")
+            _rates(bench, found, learner(bench.device, "precision=bfloat16"), batch, steps, kind.title, "bfloat16")
 
 
 def _beside_the_cpu(found: Found, kind: Kind, here: Any, *there: Any) -> None:
@@ -164,7 +168,7 @@ def different_tensors(first: torch.nn.Module, other: torch.nn.Module) -> list[st
     return [name for name, tensor in first.state_dict().items() if not torch.equal(tensor, theirs[name])]
 
 
-def _rates(bench: Bench, found: Found, learner: Any, batch: int, steps: int, precision: str) -> None:
+def _rates(bench: Bench, found: Found, learner: Any, batch: int, steps: int, title: str, precision: str) -> None:
     # What the first steps wait for is not counted, and they tell the memory.
     found.memory(f"peak memory, {precision}", bench, parts(learner, 2)["whole step"])
     rates(learner, batch, 1)
@@ -175,4 +179,4 @@ def _rates(bench: Bench, found: Found, learner: Any, batch: int, steps: int, pre
     for what, values in every.items():
         found.row(f"{what}, {precision}", "pictures/s", values)
     share = found.ratio(f"whole step / bare step, {precision}", every["whole step"], every["bare step"])
-    found.bar(f"whole step / bare step, {precision}", "x", share, at_least=AIM)
+    found.bar(f"{title}, whole step / bare step, {precision}", "x", share, at_least=AIM)
