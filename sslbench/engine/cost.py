@@ -89,15 +89,17 @@ class Cost:
 
 
 def expected(
-    backbone: str, task: Task, *, device: Device = ASSUMED_GPU, settings: Settings | None = None,
+    backbone: str, task: Task, *, device: Device | None = None, settings: Settings | None = None,
     remembered: Remembered | None = None,
 ) -> Cost:  # fmt: skip
     """What one case will take on one device, all of its trainings one after the other.
 
-    backbone: a name that `load_backbone` takes. device: by default an A100, for want of anything known. settings: which choices
-    and which data. remembered: timings of earlier records, which come before anything that is assumed.
+    backbone: a name that `load_backbone` takes. device: by default that of most of the remembered records, else an A100, for want
+    of anything known. settings: which choices and which data. remembered: timings of earlier records, which come before anything
+    that is assumed.
     """
     settings = settings or Settings()
+    device = device or (remembered.device if remembered is not None else None) or ASSUMED_GPU
     case = case_name(backbone, task.id)
     network, pictures = network_of(backbone), pictures_of(task.dataset, settings)
     reasons = tuple(

@@ -294,6 +294,17 @@ def test_a_network_that_is_not_known_is_remembered():
     assert not found.unknown
 
 
+def test_records_say_which_device_is_meant_where_nobody_does():
+    record = records()[0]
+    remembered = Remembered.of([record])
+    assert remembered.device is CPU
+    assert (
+        cost(record.backbone["name"], record.task["id"], remembered=remembered).said["seconds"].startswith("measured")
+    )
+    assert Remembered.of([]).device is None
+    assert cost("swav", "linear/pets", remembered=Remembered.of([])) == cost("swav", "linear/pets", device=A100)
+
+
 def test_a_record_of_another_device_counts_for_nothing():
     plain = cost("zoo:simclr", "finetune/digits/recipe=quick", device=A100)
     found = cost("zoo:simclr", "finetune/digits/recipe=quick", device=A100, remembered=Remembered.of(records()))

@@ -6,10 +6,11 @@ import os
 import statistics
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from sslbench.config import Settings
-from sslbench.engine.costs.devices import Device
+from sslbench.engine.costs.devices import DEVICES, Device
 from sslbench.engine.costs.model import extract_seconds, own_seconds, work_of_case
 from sslbench.engine.costs.work import Work
 from sslbench.environment import cpu_model
@@ -63,6 +64,16 @@ class Remembered:
                 int(record.peak_memory.get("rss") or 0), environment, _where(environment),
             )  # fmt: skip
         return cls(found, settings or Settings())
+
+    @cached_property
+    def device(self) -> Device | None:
+        """That of most records, as far as it is known; None without any."""
+        counts = {
+            device.name: sum(device.has_run(timing.environment) for timing in self.timings.values())
+            for device in DEVICES.values()
+        }
+        most = max(counts, key=lambda name: counts[name])
+        return DEVICES[most] if counts[most] else None
 
     def exact(self, case: str, device: Device) -> Timing | None:
         """The record of this very case on such a device."""
