@@ -30,6 +30,8 @@ _REACH_SECONDS = 15.0
 _NODES_SECONDS = 5.0
 # How long jobs may wait for a machine that can take them, after the last such one was lost: Ray's own restarts take less.
 _PATIENCE_SECONDS = 120.0
+# Ray ends a process whose head has been gone for a minute, without another word; ours says so before.
+_HEAD_SECONDS = 40.0
 # Objects of a cluster that is started here: arguments and answers that are under way; what is more goes to disk.
 _STORE_BYTES = 256 << 20
 
@@ -55,7 +57,9 @@ class RayEngine:
         self._jobs: dict[Any, Job] = {}
         self._ended: deque[Ended] = deque()
         self._known: tuple[float, list[dict[str, Any]]] = (0.0, [])
+        self._running: tuple[float, int] = (0.0, 0)
         self._unmet_since: float | None = None
+        self._gone_since: float | None = None
         self._undo, self._own = contextlib.ExitStack(), False
         self._connect(str(options["address"]))
         self._closed = False
@@ -103,6 +107,7 @@ class RayEngine:
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         self._here = ray.get_runtime_context().get_node_id()
+        self._head = ray.get_runtime_context().gcs_address
         self._run = ray.remote(_remote_run())
         board = ray.remote(_remote_board())
         # Beside this process, so that it is there as long as anybody asks.
@@ -117,15 +122,17 @@ class RayEngine:
         self._closed = True
         import ray
 
-        # Those that were submitted last go first, so that none of them begins when another one is stopped.
-        with contextlib.suppress(ray.exceptions.RayError):
-            for ref in reversed(self._jobs):
-                ray.cancel(ref, force=True)
-            ray.kill(self._board)
+        if self._own:
+            # Ray kills what a process that left had asked for.
+            ray.shutdown()
+        else:
+            # Those that were submitted last go first, so that none of them begins when another one is stopped.
+            with contextlib.suppress(ray.exceptions.RayError):
+                for ref in reversed(self._jobs):
+                    ray.cancel(ref, force=True)
+                ray.kill(self._board)
         self._jobs.clear()
         self._ended.clear()
-        if self._own:
-            ray.shutdown()
         self._undo.close()
 
     # Machines -------------------------------------------------------------------------------------------------------
@@ -286,12 +293,18 @@ class RayEngine:
             return {}
 
     def running(self) -> int:
-        """How many jobs have begun, by their own word."""
-        begun = self._begun()
-        return sum(job.name in begun for job in self._jobs.values())
+        """How many jobs have begun, by their own word of a second ago at most."""
+        asked, count = self._running
+        if time.monotonic() - asked > 1.0 and self._gone_since is None:
+            begun = self._begun()
+            count = sum(job.name in begun for job in self._jobs.values())
+            self._running = time.monotonic(), count
+        return count
 
     def _look_around(self) -> None:
         """Nothing has ended for a while: raise EngineError where nothing ever will."""
+        if not self._head_answers():
+            return
         alive = self._alive()
         if self._here not in [node["NodeID"] for node in alive]:
             raise EngineError("Ray's own process on this machine died; start Ray again, and this command")
@@ -307,6 +320,21 @@ class RayEngine:
                 f"for {_PATIENCE_SECONDS:.0f} s no machine of the Ray cluster could run a job of {_told(unmet[0])}; "
                 f"it has {'; '.join(_has(node) for node in alive)} left"
             )
+
+
+    def _head_answers(self) -> bool:
+        """Whether the head is there; asked by hand, since Ray's own calls wait for one that is not. Raises EngineError after a while."""
+        host, _, port = self._head.rpartition(":")
+        now = time.monotonic()
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=5.0).close()
+        except OSError as error:
+            self._gone_since = self._gone_since or now
+            if now - self._gone_since > _HEAD_SECONDS:
+                raise EngineError(f"the head of the Ray cluster at {self._head} is gone; start it again, and this command") from error
+            return False
+        self._gone_since = None
+        return True
 
 
 # What runs on workers ---------------------------------------------------------------------------------------------------
@@ -371,10 +399,9 @@ def execute(blob: bytes, name: str, logs: str, cpus: float, board: Any) -> tuple
             function, argument = pickle.loads(blob)
         except (ImportError, AttributeError) as error:
             return "missing", place, f"{sys.executable}: {error}".encode()
-        try:
-            answer = pickle.dumps(function(argument), protocol=5)
-        finally:
-            board.end.remote(name)
+        answer = pickle.dumps(function(argument), protocol=5)
+    # Not where it was raised through: at a polite signal, by which a machine is taken away, Ray exits like that.
+    board.end.remote(name)
     path.unlink(missing_ok=True)
     return "answer", place, answer
 
@@ -507,18 +534,10 @@ def _tail(path: str, size: int = 8000) -> str | None:
         return None
 
 
-def _number(text: str) -> float:
-    value = float(text)
-    if not value >= 0:
-        raise ValueError(f"expected a number of 0 or more, got {text}")
-    return value
-
-
 def _yes(text: str) -> bool:
-    answers = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
-    if text.lower() not in answers:
-        raise ValueError(f"expected yes or no, got {text}")
-    return answers[text.lower()]
+    if text not in ("yes", "no"):
+        raise ValueError("expected yes or no")
+    return text == "yes"
 
 
 def _start(options: Mapping[str, Any], folder: Path) -> Engine:
@@ -531,8 +550,6 @@ ENGINE = EngineSpec(
     _start,
     {
         "address": Option(str, "", "auto, local (start one here) or HOST:PORT; by default RAY_ADDRESS, else auto"),
-        "gpus": Option(_number, 1.0, "GPUs a job that trains or extracts takes, 0.5 for two jobs on one"),
-        "cpus": Option(_number, 1.0, "cores a job takes, and threads of its numerics"),
         "grows": Option(_yes, False, "yes: the cluster adds machines as they are asked for"),
     },
     extra="ray",
