@@ -62,3 +62,10 @@ def die(number: int) -> None:
 
 def fail(text: str) -> None:
     raise ValueError(text)
+
+
+def tell_and_sleep(argument: tuple[str, float]) -> None:
+    """Write this process's number to a file, then sleep."""
+    path, seconds = argument
+    Path(path).write_text(f"{os.getpid()}\n")
+    time.sleep(seconds)
