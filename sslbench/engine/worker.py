@@ -206,6 +206,11 @@ class _Carried(Run):
 _runners: list[Runner] = []
 
 
+def forget() -> None:
+    """Let go of what this process keeps for the next order."""
+    _runners.clear()
+
+
 def _runner(order: Order) -> Runner:
     import torch
 

@@ -6,7 +6,7 @@ that asks for a case must run as if the plugin were not there: nothing is read, 
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from sslbench.errors import SslbenchError
 from sslbench.plugin import before, claims, failures, markers, timing
 from sslbench.plugin.claims import sslbench_claim
 from sslbench.plugin.command_line import check_carried, check_paths
-from sslbench.plugin.fixtures import sslbench_case, sslbench_features, sslbench_names, sslbench_record
+from sslbench.plugin.fixtures import sslbench_case, sslbench_features, sslbench_names, sslbench_ready, sslbench_record
 from sslbench.plugin.gathering import RECORD, RUN, Gathering
 from sslbench.plugin.ini import IniFile
 from sslbench.plugin.options import FLAGS, add_options, is_configured
@@ -25,7 +25,14 @@ from sslbench.plugin.state import CASE_RECORD, STATE, SessionState
 if TYPE_CHECKING:
     from sslbench.tasks import Task
 
-__all__ = ["sslbench_case", "sslbench_claim", "sslbench_features", "sslbench_names", "sslbench_record"]
+__all__ = [
+    "sslbench_case",
+    "sslbench_claim",
+    "sslbench_features",
+    "sslbench_names",
+    "sslbench_ready",
+    "sslbench_record",
+]
 
 _NO_CASE = "no case"
 
@@ -115,6 +122,10 @@ def _param(item: pytest.Item) -> Any:
     return callspec.params.get("sslbench_names") if callspec is not None else None
 
 
+def _fixtures(item: pytest.Item) -> Sequence[str]:
+    return getattr(item, "fixturenames", ())
+
+
 def _case(item: pytest.Item) -> tuple[str, Task] | None:
     param = _param(item)
     return param if isinstance(param, tuple) else None
@@ -133,6 +144,10 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     problems = before.check_ground(state, cases) if cases else []
     if about:
         problems += claims.problems(state, with_cases=bool(cases))
+    if state.options.engine and not problems:
+        # Who asks for a case or its features alone computes here.
+        ready = [case for item in session.items if (case := _case(item)) and "sslbench_ready" in _fixtures(item)]
+        problems += state.start_engine(ready) if ready else []
     if problems:
         before.tell(config, problems)
 

@@ -51,20 +51,38 @@ def sslbench_features(sslbench_case: PreparedCase) -> CaseMaterial:
 
 
 @pytest.fixture
-def sslbench_record(request: pytest.FixtureRequest, sslbench_names: tuple[str, Task], sslbench_timer: Timer) -> Record:
-    """The record of the case: resumed when one with the same ingredients exists, otherwise run now, or waited for.
+def sslbench_ready(request: pytest.FixtureRequest, sslbench_names: tuple[str, Task]) -> PreparedCase | Record:
+    """The case, ready to be run here; with an engine its record, which another machine made.
+
+    Apart from `sslbench_record`, so that a case which cannot be run fails before the fixture that times it is set up.
+    """
+    engine = request.config.stash[STATE].engine
+    if engine is not None:
+        return engine.record(*sslbench_names)
+    case: PreparedCase = request.getfixturevalue("sslbench_case")
+    return case
+
+
+@pytest.fixture
+def sslbench_record(
+    request: pytest.FixtureRequest,
+    sslbench_names: tuple[str, Task],
+    sslbench_ready: PreparedCase | Record,
+    sslbench_timer: Timer,
+) -> Record:
+    """The record of the case: resumed when one with the same ingredients exists, otherwise run now, or by an engine.
 
     A run is timed through pytest-benchmark, if it is there. The main score goes to JUnit XML as a property.
     """
-    state = request.config.stash[STATE]
+    from sslbench.results.record import Record
+
     protocol = sslbench_names[1].protocol
-    if state.engine is not None:
-        found = state.engine.record(*sslbench_names)
-        record = sslbench_timer(lambda: found, protocol, timed=False)
+    if isinstance(sslbench_ready, Record):
+        found: Record | None = sslbench_ready
     else:
-        case: PreparedCase = request.getfixturevalue("sslbench_case")
-        resumed = resumed_record(state.options.rerun, case)
-        record = sslbench_timer(case.execute if resumed is None else lambda: resumed, protocol, timed=resumed is None)
+        found = resumed_record(request.config.stash[STATE].options.rerun, sslbench_ready)
+    run = (lambda: found) if found is not None else sslbench_ready.execute  # type: ignore[union-attr]
+    record = sslbench_timer(run, protocol, timed=found is None)
     request.node.stash[CASE_RECORD] = record
     # What record_property does, without its warning in every case under the default xunit2 family.
     request.node.user_properties.append((f"sslbench_{record.main_score}", record.main.value))
