@@ -1,10 +1,10 @@
-"""Kill what a session on a Ray cluster consists of, at random, and compare its records with those of a session that nobody disturbed.
+"""Kill what a session on a Ray cluster consists of, at random, and compare its records with an undisturbed session's.
 
 python tools/break_engines.py --kills 20 --seed 0
 
 A cluster of three Rays on this machine runs a part of the embedded suite. Workers, machines and the session itself are killed
-(SIGKILL); a session that was killed, or in which cases failed, is started again on the same folders. When all records are there the
-round is compared, and the next one begins with empty folders.
+(SIGKILL); a session that was killed, or in which cases failed, is started again on the same folders. When all records are
+there the round is compared, and the next one begins with empty folders.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ VOLATILE = ("timings", "peak_memory", "created")
 def session(folder: Path, tasks: str, backbones: str, *more: str) -> subprocess.Popen[str]:
     """Pytest on benchmarks/, with its cache and results below a folder."""
     command = [
-        sys.executable, "-m", "pytest", "benchmarks", "-q", "-p", "no:cacheprovider", "--sslbench-tasks", tasks, "--sslbench-backbones", backbones,
-        f"--sslbench-cache={folder / 'cache'}", f"--sslbench-results={folder / 'results'}", *more,
+        sys.executable, "-m", "pytest", "benchmarks", "-q", "-p", "no:cacheprovider",
+        f"--sslbench-tasks={tasks}", f"--sslbench-backbones={backbones}", f"--sslbench-cache={folder / 'cache'}", f"--sslbench-results={folder / 'results'}", *more,
     ]  # fmt: skip
     return subprocess.Popen(
         command, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
@@ -58,6 +58,7 @@ class Cluster:
         self.made = make_cluster(cores, cores, cores)
 
     def busy(self) -> list[int]:
+        """The processes in which a job runs."""
         raylets = {node.all_processes["raylet"][0].process.pid for node in self.made.list_all_nodes()}
         found = []
         for entry in Path("/proc").iterdir():
@@ -67,7 +68,11 @@ class Cluster:
                     title = (entry / "cmdline").read_text().split("\0")[0]
                 except OSError:
                     continue
-                if parent in raylets and title.startswith("ray::") and not title.startswith(("ray::IDLE", "ray::Sslbench")):
+                if (
+                    parent in raylets
+                    and title.startswith("ray::")
+                    and not title.startswith(("ray::IDLE", "ray::Sslbench"))
+                ):
                     found.append(int(entry.name))
         return sorted(found)
 
@@ -136,19 +141,24 @@ def _rounds(given: Any, chance: random.Random, place: Path, cluster: Cluster, ex
                     running.kill()
                 number += 1
                 killed[what] += 1
-                print(f"{number:3} {what:8} after {time.monotonic() - begun:5.1f} s, {done} of {len(expected)} records there", flush=True)
+                print(
+                    f"{number:3} {what:8} after {time.monotonic() - begun:5.1f} s, {done} of {len(expected)} records there",
+                    flush=True,
+                )
             failed += running.returncode not in (0, -signal.SIGKILL)
         got = records(folder)
         differing = sorted(case for case in expected if got.get(case) != expected[case])
         left = [path.name for path in folder.rglob("*") if path.name.endswith((".tmp", ".part"))]
         bad += len(differing)
         print(
-            f"round {rounds}: {number - before} kills, {sessions} sessions ({failed} with failures), {len(got)} of {len(expected)} records, "
-            f"{len(differing)} differ{' ' + str(differing) if differing else ''}, {len(left)} temporary files left", flush=True,
-        )  # fmt: skip
+            f"round {rounds}: {number - before} kills, {sessions} sessions ({failed} with failures), "
+            f"{len(got)} of {len(expected)} records, {len(differing)} differ, {len(left)} temporary files left",
+            flush=True,
+        )
         if differing or failed:
             print((folder / "terminal.txt").read_text()[-4000:])
-    print(f"{sum(killed.values())} kills ({', '.join(f'{count} {what}' for what, count in killed.items())}), {rounds} rounds, {bad} records differ")
+    told = ", ".join(f"{count} {what}" for what, count in killed.items())
+    print(f"{killed.total()} kills ({told}), {rounds} rounds, {bad} records differ")
     return 1 if bad else 0
 
 

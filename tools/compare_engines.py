@@ -80,13 +80,29 @@ def main() -> None:
         by_ray(given.slots, 0.5)
         for seconds in (given.seconds, 0.0):
             ideal = given.jobs * seconds / given.slots
-            for name, run in (("engine ray", lambda s=seconds: by_engine(engine, given.jobs, s)), ("bare ray", lambda s=seconds: by_ray(given.jobs, s))):
+            for name, run in (
+                ("engine ray", lambda s=seconds: by_engine(engine, given.jobs, s)),
+                ("bare ray", lambda s=seconds: by_ray(given.jobs, s)),
+            ):
                 wall, spent = run()
                 share = f"{ideal / wall:.1%}" if ideal else "-"
                 over = (wall - ideal) / given.jobs * 1000
-                rows.append((name, f"{seconds:g}", f"{ideal:.1f}", f"{wall:.1f}", share, f"{over:.1f}", f"{spent / given.jobs * 1000:.2f}"))
+                rows.append(
+                    (
+                        name,
+                        f"{seconds:g}",
+                        f"{ideal:.1f}",
+                        f"{wall:.1f}",
+                        share,
+                        f"{over:.1f}",
+                        f"{spent / given.jobs * 1000:.2f}",
+                    )
+                )
         engine.close()
-    print(f"{given.jobs} jobs on {given.slots} slots of {given.machines} machines; {start:.1f} s for the workers' processes to start")
+    print(
+        f"{given.jobs} jobs on {given.slots} slots of {given.machines} machines; "
+        f"{start:.1f} s for the workers' processes to start"
+    )
     heads = ("", "sleep s", "ideal s", "wall s", "share", "ms over ideal a job", "ms of CPU here a job")
     for row in (heads, *rows):
         print("  ".join(f"{cell:>{max(len(head), 10)}}" for cell, head in zip(row, heads, strict=True)))

@@ -28,7 +28,9 @@ def make_cluster(*cores: int, **variables: str) -> Any:
         patch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]))
         for name, value in variables.items():
             patch.setenv(name, value)
-        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": cores[0], "include_dashboard": False, **SMALL})
+        cluster = Cluster(
+            initialize_head=True, head_node_args={"num_cpus": cores[0], "include_dashboard": False, **SMALL}
+        )
         for count in cores[1:]:
             cluster.add_node(num_cpus=count, **SMALL)
     return cluster

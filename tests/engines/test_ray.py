@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import time
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from sslbench.engine.engines.ray import RayEngine  # noqa: E402
 from sslbench.errors import EngineError  # noqa: E402
 from tests.engines import jobs  # noqa: E402
 from tests.engines.clusters import drain, make_cluster, start, wait_until  # noqa: E402
+
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RayEngine, Path]]:
@@ -128,9 +128,7 @@ def test_a_process_that_dies(
         path.unlink()
 
 
-def test_a_log_that_only_its_machine_sees(
-    engine: RayEngine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_log_that_only_its_machine_sees(engine: RayEngine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(engine, "_logs", tmp_path / "not there")
     engine.submit(Job("dies", jobs.die, int(signal.SIGKILL)))
     with monkeypatch.context() as patch:

@@ -66,7 +66,9 @@ def test_no_machine_is_left_for_what_waits(cluster: Any, tmp_path: Path, monkeyp
     engine = start(tmp_path, address=cluster.address)
     try:
         engine.submit(Job("needs", jobs.echo, 1, Needs(cpus=3)))
-        with pytest.raises(EngineError, match=r"no machine of the Ray cluster could run a job of 0 GPUs, 3 cores; it has"):
+        with pytest.raises(
+            EngineError, match=r"no machine of the Ray cluster could run a job of 0 GPUs, 3 cores; it has"
+        ):
             drain(engine, 1)
     finally:
         engine.close()
@@ -137,7 +139,7 @@ def test_the_head_goes(tmp_path: Path) -> None:
 def test_an_address_where_nothing_is(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
-        address = "127.0.0.1:%d" % taken.getsockname()[1]
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
         with pytest.raises(EngineError, match=f"no Ray cluster at {address} .*Connection refused.*start one"):
             start(tmp_path, address=address)
 
@@ -148,12 +150,16 @@ def test_an_address_where_something_else_is(tmp_path: Path, monkeypatch: pytest.
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         with pytest.raises(EngineError, match="does not answer as a Ray cluster does within 3 s"):
-            start(tmp_path, address="127.0.0.1:%d" % taken.getsockname()[1])
+            start(tmp_path, address=f"127.0.0.1:{taken.getsockname()[1]}")
 
 
 @pytest.mark.parametrize(
     ("address", "told"),
-    [("ray://head:10001", "address of Ray's client.*ray job submit"), ("head", "expected auto, local or HOST:PORT"), ("no.such.host.invalid:6379", "no Ray cluster at no.such.host.invalid:6379")],
+    [
+        ("ray://head:10001", "address of Ray's client.*ray job submit"),
+        ("head", "expected auto, local or HOST:PORT"),
+        ("no.such.host.invalid:6379", "no Ray cluster at no.such.host.invalid:6379"),
+    ],
 )
 def test_addresses_that_are_refused(address: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_ADDRESS", address)

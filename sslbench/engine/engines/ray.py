@@ -1,8 +1,8 @@
 """The engine `ray`: cases are tasks of a Ray cluster, which runs already or is started on this machine.
 
-Ray decides where a job runs. It is told not to repeat any (`max_retries=0`), since who asks counts the losses. What Ray raises for
-a lost task was found by experiment with Ray 2.60: `WorkerCrashedError` for a process that died by whatever signal or exit,
-`NodeDiedError` for a machine whose raylet is gone, for tasks that waited for it too.
+Ray decides where a job runs. It is told not to repeat any (`max_retries=0`), since who asks counts the losses. What Ray
+raises for a lost task was found by experiment with Ray 2.60: `WorkerCrashedError` for a process that died by whatever signal
+or exit, `NodeDiedError` for a machine whose raylet is gone, for tasks that waited for it too.
 """
 
 from __future__ import annotations
@@ -79,8 +79,8 @@ class RayEngine:
         address = address or os.environ.get("RAY_ADDRESS", "") or "auto"
         if address.startswith("ray://"):
             raise EngineError(
-                f"{address} is an address of Ray's client, by which jobs cannot be followed; run pytest on a machine of the cluster, "
-                "by `ray job submit -- python -m pytest ...` from afar, with address=auto or HOST:PORT of the head (6379)"
+                f"{address} is an address of Ray's client, by which jobs cannot be followed; run pytest on a machine of "
+                "the cluster, by `ray job submit -- python -m pytest ...` from afar, with address=auto or HOST:PORT of the head (6379)"
             )
         quiet = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": True}
         if address == "local":
@@ -98,7 +98,8 @@ class RayEngine:
             if "ersion" not in str(error):
                 raise EngineError(f"the Ray cluster at {address} takes no connection: {_line(error)}") from error
             raise EngineError(
-                f"the Ray cluster at {address} has another Ray or Python than this process, and needs the same ones: {_line(error)}"
+                f"the Ray cluster at {address} has another Ray or Python than this process, which needs the same ones: "
+                f"{_line(error)}"
             ) from error
         self._own = True
 
@@ -186,7 +187,9 @@ class RayEngine:
 
         node = self._node_of(job.near) if job.near else ""
         if job.only and not node:
-            self._ended.append(Ended(job.name, loss=Loss("machine", f"{job.near or 'its place'} is not in the cluster any more")))
+            self._ended.append(
+                Ended(job.name, loss=Loss("machine", f"{job.near or 'its place'} is not in the cluster any more"))
+            )
             return
         needs = job.needs
         options: dict[str, Any] = {"num_cpus": needs.cpus, "num_gpus": needs.gpus, "max_retries": 0, "name": job.name}
@@ -321,9 +324,11 @@ class RayEngine:
                 f"it has {'; '.join(_has(node) for node in alive)} left"
             )
 
-
     def _head_answers(self) -> bool:
-        """Whether the head is there; asked by hand, since Ray's own calls wait for one that is not. Raises EngineError after a while."""
+        """Whether the head is there; asked by hand, since Ray's own calls wait for one that is not.
+
+        Raises EngineError when it has been gone for a while.
+        """
         host, _, port = self._head.rpartition(":")
         now = time.monotonic()
         try:
@@ -331,7 +336,9 @@ class RayEngine:
         except OSError as error:
             self._gone_since = self._gone_since or now
             if now - self._gone_since > _HEAD_SECONDS:
-                raise EngineError(f"the head of the Ray cluster at {self._head} is gone; start it again, and this command") from error
+                raise EngineError(
+                    f"the head of the Ray cluster at {self._head} is gone; start it again, and this command"
+                ) from error
             return False
         self._gone_since = None
         return True
@@ -461,7 +468,9 @@ def _limit_threads(count: int) -> None:
 def _reach(address: str) -> None:
     """Raise EngineError where no Ray answers: `ray.init` itself tries for minutes."""
     host, _, port = address.rpartition(":")
-    advice = "start one (`ray start --head`), give the address of its head, HOST:PORT, or address=local for one on this machine alone"
+    advice = (
+        "start one (`ray start --head`), give its head's address, HOST:PORT, or address=local for one on this machine"
+    )
     if address != "auto":
         if not (host and port.isdigit()):
             raise EngineError(f"expected auto, local or HOST:PORT for the address of a Ray cluster, got {address!r}")
@@ -470,13 +479,18 @@ def _reach(address: str) -> None:
         except (OSError, OverflowError) as error:
             raise EngineError(f"no Ray cluster at {address} ({error}): {advice}") from error
     command = [sys.executable, "-m", "ray.scripts.scripts", "health-check", *(["--address", address] if host else [])]
-    environment = {name: value for name, value in os.environ.items() if host or name != "RAY_ADDRESS"}
     try:
-        told = subprocess.run(command, capture_output=True, timeout=_REACH_SECONDS, check=False, env=environment)
+        told = subprocess.run(command, capture_output=True, timeout=_REACH_SECONDS, check=False)
     except subprocess.TimeoutExpired as error:
-        raise EngineError(f"what listens at {address} does not answer as a Ray cluster does within {_REACH_SECONDS:.0f} s: {advice}") from error
+        raise EngineError(
+            f"what listens at {address} does not answer as a Ray cluster does within {_REACH_SECONDS:.0f} s: {advice}"
+        ) from error
     if told.returncode:
-        raise EngineError(f"no Ray cluster runs here that {address} could mean: {advice}" if not host else f"no healthy Ray cluster at {address}: {advice}")
+        raise EngineError(
+            f"no Ray cluster runs here that {address} could mean: {advice}"
+            if not host
+            else f"no healthy Ray cluster at {address}: {advice}"
+        )
 
 
 @contextlib.contextmanager
