@@ -33,7 +33,8 @@ def session(folder: Path, tasks: str, backbones: str, *more: str) -> subprocess.
     """Pytest on benchmarks/, with its cache and results below a folder."""
     command = [
         sys.executable, "-m", "pytest", "benchmarks", "-q", "-p", "no:cacheprovider",
-        f"--sslbench-tasks={tasks}", f"--sslbench-backbones={backbones}", f"--sslbench-cache={folder / 'cache'}", f"--sslbench-results={folder / 'results'}", *more,
+        f"--sslbench-tasks={tasks}", f"--sslbench-backbones={backbones}",
+        f"--sslbench-cache={folder / 'cache'}", f"--sslbench-results={folder / 'results'}", *more,
     ]  # fmt: skip
     return subprocess.Popen(
         command, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},

@@ -61,6 +61,27 @@ def test_a_machine_that_goes_while_jobs_run_on_it(cluster: Any, tmp_path: Path) 
         engine.close()
 
 
+def test_each_job_with_a_gpu_has_a_process_of_its_own(cluster: Any, tmp_path: Path) -> None:
+    """Ray would give the process of GPU 0 another job on GPU 1. It takes our word for the number of GPUs."""
+    machine = cluster.add_node(num_cpus=2, num_gpus=2, **SMALL)
+    engine = start(tmp_path, address=cluster.address)
+    try:
+        assert engine.has_gpus
+        engine.check([Needs(gpus=2), Needs(gpus=0.25)])
+        with pytest.raises(EngineError, match="3 GPUs, 1 cores; it has .*: 2 GPUs, 2 cores"):
+            engine.check([Needs(gpus=3)])
+        for number in range(4):
+            engine.submit(Job(f"{number}", jobs.gpus, None, Needs(gpus=0.5)))
+        ended = drain(engine, 4)
+        assert {one.answer[0] for one in ended.values()} <= {"0", "1"}
+        assert len({one.answer[1] for one in ended.values()}) == 4
+        place = next(place for place in engine.places() if place.endswith(machine.node_id[:8]))
+        assert {one.place for one in ended.values()} == {place}
+    finally:
+        engine.close()
+        cluster.remove_node(machine)
+
+
 def test_no_machine_is_left_for_what_waits(cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine_ray, "_PATIENCE_SECONDS", 1.0)
     engine = start(tmp_path, address=cluster.address)

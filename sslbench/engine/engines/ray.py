@@ -75,12 +75,16 @@ class RayEngine:
         import ray
 
         if ray.is_initialized():
+            if ray.util.client.ray.is_connected():
+                raise EngineError(
+                    "this process is connected to Ray by Ray's client already, by which jobs cannot be followed"
+                )
             return
         address = address or os.environ.get("RAY_ADDRESS", "") or "auto"
         if address.startswith("ray://"):
             raise EngineError(
                 f"{address} is an address of Ray's client, by which jobs cannot be followed; run pytest on a machine of "
-                "the cluster, by `ray job submit -- python -m pytest ...` from afar, with address=auto or HOST:PORT of the head (6379)"
+                "the cluster, by `ray job submit -- python -m pytest ...` from afar, with address=auto or the head's HOST:PORT (6379)"
             )
         quiet = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": True}
         if address == "local":
@@ -110,6 +114,8 @@ class RayEngine:
         self._here = ray.get_runtime_context().get_node_id()
         self._head = ray.get_runtime_context().gcs_address
         self._run = ray.remote(_remote_run())
+        # A process that has used one GPU cannot change to another, and keeps memory of it: with GPUs each job has its own.
+        self._run_once = ray.remote(max_calls=1)(_remote_run())
         board = ray.remote(_remote_board())
         # Beside this process, so that it is there as long as anybody asks.
         self._board = board.options(
@@ -200,8 +206,10 @@ class RayEngine:
             options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(
                 node, soft=not job.only, **({} if job.only else {"_spill_on_unavailable": True})
             )
-        ref = self._run.options(**options).remote(
-            pickle.dumps((job.function, job.argument)), job.name, str(self._logs), needs.cpus, self._board
+        ref = (
+            (self._run_once if needs.gpus else self._run)
+            .options(**options)
+            .remote(pickle.dumps((job.function, job.argument)), job.name, str(self._logs), needs.cpus, self._board)
         )
         self._jobs[ref] = job
 
