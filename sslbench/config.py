@@ -182,6 +182,7 @@ class Settings:
     bad_images: str = CHOICES["bad_images"][0]
     check_data: str = CHOICES["check_data"][0]
     compat: Mapping[str, str] = field(default_factory=dict)
+    shared_cache: str = ""
     offline: bool = field(default_factory=default_offline)
 
     def __post_init__(self) -> None:

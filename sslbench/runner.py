@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -31,7 +32,7 @@ from sslbench.results.references import find_references, verdict
 from sslbench.results.runs import Run
 from sslbench.tasks import Task, case_id
 from sslbench.threads import giving_way, share_cores
-from sslbench.training.trials import Trials
+from sslbench.training.trials import TrialEndedError, Trials
 
 if TYPE_CHECKING:
     from sslbench.backbones import Backbone
@@ -147,30 +148,44 @@ class PreparedCase:
         fresh = {**record.to_json(), "references": references, "verdict": judged}
         return Record.from_json(fresh)
 
-    def execute(self) -> Record:
+    def execute(self, *, hand_over: bool = False) -> Record:
         """Run the case and store its record and samples.
 
+        hand_over: leave a grid of which several trials have no result to other processes, by a HandedOverError.
         Raises DataError for images that cannot be read, or where too few are left without those that were skipped.
         """
+        cuda = self._runner.store.device.startswith("cuda")
+        return self._store(self._computed(cuda, hand_over=hand_over), cuda)
+
+    def train(self, trial: str) -> None:
+        """Run one trial of the case and keep its result.
+
+        trial: its key. Raises SslbenchError where the case has no such trial.
+        """
+        with contextlib.suppress(TrialEndedError):
+            self._computed(self._runner.store.device.startswith("cuda"), only=trial)
+            raise SslbenchError(
+                f"{self.case.name} has no trial {trial}: code, data or options are not those it was found with; run it again"
+            )
+
+    def _computed(self, cuda: bool, *, hand_over: bool = False, only: str = "") -> _Ran:
         if self._executed:
             # The network may have been changed since.
             self.material = CaseMaterial(self.backbone, self.dataset, self._runner.store)
             self.__dict__.pop("key", None)
         self._executed = True
-        cuda = self._runner.store.device.startswith("cuda")
         if cuda:
             torch.cuda.reset_peak_memory_stats(self._runner.store.device)
         try:
             with giving_way():
-                ran = self._run(self._protocol)
+                return self._run(self._protocol, hand_over=hand_over, only=only)
         except DataError as error:
             if not self.material.skipped:
                 raise
             left_out = ", ".join(f"{count} of {split}" for split, count in self.material.skipped.items())
             raise DataError(f"{error}. Unreadable images were left out: {left_out}") from error
-        return self._store(ran, cuda)
 
-    def _run(self, protocol: Protocol[Any]) -> _Ran:
+    def _run(self, protocol: Protocol[Any], *, hand_over: bool, only: str) -> _Ran:
         runner, material, spec, dataset = self._runner, self.material, self._spec, self.dataset
         metric = metric_spec(dataset.metric) if dataset.metric is not None else None
         clock = _Clock(material)
@@ -184,7 +199,7 @@ class PreparedCase:
                 )
             self.backbone.require(material.seen.digest)
             self.backbone.to(runner.store.device)
-        trials = Trials(runner.settings.cache_dir / "trials", self._what_fit_sees())
+        trials = Trials(runner.settings.cache_dir / "trials", self._what_fit_sees(), hand_over=hand_over, only=only)
         predictor = protocol.fit(development, self.backbone, trials)
         hyperparameters = _stated(predictor, self.case.task)
         fitted = clock.lap()

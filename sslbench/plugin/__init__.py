@@ -16,7 +16,7 @@ from sslbench.errors import SslbenchError
 from sslbench.plugin import before, claims, failures, markers, timing
 from sslbench.plugin.claims import sslbench_claim
 from sslbench.plugin.command_line import check_carried, check_paths
-from sslbench.plugin.fixtures import sslbench_case, sslbench_features, sslbench_record
+from sslbench.plugin.fixtures import sslbench_case, sslbench_features, sslbench_names, sslbench_ready, sslbench_record
 from sslbench.plugin.gathering import RECORD, RUN, Gathering
 from sslbench.plugin.ini import IniFile
 from sslbench.plugin.options import FLAGS, add_options, is_configured
@@ -25,7 +25,14 @@ from sslbench.plugin.state import CASE_RECORD, STATE, SessionState
 if TYPE_CHECKING:
     from sslbench.tasks import Task
 
-__all__ = ["sslbench_case", "sslbench_claim", "sslbench_features", "sslbench_record"]
+__all__ = [
+    "sslbench_case",
+    "sslbench_claim",
+    "sslbench_features",
+    "sslbench_names",
+    "sslbench_ready",
+    "sslbench_record",
+]
 
 _NO_CASE = "no case"
 
@@ -60,7 +67,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """
     if claims.FIXTURE in metafunc.fixturenames:
         claims.parametrize(metafunc)
-    if "sslbench_case" not in metafunc.fixturenames:
+    if "sslbench_names" not in metafunc.fixturenames:
         return
     state = metafunc.config.stash[STATE]
     params = []
@@ -69,7 +76,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     except (SslbenchError, pytest.UsageError) as error:
         state.problems.append(str(error))
     # Not an empty list, which an option of pytest's makes an error.
-    metafunc.parametrize("sslbench_case", params or [pytest.param(_NO_CASE, id=_NO_CASE)], indirect=True)
+    metafunc.parametrize("sslbench_names", params or [pytest.param(_NO_CASE, id=_NO_CASE)], indirect=True)
 
 
 def _params(metafunc: pytest.Metafunc, state: SessionState) -> list[Any]:
@@ -112,7 +119,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def _param(item: pytest.Item) -> Any:
     callspec = getattr(item, "callspec", None)
-    return callspec.params.get("sslbench_case") if callspec is not None else None
+    return callspec.params.get("sslbench_names") if callspec is not None else None
 
 
 def _case(item: pytest.Item) -> tuple[str, Task] | None:
@@ -141,7 +148,11 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip a `gpu` test of sslbench where there is no GPU; to other projects the marker may mean something else."""
     ours = _case(item) is not None or item.get_closest_marker(markers.OWN) is not None
     if ours and item.get_closest_marker("gpu") is not None:
-        markers.skip_without_gpu(item.config.stash[STATE].options.settings.device)
+        state = item.config.stash[STATE]
+        if state.engine is None:
+            markers.skip_without_gpu(state.options.settings.device)
+        elif not state.engine.has_gpus:
+            pytest.skip(f"needs a GPU; the engine {state.options.engine} has none, or --sslbench-device is cpu")
 
 
 @pytest.hookimpl(optionalhook=True, wrapper=True)

@@ -52,8 +52,11 @@ def check_ground(state: SessionState, cases: Sequence[tuple[str, Task]]) -> list
         if options.baseline is not None:
             tasks = {task.id for _, task in cases}
             read_baseline(state, [backbone for backbone, _ in cases], tasks)
-        if options.settings.device != "auto":
+        # With an engine it is another machine's.
+        if options.settings.device != "auto" and not options.engine:
             resolve_device(options.settings.device)
+        if options.engine:
+            state.start_engine(cases)
     except (SslbenchError, pytest.UsageError) as error:
         return [str(error)]
     return []

@@ -94,4 +94,4 @@ def sslbench_claim(request: pytest.FixtureRequest) -> Finding:
 
 def _has_case(item: pytest.Item) -> bool:
     callspec = getattr(item, "callspec", None)
-    return callspec is not None and "sslbench_case" in callspec.params
+    return callspec is not None and "sslbench_names" in callspec.params

@@ -7,22 +7,30 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sslbench.errors import NotInstalledError, SslbenchError
-from sslbench.plugin.state import CASE_RECORD, STATE, SessionState
+from sslbench.plugin.state import CASE_RECORD, STATE
 
 if TYPE_CHECKING:
     from sslbench.material import CaseMaterial
     from sslbench.plugin.timing import Timer
     from sslbench.results.record import Record
     from sslbench.runner import PreparedCase
+    from sslbench.tasks import Task
 
 
 @pytest.fixture
-def sslbench_case(request: pytest.FixtureRequest) -> PreparedCase:
+def sslbench_names(request: pytest.FixtureRequest) -> tuple[str, Task]:
+    """The backbone's name and the task of this test."""
+    names: tuple[str, Task] = request.param
+    return names
+
+
+@pytest.fixture
+def sslbench_case(request: pytest.FixtureRequest, sslbench_names: tuple[str, Task]) -> PreparedCase:
     """The case of this test: backbone loaded, dataset's targets known, no image read yet."""
     # Not at the top: the runner imports torch, which collection must not.
     from sslbench.runner import Case
 
-    backbone, task = request.param
+    backbone, task = sslbench_names
     state = request.config.stash[STATE]
     try:
         return state.runner.prepare(Case(backbone, task))
@@ -43,30 +51,53 @@ def sslbench_features(sslbench_case: PreparedCase) -> CaseMaterial:
 
 
 @pytest.fixture
-def sslbench_record(request: pytest.FixtureRequest, sslbench_case: PreparedCase, sslbench_timer: Timer) -> Record:
-    """The record of the case: resumed when one with the same ingredients exists, otherwise run now.
+def sslbench_ready(request: pytest.FixtureRequest, sslbench_names: tuple[str, Task]) -> PreparedCase | Record:
+    """The case, ready to be run here; with an engine its record, which another machine made.
+
+    Apart from `sslbench_record`, so that a case which cannot be run fails before the fixture that times it is set up.
+    """
+    engine = request.config.stash[STATE].engine
+    if engine is not None:
+        return engine.record(*sslbench_names)
+    case: PreparedCase = request.getfixturevalue("sslbench_case")
+    return case
+
+
+@pytest.fixture
+def sslbench_record(
+    request: pytest.FixtureRequest,
+    sslbench_names: tuple[str, Task],
+    sslbench_ready: PreparedCase | Record,
+    sslbench_timer: Timer,
+) -> Record:
+    """The record of the case: resumed when one with the same ingredients exists, otherwise run now, or by an engine.
 
     A run is timed through pytest-benchmark, if it is there. The main score goes to JUnit XML as a property.
     """
-    resumed = _resumed(request.config.stash[STATE], sslbench_case)
-    protocol = sslbench_case.case.task.protocol
-    record = sslbench_timer(
-        sslbench_case.execute if resumed is None else lambda: resumed, protocol, timed=resumed is None
-    )
+    from sslbench.results.record import Record
+
+    protocol = sslbench_names[1].protocol
+    if isinstance(sslbench_ready, Record):
+        found: Record | None = sslbench_ready
+    else:
+        found = resumed_record(request.config.stash[STATE].options.rerun, sslbench_ready)
+    run = (lambda: found) if found is not None else sslbench_ready.execute  # type: ignore[union-attr]
+    record = sslbench_timer(run, protocol, timed=found is None)
     request.node.stash[CASE_RECORD] = record
     # What record_property does, without its warning in every case under the default xunit2 family.
     request.node.user_properties.append((f"sslbench_{record.main_score}", record.main.value))
     return record
 
 
-def _resumed(state: SessionState, case: PreparedCase) -> Record | None:
-    if state.options.rerun == "all":
+def resumed_record(rerun: str, case: PreparedCase) -> Record | None:
+    """The record of an earlier run that still counts, or None. rerun: the option's value."""
+    if rerun == "all":
         return None
     try:
         record = case.resume()
     except SslbenchError:
         # A network that cannot be run; the run meets it again, and tells.
         return None
-    if record is not None and state.options.rerun == "failed" and record.verdict == "below":
+    if record is not None and rerun == "failed" and record.verdict == "below":
         return None
     return record

@@ -60,6 +60,7 @@ class Gathering:
     def pytest_sessionfinish(self) -> None:
         """Write the tables of the run, and the baseline that was asked for."""
         state = self.state
+        state.close_engine()
         if not state.records:
             # Not for the ini file's: it stands there for other sessions too.
             target = self.config.getoption("--sslbench-save-baseline")

@@ -94,6 +94,8 @@ _OPTIONS = (
         "small pictures of the test data in the run's report, as `sslbench report` makes it; without it there are none",
         switch=True,
     ),
+    _Option("--sslbench-engine", "run the cases on other machines: local, ray or slurm (docs/cluster.md)", "NAME"),
+    _Option("--sslbench-engine-options", "what the engine is told, such as partition=gpu", "NAME=VALUE[,NAME=VALUE]"),
     _Option("--sslbench-save-baseline", "write this run's records as a baseline", "FILE"),
     _Option(
         "--sslbench-claims",
@@ -137,6 +139,8 @@ class PluginOptions:
     save_baseline: Path | None
     claims: str
     pictures: bool
+    engine: str
+    engine_options: tuple[str, ...]
 
 
 def given(config: pytest.Config, flag: str) -> str:
@@ -190,6 +194,8 @@ def _read(given: dict[str, _Given]) -> PluginOptions:
         save_baseline=expand(save) if save else None,
         claims=given["claims"].text or "run",
         pictures=given["pictures"].switched,
+        engine=given["engine"].text,
+        engine_options=tuple(given["engine_options"].texts),
     )
 
 

@@ -12,11 +12,15 @@ import pytest
 from sslbench.plugin.options import PluginOptions, read_options
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sslbench.analyses.evidence import SheetEvidence
+    from sslbench.plugin.engines import EngineSession
     from sslbench.plugin.matrix import Names
     from sslbench.results.record import Record
     from sslbench.results.runs import Run
     from sslbench.runner import Runner
+    from sslbench.tasks import Task
 
 
 @dataclass
@@ -102,6 +106,19 @@ class SessionState:
         runner = Runner(self.options.settings, self.run)
         runner.store.cache.check_writable()
         return runner
+
+    engine: EngineSession | None = None
+
+    def start_engine(self, cases: Sequence[tuple[str, Task]]) -> None:
+        """Hand all cases to the engine that the options name. Raises SslbenchError before any is submitted."""
+        from sslbench.plugin.engines import EngineSession
+
+        self.engine = EngineSession(self, cases)
+
+    def close_engine(self) -> None:
+        """Stop what runs elsewhere."""
+        if self.engine is not None:
+            self.engine.close()
 
 
 STATE = pytest.StashKey[SessionState]()

@@ -7,6 +7,7 @@ import json
 import math
 import tempfile
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,12 +47,13 @@ class Run:
 
     def write_samples(self, case: str, arrays: dict[str, npt.NDArray[Any]]) -> dict[str, str]:
         """Store per-sample outcomes; returns what the record says of them."""
-        from safetensors.numpy import save
+        content = pack_samples(arrays)
+        self.put_samples(case, content)
+        return describe_samples(case, content)
 
-        content = save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
-        name = f"{slug(case)}.safetensors"
-        _written(self.directory / "samples" / name, content)
-        return {"path": f"../samples/{name}", "sha256": hashlib.sha256(content).hexdigest()}
+    def put_samples(self, case: str, content: bytes) -> None:
+        """Store the file that `pack_samples` made."""
+        _written(self.directory / "samples" / _samples_name(case), content)
 
     def samples_sound(self, record: Record) -> bool:
         """Whether the samples beside a record are there and unchanged."""
@@ -60,14 +62,19 @@ class Run:
         path = self.directory / "records" / record.samples["path"]
         return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == str(record.samples["sha256"])
 
+    def put_record(self, case: str, data: Mapping[str, Any]) -> Path:
+        """Store a record's JSON, whatever its scores are."""
+        path = self.record_path(case)
+        _written(path, dump(data))
+        return path
+
     def write(self, record: Record) -> Path:
         """Store a record.
 
         Raises RecordError, after storing it, when its main score is not finite: there is no verdict on such a case, it is
         left out of tables, and a later run runs it again.
         """
-        path = self.record_path(record.case)
-        _written(path, dump(record.to_json()))
+        path = self.put_record(record.case, record.to_json())
         if not math.isfinite(value := record.main.value):
             raise RecordError(
                 f"{record.case}: expected a finite main score, got {record.main_score} = {value}; what was computed is kept "
@@ -103,6 +110,22 @@ class Run:
             else:
                 found.append(record)
         return sorted(found, key=lambda record: record.case)
+
+
+def pack_samples(arrays: Mapping[str, npt.NDArray[Any]]) -> bytes:
+    """The file of per-sample outcomes."""
+    from safetensors.numpy import save
+
+    return save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
+
+
+def describe_samples(case: str, content: bytes) -> dict[str, str]:
+    """What a record says of the file of its samples."""
+    return {"path": f"../samples/{_samples_name(case)}", "sha256": hashlib.sha256(content).hexdigest()}
+
+
+def _samples_name(case: str) -> str:
+    return f"{slug(case)}.safetensors"
 
 
 def _check_version(record: Record) -> None:

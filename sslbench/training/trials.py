@@ -36,6 +36,18 @@ class TrialResult:
     diverged_at: int | None = None
 
 
+class HandedOverError(Exception):
+    """A grid of which other processes are to run trials first. keys: those of its trials that have no result."""
+
+    def __init__(self, keys: Iterable[str]) -> None:
+        super().__init__("other processes are to run trials of this grid")
+        self.keys = tuple(keys)
+
+
+class TrialEndedError(Exception):
+    """The one trial that was to be run has its result."""
+
+
 # From hyperparameters, and a folder for the state or None.
 Function = Callable[[Mapping[str, Any], Path | None], TrialResult]
 
@@ -63,6 +75,11 @@ class Trial:
     @property
     def _ingredients(self) -> dict[str, Any]:
         return {"case": dict(self.case), "stage": self.stage, "hyperparameters": dict(self.hyperparameters)}
+
+    @property
+    def has_result(self) -> bool:
+        """Whether there is a file of its result, sound or not."""
+        return self.folder is not None and (self.folder / f"{self.key}.json").exists()
 
     def run(self) -> TrialResult:
         """The kept result, or that of training now. Waits while another process trains the same.
@@ -166,11 +183,14 @@ class Trials:
     """Trainings that share a folder and a case.
 
     folder: where results are kept, and the states of trainings that were interrupted; None for nowhere. case: what every result
-    depends on besides its hyperparameters, as plain data: the case's key, a version.
+    depends on besides its hyperparameters, as plain data: the case's key, a version. hand_over: whether a grid of which several
+    trials have no result is left to other processes. only: the key of the one trial to run, empty for all.
     """
 
     folder: Path | None
     case: Mapping[str, Any]
+    hand_over: bool = False
+    only: str = ""
 
     def map(
         self,
@@ -184,12 +204,20 @@ class Trials:
 
         stage: tells trainings of one case apart that have the same hyperparameters, such as the search on train from the last
         training on train and val. watch: told of each result as it comes.
-        Raises TypeError for hyperparameters that are no plain data.
+        Raises TypeError for hyperparameters that are no plain data, and, where that was asked for, HandedOverError or
+        TrialEndedError.
 
         An interrupted grid goes on where it stopped. Several processes may have the same grid at a time, and share it: what
         another one is at comes last, and is waited for.
         """
         trials = [Trial(function, hyperparameters, self.case, stage, self.folder) for hyperparameters in grid]
+        for trial in trials:
+            if self.only and trial.key == self.only:
+                trial.run()
+                raise TrialEndedError
+        missing = [trial.key for trial in trials if not trial.has_result]
+        if self.hand_over and len(missing) > 1:
+            raise HandedOverError(missing)
         results: list[TrialResult | None] = []
         for trial in trials:
             results.append(trial.run_unless_busy())

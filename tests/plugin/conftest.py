@@ -78,7 +78,7 @@ def pair(settings):
     return Dataset("pair", ("left", "right"), splits, "top1")
 
 
-sslbench.register_dataset(DatasetSpec("pair", pair, 2, "two classes", "MIT", "drawn", protocols=("linear", "knn")))
+sslbench.register_dataset(DatasetSpec("pair", pair, 2, "two classes", "MIT", "drawn", protocols=("linear", "knn", "finetune")))
 '''
 
 TESTS = """

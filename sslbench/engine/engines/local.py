@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sslbench.engine.base import Ended, Engine, EngineSpec, Job, Needs
+from sslbench.engine.worker import forget
 
 
 class LocalEngine:
@@ -49,8 +50,9 @@ class LocalEngine:
         return 0
 
     def close(self) -> None:
-        """Forget what waits."""
+        """Forget what waits, and what was kept for it: the next session in this process may mean other things by a name."""
         self._waiting.clear()
+        forget()
 
 
 def _start(options: Mapping[str, Any], folder: Path) -> Engine:

@@ -1,0 +1,251 @@
+"""The controller: hands the cases that have no sound record to an engine, and takes in what comes back."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from sslbench.engine.base import Ended, Engine, Job, Loss, Needs
+from sslbench.engine.worker import Answer, Failure, Order, probe, run
+from sslbench.errors import EngineError, RecordError
+from sslbench.results.record import Record, case_name
+from sslbench.results.runs import Run
+
+# A case whose process dies so often kills it; so often may its machine go before somebody has to look.
+WORKER_DEATHS, MACHINE_LOSSES = 3, 10
+_WAIT_SECONDS = 1.0
+_LOG_LINES = 20
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A case with what is known of it before it runs.
+
+    seconds: expected. shares: names the features that it makes or takes; of cases that share them one runs first, so that they
+    are made once. Empty where it has none.
+    """
+
+    order: Order
+    needs: Needs
+    seconds: float = 0.0
+    shares: str = ""
+
+    @property
+    def name(self) -> str:
+        """As `Case.name`."""
+        return case_name(self.order.backbone, self.order.task.id)
+
+
+@dataclass
+class _Asked:
+    """A case on its way. missing: its trials that others are at. deaths: by the cause of the losses of each of its jobs."""
+
+    planned: Planned
+    missing: set[str] = field(default_factory=set)
+    deaths: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    failed: Failure | None = None
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a session is. trials: how many are on their way beside the cases."""
+
+    done: int
+    cases: int
+    running: int
+    trials: int
+
+
+class Controller:
+    """Submits cases, most expensive first, and gives out each one's answer when somebody waits for it.
+
+    run: where records go, whoever scored them. tell: told of a progress now and then, while somebody waits.
+    """
+
+    def __init__(self, engine: Engine, run: Run, tell: Callable[[Progress], None] = lambda progress: None) -> None:
+        self._engine, self._run, self._tell = engine, run, tell
+        self._asked: dict[str, _Asked] = {}
+        self._answers: dict[str, Answer] = {}
+        self._jobs: dict[str, tuple[str, str]] = {}
+        # By what they share: the cases that wait for the first.
+        self._held: dict[str, deque[_Asked]] = {}
+        self._first: dict[str, str] = {}
+        self._places: dict[str, str] = {}
+        self._numbers: Counter[str] = Counter()
+
+    def check(self, cases: Sequence[Planned]) -> None:
+        """Look whether the engine can run these, on every machine that is known. Raises EngineError, before any is submitted."""
+        if not cases:
+            return
+        self._engine.check([planned.needs for planned in cases])
+        places = self._engine.places()
+        for place in places:
+            order = replace(cases[0].order, threads=1)
+            self._engine.submit(Job(f"look at {place}", probe, order, Needs(cpus=cases[0].needs.cpus), near=place))
+        waiting = len(places)
+        while waiting:
+            for ended in self._engine.collect(_WAIT_SECONDS):
+                waiting -= 1
+                if ended.loss is not None:
+                    raise EngineError(f"{ended.name}: {ended.loss.why}{_tail(ended.loss.log)}")
+                self._refuse_ground(ended.answer)
+
+    def submit(self, cases: Iterable[Planned]) -> None:
+        """Have cases run. One that was submitted before is run again when it has failed, and otherwise left."""
+        groups: dict[str, list[Planned]] = defaultdict(list)
+        for planned in cases:
+            if self._is_wanted(planned.name):
+                groups[planned.shares or planned.name].append(planned)
+        for group in sorted(groups.values(), key=lambda group: -sum(planned.seconds for planned in group)):
+            self._submit_group(sorted(group, key=lambda planned: planned.seconds))
+
+    def _submit_group(self, group: Sequence[Planned]) -> None:
+        """The shortest first: as soon as it ends, the others find what it has made."""
+        for planned in group:
+            asked = self._asked[planned.name] = _Asked(planned)
+            if planned.shares in self._held:
+                self._held[planned.shares].appendleft(asked)
+            elif planned.shares:
+                self._held[planned.shares], self._first[planned.shares] = deque(), planned.name
+                self._send(asked)
+            else:
+                self._send(asked)
+
+    def _is_wanted(self, name: str) -> bool:
+        answer = self._answers.get(name)
+        if answer is None:
+            return name not in self._asked
+        if answer.failure is None:
+            return False
+        del self._answers[name]
+        return True
+
+    def has(self, name: str) -> bool:
+        """Whether a case was submitted."""
+        return name in self._asked
+
+    def wait_for(self, name: str) -> Answer:
+        """A case's answer. Raises EngineError where a machine cannot run any case, and where the engine is gone."""
+        while name not in self._answers:
+            if not self._jobs:
+                raise EngineError(f"{name} was not submitted")
+            for ended in self._engine.collect(_WAIT_SECONDS):
+                self._take(ended)
+            self._tell(self.progress)
+        return self._answers[name]
+
+    @property
+    def progress(self) -> Progress:
+        """How far it is by now."""
+        trials = sum(1 for _, trial in self._jobs.values() if trial)
+        return Progress(len(self._answers), len(self._asked), self._engine.running(), trials)
+
+    def close(self) -> None:
+        """Take in what has ended, and stop the rest. May be called twice."""
+        try:
+            for ended in self._engine.collect(0) if self._jobs else []:
+                if isinstance(ended.answer, Answer) and ended.answer.record is not None:
+                    self._take(ended)
+        finally:
+            self._jobs.clear()
+            self._engine.close()
+
+    def _send(self, asked: _Asked, trial: str = "") -> None:
+        planned, what = asked.planned, f"{asked.planned.name}{f' trial {trial[:8]}' if trial else ''}"
+        # An engine may remember names of jobs that are lost.
+        self._numbers[what] += 1
+        name = f"{what} #{self._numbers[what]}" if self._numbers[what] > 1 else what
+        self._jobs[name] = (planned.name, trial)
+        order = replace(planned.order, trial=trial, hand_over=planned.order.hand_over and not trial)
+        self._engine.submit(Job(name, run, order, planned.needs, near=self._places.get(planned.shares, "")))
+
+    def _take(self, ended: Ended) -> None:
+        if ended.name not in self._jobs:
+            return
+        name, trial = self._jobs.pop(ended.name)
+        asked = self._asked[name]
+        if ended.loss is not None:
+            self._lost(asked, trial, ended.loss)
+            return
+        answer: Answer = ended.answer
+        self._refuse_ground(answer)
+        if ended.place and asked.planned.shares:
+            self._places.setdefault(asked.planned.shares, ended.place)
+        if trial:
+            self._trial_ended(asked, trial, answer.failure)
+        elif answer.trials:
+            asked.missing = set(answer.trials)
+            for key in answer.trials:
+                self._send(asked, key)
+        else:
+            self._finish(asked, self._kept(name, answer))
+
+    def _trial_ended(self, asked: _Asked, trial: str, failure: Failure | None) -> None:
+        asked.missing.discard(trial)
+        asked.failed = asked.failed or failure
+        if asked.missing:
+            return
+        if asked.failed is not None:
+            self._finish(asked, Answer(failure=asked.failed))
+        else:
+            self._send(asked)
+
+    def _lost(self, asked: _Asked, trial: str, loss: Loss) -> None:
+        deaths = asked.deaths[trial]
+        deaths[loss.cause] += 1
+        limits: dict[Literal["worker", "machine"], int] = {"worker": WORKER_DEATHS, "machine": MACHINE_LOSSES}
+        if deaths[loss.cause] < limits[loss.cause]:
+            self._send(asked, trial)
+            return
+        of = f"the trial {trial} of this case" if trial else "this case"
+        what = "the process of {} died" if loss.cause == "worker" else "the machine of {} was lost"
+        failure = Failure(
+            "case", "EngineError", f"{what.format(of)} {deaths[loss.cause]} times, at last: {loss.why}{_tail(loss.log)}"
+        )
+        if trial:
+            self._trial_ended(asked, trial, failure)
+        else:
+            self._finish(asked, Answer(failure=failure))
+
+    def _finish(self, asked: _Asked, answer: Answer) -> None:
+        name, shares = asked.planned.name, asked.planned.shares
+        self._answers[name] = answer
+        if self._first.get(shares) != name:
+            return
+        del self._first[shares]
+        held = self._held.pop(shares)
+        if answer.failure is not None and held:
+            # It may have failed before there were any features.
+            self._held[shares] = held
+            following = held.popleft()
+            self._first[shares] = following.planned.name
+            self._send(following)
+            return
+        for following in held:
+            self._send(following)
+
+    def _kept(self, name: str, answer: Answer) -> Answer:
+        """The answer, its record written where it is not."""
+        if answer.record is None:
+            return answer
+        try:
+            # Samples first: a record that can be read is whole.
+            if answer.samples is not None:
+                self._run.put_samples(name, answer.samples)
+                self._run.put_record(name, answer.record)
+            Record.from_json(answer.record, where=name)
+        except RecordError as error:
+            return replace(answer, failure=Failure("case", "RecordError", str(error)))
+        return replace(answer, samples=None)
+
+    def _refuse_ground(self, answer: Answer) -> None:
+        if answer.failure is not None and answer.failure.kind == "ground":
+            self.close()
+            raise EngineError(answer.failure.message)
+
+
+def _tail(log: str) -> str:
+    lines = log.strip().splitlines()[-_LOG_LINES:]
+    return "; the end of its log:" + "".join(f"\n    {line}" for line in lines) if lines else ""

@@ -1,0 +1,73 @@
+"""What is said of an engine: its own options and those that all have, from one text of `NAME=VALUE`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sslbench.engine.base import EngineSpec, Option
+from sslbench.errors import SettingsError
+from sslbench.names import unknown
+
+
+def _yes(text: str) -> bool:
+    if text not in ("yes", "no"):
+        raise ValueError("expected yes or no")
+    return text == "yes"
+
+
+def _versions(text: str) -> str:
+    if text not in ("same", "any"):
+        raise ValueError("expected same or any")
+    return text
+
+
+def _cores(text: str) -> float:
+    if not 0 < (cores := float(text)) < 1e4:
+        raise ValueError("expected a number of cores")
+    return cores
+
+
+def _gpus(text: str) -> float:
+    if not 0 < (gpus := float(text)) < 1e3:
+        raise ValueError("expected a number of GPUs, such as 1 or 0.5")
+    return gpus
+
+
+COMMON: Mapping[str, Option] = {
+    "shared": Option(_yes, True, "yes where all machines see the same cache and results, no for records by value"),
+    "versions": Option(_versions, "same", "same to refuse machines with other versions, any to take them"),
+    "cpus": Option(_cores, 1.0, "cores of a case"),
+    "gpus": Option(_gpus, None, "GPUs of a case; by default 1 where it trains and a quarter where it is small"),
+}
+
+
+@dataclass(frozen=True)
+class EngineSettings:
+    """Values of the options that all engines have, and `own` of the engine's."""
+
+    shared: bool
+    versions: str
+    cpus: float
+    gpus: float | None
+    own: Mapping[str, Any]
+
+
+def read_engine_settings(spec: EngineSpec, texts: Sequence[str]) -> EngineSettings:
+    """Values from texts such as `partition=gpu`. Raises SettingsError and UnknownNameError."""
+    known = {**COMMON, **spec.options}
+    values = {name: option.default for name, option in known.items()}
+    for text in texts:
+        name, equals, value = (part.strip() for part in text.partition("="))
+        if not equals or not name:
+            raise SettingsError(f"--sslbench-engine-options takes NAME=VALUE[,NAME=VALUE], got {text!r}")
+        if name not in known:
+            raise unknown(f"option of the engine {spec.name}", name, known)
+        try:
+            values[name] = known[name].read(value)
+        except ValueError as error:
+            raise SettingsError(
+                f"--sslbench-engine-options: {name}={value}: {error} ({name}: {known[name].help})"
+            ) from error
+    return EngineSettings(**{name: values.pop(name) for name in COMMON}, own=values)

@@ -1,0 +1,151 @@
+"""Cases on other machines: what the session asks of an engine, and how an item gets its record from there."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from sslbench import errors
+from sslbench.engine.base import engine_spec
+from sslbench.engine.controller import Controller, Planned, Progress
+from sslbench.engine.placing import place
+from sslbench.engine.settings import read_engine_settings
+from sslbench.engine.worker import Failure, Order
+from sslbench.errors import EngineError, SettingsError, SslbenchError
+from sslbench.plugin.fixtures import resumed_record
+from sslbench.results.record import Record, case_name
+
+if TYPE_CHECKING:
+    from sslbench.config import Settings
+    from sslbench.plugin.state import SessionState
+    from sslbench.tasks import Task
+
+_TELL_SECONDS = 30.0
+
+
+def _elsewhere(settings: Settings, device: str) -> Settings:
+    """With whole paths: a worker may stand in another folder."""
+    folders = {name: getattr(settings, name).absolute() for name in ("cache_dir", "data_dir", "results_dir")}
+    return replace(settings, **folders, device=device)
+
+
+class EngineSession:
+    """The engine of one pytest session. Made before the first case runs; every case is submitted at once.
+
+    Raises SslbenchError for what cannot be, before anything is submitted.
+    """
+
+    def __init__(self, state: SessionState, cases: Sequence[tuple[str, Task]]) -> None:
+        self._state, self._told = state, time.monotonic()
+        options = state.options
+        spec = engine_spec(options.engine)
+        if hasattr(state.config, "workerinput"):
+            raise SettingsError(
+                f"--sslbench-engine={spec.name} spreads cases by itself and does not go with pytest-xdist: leave -n out"
+            )
+        settings = read_engine_settings(spec, options.engine_options)
+        device = options.settings.device
+        if device.startswith("cuda:"):
+            raise SettingsError(
+                f"--sslbench-device={device} names one GPU of a machine, and an engine chooses among many; say cuda"
+            )
+        engine = spec.start(settings.own, state.run.directory)
+        try:
+            if device == "cuda" and not engine.has_gpus:
+                raise EngineError(f"--sslbench-device=cuda: the engine {spec.name} has no GPU to give; say cpu or auto")
+            gpus = device != "cpu" and engine.has_gpus
+            template = Order(
+                "",
+                cases[0][1],
+                _elsewhere(options.settings, "cuda" if gpus else "cpu"),
+                run=state.run.directory.absolute() if settings.shared else None,
+                again=options.rerun == "all",
+            )
+            self._planned = {planned.name: planned for planned in place(cases, template, settings, gpus=gpus)}
+            self.has_gpus = gpus
+            self._controller = Controller(engine, state.run, self._tell)
+            self._controller.check(list(self._planned.values()))
+        except BaseException:
+            engine.close()
+            raise
+        self._records: dict[str, Record] = {}
+        self._given: set[str] = set()
+        self._begin()
+
+    def _begin(self) -> None:
+        """Those without a record are on their way before those with one are looked at, which takes loading them."""
+        run, again = self._state.run, self._state.options.rerun == "all"
+        absent = [planned for planned in self._planned.values() if again or run.read(planned.name) is None]
+        self._controller.submit(absent)
+        unsound = []
+        for planned in self._planned.values():
+            if self._controller.has(planned.name):
+                continue
+            record = self._sound(planned)
+            if record is None:
+                unsound.append(planned)
+            else:
+                self._records[planned.name] = record
+        self._controller.submit(unsound)
+
+    def _sound(self, planned: Planned) -> Record | None:
+        from sslbench.runner import Case
+
+        try:
+            case = self._state.runner.prepare(Case(planned.order.backbone, planned.order.task))
+        except SslbenchError:
+            # What is missing here may be there, and otherwise a worker tells.
+            return None
+        return resumed_record(self._state.options.rerun, case)
+
+    def record(self, backbone: str, task: Task) -> Record:
+        """The record of a case, waited for. What went wrong with it is raised here as it would have been by running it."""
+        name = case_name(backbone, task.id)
+        if name in self._records:
+            return self._records[name]
+        if name in self._given:
+            # Asked for again by whoever runs failed tests again.
+            self._controller.submit([self._planned[name]])
+        self._given.add(name)
+        try:
+            answer = self._controller.wait_for(name)
+        except EngineError as error:
+            pytest.exit(f"sslbench: {error}", returncode=pytest.ExitCode.USAGE_ERROR)
+        for category, text in answer.warnings:
+            warnings.warn(text, category, stacklevel=2)
+        if answer.failure is not None:
+            self._raise(answer.failure, backbone, answer.host)
+        assert answer.record is not None
+        return Record.from_json(dict(answer.record), where=name)
+
+    def _raise(self, failure: Failure, backbone: str, host: str) -> None:
+        if failure.kind == "not-installed" and backbone not in (self._state.options.backbones or ()):
+            pytest.skip(failure.message)
+        known = getattr(errors, failure.error, None)
+        # By its own name, without its module, which need not be here.
+        kind: Any = known if isinstance(known, type) else type(failure.error, (SslbenchError,), {})
+        error = kind(f"{failure.message} (on {host})" if host else failure.message)
+        if failure.text:
+            error.add_note(failure.text)
+        raise error
+
+    def _tell(self, progress: Progress) -> None:
+        terminal: Any = self._state.config.pluginmanager.get_plugin("terminalreporter")
+        if terminal is None or terminal.verbosity < 0 or time.monotonic() - self._told < _TELL_SECONDS:
+            return
+        self._told = time.monotonic()
+        trials = f", {progress.trials} of its jobs are trials" if progress.trials else ""
+        capture: Any = self._state.config.pluginmanager.get_plugin("capturemanager")
+        text = f"sslbench: {progress.done} of {progress.cases} cases done, {progress.running} jobs running{trials}"
+        with capture.global_and_fixture_disabled():
+            terminal.ensure_newline()
+            terminal.write_line(text)
+
+    def close(self) -> None:
+        """Stop what runs."""
+        self._controller.close()

@@ -1,0 +1,141 @@
+"""Cases by way of an engine, in this process: what travels, what is told, what is refused."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.plugin.conftest import TINY
+from tests.plugin.test_matrix import refused
+
+LOCAL = "--sslbench-engine=local"
+CHOSEN = (*TINY, "--sslbench-tasks", "knn/digits,fewshot/digits/5shot")
+
+
+def scored(records):
+    """What does not differ between two runs of one case."""
+    return {
+        case: {name: value for name, value in record.items() if name not in ("timings", "peak_memory", "created")}
+        for case, record in records.items()
+    }
+
+
+def test_records_equal_those_of_a_session_without_an_engine(project):
+    project.run(*CHOSEN).assert_outcomes(passed=2)
+    project.run(*CHOSEN, LOCAL, "--sslbench-results", "other").assert_outcomes(passed=2)
+    assert scored(project.records("other")) == scored(project.records())
+
+
+def test_by_value_too(project):
+    project.run(*CHOSEN).assert_outcomes(passed=2)
+    options = "--sslbench-engine-options=shared=no"
+    project.run(*CHOSEN, LOCAL, options, "--sslbench-results", "other").assert_outcomes(passed=2)
+    assert scored(project.records("other")) == scored(project.records())
+    for record in project.records("other").values():
+        assert (project.path / "other" / "chosen" / "records" / record["samples"]["path"]).is_file()
+
+
+def test_what_has_a_record_is_not_run_again(project):
+    project.run(*CHOSEN, LOCAL).assert_outcomes(passed=2)
+    before = project.written()
+    project.run(*CHOSEN, LOCAL).assert_outcomes(passed=2)
+    assert project.written() == before
+    project.run(*CHOSEN, LOCAL, "--sslbench-rerun=all").assert_outcomes(passed=2)
+    assert project.written() != before
+
+
+def test_a_case_that_cannot_run_fails_by_itself_in_a_line(project):
+    result = project.run("--sslbench-backbones=tiny,poisoned", "--sslbench-tasks=knn/digits", LOCAL)
+    result.assert_outcomes(passed=1, errors=1)
+    (line,) = [line for line in result.outlines if line.startswith("poisoned|knn/digits: ")]
+    assert "FeatureError: " in line
+    assert "Traceback" not in result.stdout.str()
+
+
+def test_where_it_went_wrong_is_told_under_vv(project):
+    result = project.run("--sslbench-backbones=poisoned", "--sslbench-tasks=knn/digits", LOCAL, "-vv")
+    assert "extract" in result.stdout.str()
+
+
+def test_a_test_may_ask_for_the_case_beside_its_record(project):
+    project.tests(
+        """
+import pytest
+
+@pytest.mark.sslbench(protocol="knn")
+def test_knn(sslbench_case, sslbench_record):
+    assert sslbench_case.key == sslbench_record.key
+"""
+    )
+    project.run(*TINY, "--sslbench-tasks=knn/digits", LOCAL).assert_outcomes(passed=1)
+
+
+def test_the_grid_of_a_training_is_handed_over_and_gives_the_same(project):
+    chosen = ("--sslbench-backbones=trained", "--sslbench-tasks=finetune/pair/recipe=quick+steps=3+batch=4")
+    project.conftest(project.path.joinpath("conftest.py").read_text() + TRAINED)
+    project.tests(
+        """
+import pytest
+
+@pytest.mark.sslbench(protocol="finetune")
+def test_tuned(sslbench_record):
+    pass
+"""
+    )
+    result = project.run(*chosen, "--sslbench-cache=one")
+    result.assert_outcomes(passed=1)
+    project.run(*chosen, LOCAL, "--sslbench-cache=two", "--sslbench-results", "other").assert_outcomes(passed=1)
+    assert scored(project.records("other")) == scored(project.records())
+    trials = [
+        sorted(path.name for path in (project.path / cache / "trials").glob("*.json")) for cache in ("one", "two")
+    ]
+    assert trials[0] == trials[1]
+    assert len(trials[0]) > 2
+
+
+TRAINED = """
+
+class Trained(nn.Module):
+    input_size = 8
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer = nn.Conv2d(3, 4, 3)
+
+    def forward(self, images):
+        return self.layer(images).mean((2, 3))
+
+
+sslbench.register_backbone("trained", Trained)
+"""
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--sslbench-engine=lokal"], "unknown engine 'lokal'; nearest: local"),
+        ([LOCAL, "--sslbench-engine-options=partition=gpu"], "unknown option of the engine local 'partition'"),
+        ([LOCAL, "--sslbench-engine-options=shared"], "takes NAME=VALUE"),
+        ([LOCAL, "--sslbench-engine-options=shared=perhaps"], "expected yes or no"),
+        ([LOCAL, "--sslbench-engine-options=cpus=0"], "expected a number of cores"),
+        ([LOCAL, "--sslbench-device=cuda:0"], "names one GPU of a machine"),
+        ([LOCAL, "-n2"], "leave -n out"),
+    ],
+)
+def test_bad_input_is_told_before_anything_runs(project, options, told):
+    result = project.run(*CHOSEN, *options)
+    assert told in refused(result)
+    assert not project.record_files()
+
+
+def test_a_session_without_a_case_starts_no_engine(project):
+    project.tests("def test_other(): pass")
+    project.run("--sslbench-engine=lokal").assert_outcomes(passed=1)
+
+
+def test_reports_and_baselines_come_out_of_it_as_ever(project):
+    project.run(*CHOSEN, LOCAL, "--sslbench-save-baseline=baseline.json").assert_outcomes(passed=2)
+    assert len(json.loads((project.path / "baseline.json").read_bytes())) == 2
+    assert (project.path / "results" / "chosen" / "report.html").is_file()
