@@ -110,8 +110,8 @@ class SlurmCluster:
 
     @property
     def has_gpus(self) -> bool:
-        """Whether a node of the partition has any, unless `gpus=0`."""
-        return self._options["gpus"] != "0" and any(node.gpus for node in self._nodes)
+        """Whether a node of the partition has any."""
+        return any(node.gpus for node in self._nodes)
 
     def places(self) -> list[str]:
         """Slurm chooses; a job could not be sent to a place without waiting for it."""
@@ -147,8 +147,9 @@ class SlurmCluster:
             )
 
     def _parameters(self, needs: Needs) -> dict[str, Any]:
-        gpus = (self._options["gpus"] or str(math.ceil(needs.gpus))) if needs.gpus else ""
-        gres = [f"gpu:{gpus}"] if gpus else []
+        # The fraction is of the one job; Slurm gives whole ones.
+        kind = ["gpu", *([self._options["gpu"]] if self._options["gpu"] else []), str(math.ceil(needs.gpus))]
+        gres = [":".join(kind)] if needs.gpus else []
         gres += [self._options["gres"]] if self._options["gres"] else []
         # Rounded up: fractions of a megabyte cannot be asked for.
         memory = f"{-(-needs.memory >> 20)}MB" if needs.memory else None
@@ -268,14 +269,14 @@ class LocalCluster:
         from sslbench.features.device import resolve_device
 
         self._options, self._folder, self.name = options, folder, name
-        self._gpus = options["gpus"] != "0" and resolve_device("auto").startswith("cuda")
+        self._gpus = resolve_device("auto").startswith("cuda")
         self.slots = options["slots"] or (1 if self._gpus else os.cpu_count() or 1)
         self._begun: dict[str, float] = {}
         self._jobs: list[Any] = []
 
     @property
     def has_gpus(self) -> bool:
-        """Whether torch finds one, unless `gpus=0`."""
+        """Whether torch finds one."""
         return self._gpus
 
     def places(self) -> list[str]:

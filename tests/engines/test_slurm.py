@@ -93,7 +93,7 @@ def alive(number):
 
 
 def logs(folder):
-    return sorted(folder.glob("sslbench-*/*_log.out"))
+    return sorted(folder.glob("engine/sslbench-*/*_log.out"))
 
 
 def test_answers_come_from_few_processes_elsewhere(start, tmp_path):
@@ -144,7 +144,7 @@ def test_what_never_begins_is_lost_as_a_whole(start):
 
 
 def test_a_whole_gpu_has_a_job_of_its_own_and_slots_are_kept(start, tmp_path, executor):
-    engine = start(slots="1", **({"gpus": "none:1"} if executor == "slurm" else {}))
+    engine = start(slots="1", gpu="none")
     needs = Needs(gpus=1)
     if executor == "slurm":
         assert engine.has_gpus and engine.places() == []
@@ -177,8 +177,8 @@ def test_close_leaves_nothing_running(start, tmp_path, executor):
     engine.close()
     engine.close()
     wait_until(lambda: not any(alive(number) for number in numbers))
-    assert not (tmp_path / "slurm-jobs.json").exists() and not (tmp_path / "waits.waits").exists()
-    assert [file.suffix for file in tmp_path.glob("sslbench-*/*")] == [".out", ".out"]
+    assert not (tmp_path / "engine" / "slurm-jobs.json").exists() and not (tmp_path / "waits.waits").exists()
+    assert [file.suffix for file in tmp_path.glob("engine/sslbench-*/*")] == [".out", ".out"]
 
 
 def test_a_killed_sessions_jobs_are_ended_by_the_next(start, tmp_path, executor):
@@ -210,7 +210,7 @@ while True:
     assert all_of(engine, 1)["new"].answer == 8
     other = {"slurm": "local", "local": "slurm"}[executor]
     engine.close()
-    (tmp_path / "slurm-jobs.json").write_text(json.dumps({"executor": other, "name": "sslbench-0"}))
+    (tmp_path / "engine" / "slurm-jobs.json").write_text(json.dumps({"executor": other, "name": "sslbench-0"}))
     with pytest.raises(EngineError, match=f"an earlier session with executor={other} was killed"):
         start()
 
@@ -289,18 +289,22 @@ def test_bad_input_is_told_before_anything_is_submitted(start, monkeypatch, exec
     with pytest.raises(EngineError, match="on one node; no node of the partition tests has as much"):
         engine.check([Needs(), Needs(memory=1 << 60)])
     engine.close()
+    engine = start(constraint="nowhere")
+    with pytest.raises(EngineError, match="sbatch --test-only"):
+        engine.check([Needs()])
+    engine.close()
     engine = start(time="100000")
     with pytest.raises(EngineError, match="may last 60 minutes, time=100000 asks for more"):
         engine.check([Needs()])
     engine.close()
-    engine = start(gpus="0")
+    monkeypatch.setattr(
+        slurm_commands, "partitions", lambda: slurm_commands.read_partitions("tests*|up|60:00|4|1000|(null)")
+    )
+    engine = start()
     assert not engine.has_gpus
     with pytest.raises(EngineError, match="no node of the partition tests has any"):
         engine.check([Needs(gpus=1)])
     engine.close()
-    engine = start(constraint="nowhere")
-    with pytest.raises(EngineError, match="sbatch --test-only"):
-        engine.check([Needs()])
 
 
 def test_without_slurm_the_error_says_what_to_do(monkeypatch, tmp_path):

@@ -59,10 +59,13 @@ class SlurmEngine:
 
     A bundle that dies takes only the member with it that it was at; those behind it are submitted again. At most `slots` Slurm
     jobs are in the queue at a time. Jobs of a whole GPU and more have a Slurm job each; those of a fraction share one, one after
-    the other. `Job.near` is not heeded: what nodes share they share by disk.
+    the other. `Job.near` is not heeded: what nodes share they share by disk. All files lie in `engine` of the run's folder.
+
+    Raises EngineError where there is no Slurm or no such partition, and where another session uses the folder.
     """
 
     def __init__(self, options: Mapping[str, Any], folder: Path) -> None:
+        folder = folder / "engine"
         self._lock = _locked(folder)
         try:
             self._bundle = options["bundle"]
@@ -321,7 +324,7 @@ ENGINE = EngineSpec(
         "account": Option(str, "", "who is charged"),
         "qos": Option(str, "", "quality of service"),
         "time": Option(_number(1), 240, "minutes of one Slurm job; a training goes on in the next"),
-        "gpus": Option(str, "", "GPUs of a job that needs any, as Slurm writes them: 1, a100:1; 0 for none"),
+        "gpu": Option(str, "", "the kind of GPU, as sinfo -o %G names it, such as a100"),
         "gres": Option(str, "", "further resources of each job"),
         "constraint": Option(str, "", "features that nodes must have"),
         "setup": Option(str, "", "shell commands before python, such as module load cuda"),
