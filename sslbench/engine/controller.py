@@ -16,6 +16,8 @@ from sslbench.results.runs import Run
 # A case whose process dies so often kills it; so often may its machine go before somebody has to look.
 WORKER_DEATHS, MACHINE_LOSSES = 3, 10
 _WAIT_SECONDS = 1.0
+# How a GPU tells that it has no memory left: torch's way and sslbench's.
+_NO_MEMORY = ("OutOfMemoryError", "DeviceError")
 _LOG_LINES = 20
 
 
@@ -173,7 +175,11 @@ class Controller:
         self._refuse_ground(answer)
         if ended.place and asked.planned.shares:
             self._places.setdefault(asked.planned.shares, ended.place)
-        if trial:
+        if answer.failure is not None and answer.failure.error in _NO_MEMORY and 0 < asked.planned.needs.gpus < 1:
+            # Its neighbours may have had it.
+            asked.planned = replace(asked.planned, needs=replace(asked.planned.needs, gpus=1.0))
+            self._send(asked, trial)
+        elif trial:
             self._trial_ended(asked, trial, answer.failure)
         elif answer.trials:
             asked.missing = set(answer.trials)

@@ -7,21 +7,48 @@ from dataclasses import replace
 
 from sslbench.engine.base import Needs
 from sslbench.engine.controller import Planned
+from sslbench.engine.cost import Cost, expected, needs
+from sslbench.engine.costs.remembered import Remembered
 from sslbench.engine.settings import EngineSettings
 from sslbench.engine.worker import Order
-from sslbench.protocols import protocol_spec
+from sslbench.results.record import Record
 from sslbench.tasks import Task
 
 
-def place(cases: Iterable[tuple[str, Task]], template: Order, settings: EngineSettings, *, gpus: bool) -> list[Planned]:
-    """Each case once. template: an order with all that orders have in common. gpus: whether cases are to take any."""
+def place(
+    cases: Iterable[tuple[str, Task]],
+    template: Order,
+    settings: EngineSettings,
+    *,
+    gpus: bool,
+    records: Iterable[Record] = (),
+) -> list[Planned]:
+    """Each case once. template: an order with all that orders have in common. gpus: whether cases are to take any.
+
+    records: of earlier runs, whose timings count before what is only expected.
+    """
+    remembered = Remembered.of(list(records))
     planned = []
     for backbone, task in dict.fromkeys(cases):
-        trains = protocol_spec(task.protocol).by_name
-        given = (1.0 if trains else 0.25) if settings.gpus is None else settings.gpus
-        needs = Needs(given if gpus else 0.0, settings.cpus)
-        # Trials are told to others through the cache.
-        hand_over = trains and (settings.shared or bool(template.settings.shared_cache))
-        order = replace(template, backbone=backbone, task=task, hand_over=hand_over, threads=max(1, int(settings.cpus)))
-        planned.append(Planned(order, needs, 1.0, "" if trains else f"{backbone}|{task.dataset}"))
+        cost = expected(backbone, task, settings=template.settings, remembered=remembered)
+        wanted = _needs(cost, settings, gpus=gpus)
+        order = replace(
+            template,
+            backbone=backbone,
+            task=task,
+            # Trials are told to others through the cache.
+            hand_over=cost.trials > 1 and (settings.shared or bool(template.settings.shared_cache)),
+            threads=max(1, int(wanted.cpus)),
+        )
+        planned.append(Planned(order, wanted, cost.order, cost.features))
     return planned
+
+
+def _needs(cost: Cost, settings: EngineSettings, *, gpus: bool) -> Needs:
+    """What is said comes before what is expected. Memory is claimed when it is said alone: a guess must not forbid a machine."""
+    own = needs(cost, gpus)
+    return Needs(
+        gpus=own.gpus if settings.gpus is None or not gpus else settings.gpus,
+        cpus=own.cpus if settings.cpus is None else settings.cpus,
+        memory=int(settings.memory * 2**30),
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from sslbench.engine.base import EngineSpec, Option
 from sslbench.errors import SettingsError
@@ -29,6 +29,12 @@ def _cores(text: str) -> float:
     return cores
 
 
+def _gib(text: str) -> float:
+    if not 0 < (amount := float(text)) < 1e5:
+        raise ValueError("expected a number of GiB, such as 16")
+    return amount
+
+
 def _gpus(text: str) -> float:
     if not 0 < (gpus := float(text)) < 1e3:
         raise ValueError("expected a number of GPUs, such as 1 or 0.5")
@@ -38,7 +44,8 @@ def _gpus(text: str) -> float:
 COMMON: Mapping[str, Option] = {
     "shared": Option(_yes, True, "yes where all machines see the same cache and results, no for records by value"),
     "versions": Option(_versions, "same", "same to refuse machines with other versions, any to take them"),
-    "cpus": Option(_cores, 1.0, "cores of a case"),
+    "cpus": Option(_cores, None, "cores of a case; by default 1, and 2 where it trains on a GPU"),
+    "memory": Option(_gib, 0.0, "GiB that a case is to have; by default what the machine gives"),
     "gpus": Option(_gpus, None, "GPUs of a case; by default 1 where it trains and a quarter where it is small"),
 }
 
@@ -48,8 +55,9 @@ class EngineSettings:
     """Values of the options that all engines have, and `own` of the engine's."""
 
     shared: bool
-    versions: str
-    cpus: float
+    versions: Literal["same", "any"]
+    cpus: float | None
+    memory: float
     gpus: float | None
     own: Mapping[str, Any]
 

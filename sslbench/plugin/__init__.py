@@ -6,7 +6,7 @@ that asks for a case must run as if the plugin were not there: nothing is read, 
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -122,6 +122,10 @@ def _param(item: pytest.Item) -> Any:
     return callspec.params.get("sslbench_names") if callspec is not None else None
 
 
+def _fixtures(item: pytest.Item) -> Sequence[str]:
+    return getattr(item, "fixturenames", ())
+
+
 def _case(item: pytest.Item) -> tuple[str, Task] | None:
     param = _param(item)
     return param if isinstance(param, tuple) else None
@@ -140,6 +144,10 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     problems = before.check_ground(state, cases) if cases else []
     if about:
         problems += claims.problems(state, with_cases=bool(cases))
+    if state.options.engine and not problems:
+        # Who asks for a case or its features alone computes here.
+        ready = [case for item in session.items if (case := _case(item)) and "sslbench_ready" in _fixtures(item)]
+        problems += state.start_engine(ready) if ready else []
     if problems:
         before.tell(config, problems)
 

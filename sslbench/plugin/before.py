@@ -55,8 +55,6 @@ def check_ground(state: SessionState, cases: Sequence[tuple[str, Task]]) -> list
         # With an engine it is another machine's.
         if options.settings.device != "auto" and not options.engine:
             resolve_device(options.settings.device)
-        if options.engine:
-            state.start_engine(cases)
     except (SslbenchError, pytest.UsageError) as error:
         return [str(error)]
     return []

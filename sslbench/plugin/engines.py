@@ -6,6 +6,7 @@ import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,8 +14,10 @@ import pytest
 from sslbench import errors
 from sslbench.engine.base import engine_spec
 from sslbench.engine.controller import Controller, Planned, Progress
+from sslbench.engine.ground import Ground
 from sslbench.engine.placing import place
 from sslbench.engine.settings import read_engine_settings
+from sslbench.engine.shipping import Project
 from sslbench.engine.worker import Failure, Order
 from sslbench.errors import EngineError, SettingsError, SslbenchError
 from sslbench.plugin.fixtures import resumed_record
@@ -26,6 +29,19 @@ if TYPE_CHECKING:
     from sslbench.tasks import Task
 
 _TELL_SECONDS = 30.0
+
+
+def _project(config: pytest.Config, cases: Sequence[tuple[str, Task]]) -> Project:
+    """What the workers have to load so that the cases' names mean there what they mean here."""
+    plugins = config.pluginmanager.list_name_plugin()
+    files = [Path(file) for _, plugin in plugins if (file := getattr(plugin, "__file__", None))]
+    return Project.of(
+        [file for file in files if file.name == "conftest.py"],
+        config.rootpath,
+        config.invocation_params.dir,
+        names=[name for backbone, task in cases for name in (backbone, task.dataset)],
+        plugins=config.option.plugins,
+    )
 
 
 def _elsewhere(settings: Settings, device: str) -> Settings:
@@ -55,23 +71,32 @@ class EngineSession:
                 f"--sslbench-device={device} names one GPU of a machine, and an engine chooses among many; say cuda"
             )
         engine = spec.start(settings.own, state.run.directory)
+        self._ground: Ground | None = None
         try:
             if device == "cuda" and not engine.has_gpus:
                 raise EngineError(f"--sslbench-device=cuda: the engine {spec.name} has no GPU to give; say cpu or auto")
             gpus = device != "cpu" and engine.has_gpus
+            elsewhere = _elsewhere(options.settings, "cuda" if gpus else "cpu")
+            run = state.run.directory.absolute()
+            self._ground = Ground.of(elsewhere, run, settings.shared, settings.versions)
             template = Order(
                 "",
                 cases[0][1],
-                _elsewhere(options.settings, "cuda" if gpus else "cpu"),
-                run=state.run.directory.absolute() if settings.shared else None,
+                elsewhere,
+                run=run if settings.shared else None,
                 again=options.rerun == "all",
+                project=_project(state.config, cases),
+                ground=self._ground,
             )
-            self._planned = {planned.name: planned for planned in place(cases, template, settings, gpus=gpus)}
+            planned = place(cases, template, settings, gpus=gpus, records=state.run.records())
+            self._planned = {case.name: case for case in planned}
             self.has_gpus = gpus
             self._controller = Controller(engine, state.run, self._tell)
             self._controller.check(list(self._planned.values()))
         except BaseException:
             engine.close()
+            if self._ground is not None:
+                self._ground.close()
             raise
         self._records: dict[str, Record] = {}
         self._given: set[str] = set()
@@ -148,4 +173,8 @@ class EngineSession:
 
     def close(self) -> None:
         """Stop what runs."""
-        self._controller.close()
+        try:
+            self._controller.close()
+        finally:
+            if self._ground is not None:
+                self._ground.close()

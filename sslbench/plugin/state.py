@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from sslbench.errors import SslbenchError
 from sslbench.plugin.options import PluginOptions, read_options
 
 if TYPE_CHECKING:
@@ -109,11 +110,15 @@ class SessionState:
 
     engine: EngineSession | None = None
 
-    def start_engine(self, cases: Sequence[tuple[str, Task]]) -> None:
-        """Hand all cases to the engine that the options name. Raises SslbenchError before any is submitted."""
+    def start_engine(self, cases: Sequence[tuple[str, Task]]) -> list[str]:
+        """Hand all cases to the engine that the options name; what cannot be is told before any is submitted."""
         from sslbench.plugin.engines import EngineSession
 
-        self.engine = EngineSession(self, cases)
+        try:
+            self.engine = EngineSession(self, cases)
+        except SslbenchError as error:
+            return [str(error)]
+        return []
 
     def close_engine(self) -> None:
         """Stop what runs elsewhere."""

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from sslbench.config import Settings
@@ -30,6 +31,7 @@ class Scripted:
     def __init__(self, answer: Callable[[Order, int], Answer | Loss], places: list[str] = []) -> None:  # noqa: B006
         self.answer, self._places = answer, places
         self.jobs: list[Job] = []
+        self.submitted: list[Job] = []
         self.begun: list[tuple[str, str]] = []
         self.tries: Counter[tuple[str, str]] = Counter()
         self.closed = 0
@@ -43,6 +45,7 @@ class Scripted:
 
     def submit(self, job):
         self.jobs.append(job)
+        self.submitted.append(job)
         self.most = max(self.most, len(self.jobs))
 
     def collect(self, seconds):
@@ -92,13 +95,10 @@ def test_the_most_expensive_case_goes_first(tmp_path):
 
 def test_a_record_and_its_samples_are_written_by_whoever_waits(tmp_path):
     record = read_records(BASELINE)[0]
-    content = pack_samples({"targets": __import__("numpy").arange(3)})
+    content = pack_samples({"targets": np.arange(3)})
     data = {**record.to_json(), "samples": describe_samples(record.case, content)}
-    case = Planned(Order(record.backbone["name"], Task("knn", "x"), Settings()), Needs())
-    # As the worker names it: the record's own case.
-    backbone, _, task = record.case.partition("|")
-    protocol, _, rest = task.partition("/")
-    case = Planned(Order(backbone, Task(protocol, *rest.split("/", 1)), Settings()), Needs())
+    protocol, _, rest = record.task["id"].partition("/")
+    case = Planned(Order(record.backbone["name"], Task(protocol, *rest.split("/", 1)), Settings()), Needs())
     one = controller(Scripted(lambda order, number: Answer(data, content)), tmp_path)
     one.submit([case])
     answer = one.wait_for(record.case)
@@ -235,6 +235,24 @@ def test_a_machine_that_cannot_run_any_case_ends_it_all(tmp_path):
         one.wait_for(name("a"))
     assert engine.closed
     assert not engine.jobs
+
+
+def test_a_case_that_finds_a_shared_gpu_full_gets_one_to_itself(tmp_path):
+    full = Answer(failure=Failure("case", "OutOfMemoryError", "CUDA out of memory"))
+    engine = Scripted(lambda order, number: full if number == 1 else Answer())
+    one = controller(engine, tmp_path)
+    case = planned("a")
+    one.submit([Planned(case.order, Needs(gpus=0.25))])
+    assert one.wait_for(name("a")).failure is None
+    assert [job.needs.gpus for job in engine.submitted] == [0.25, 1.0]
+
+
+def test_with_a_whole_gpu_or_none_no_memory_is_a_failure(tmp_path):
+    full = Answer(failure=Failure("case", "OutOfMemoryError", "CUDA out of memory"))
+    one = controller(Scripted(lambda order, number: full), tmp_path)
+    one.submit([Planned(planned("a").order, Needs(gpus=1.0)), Planned(planned("b").order, Needs())])
+    assert one.wait_for(name("a")).failure is not None
+    assert one.wait_for(name("b")).failure is not None
 
 
 def test_every_machine_that_is_known_is_looked_at_before_anything_is_submitted(tmp_path):

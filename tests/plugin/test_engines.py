@@ -139,3 +139,17 @@ def test_reports_and_baselines_come_out_of_it_as_ever(project):
     project.run(*CHOSEN, LOCAL, "--sslbench-save-baseline=baseline.json").assert_outcomes(passed=2)
     assert len(json.loads((project.path / "baseline.json").read_bytes())) == 2
     assert (project.path / "results" / "chosen" / "report.html").is_file()
+
+
+def test_who_asks_for_features_alone_computes_here(project):
+    project.tests(
+        """
+import pytest
+
+@pytest.mark.sslbench(protocol="knn")
+def test_shape(sslbench_features):
+    assert len(sslbench_features.split("test").x)
+"""
+    )
+    project.run(*TINY, "--sslbench-tasks=knn/digits", LOCAL).assert_outcomes(passed=1)
+    assert not project.record_files()
