@@ -8,6 +8,7 @@ import pickle
 import platform
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,23 +17,28 @@ from typing import Any
 from sslbench.engine.base import Job
 from sslbench.files import write_atomic
 
-BEGUN, ENDED = ".begun", ".ended"
-"""Endings of a member's files: the name of its machine; and a pickle of (answer, exception or None)."""
+BEGUN, ENDED, LEFT = ".begun", ".ended", ".left"
+"""Endings of a member's files: its machine's name; a pickle of (answer, exception or None); nothing, where it was not begun."""
 
 
-def run_bundle(folder: str, members: Sequence[tuple[str, bytes]]) -> None:
+def run_bundle(folder: str, members: Sequence[tuple[str, bytes]], seconds: float) -> None:
     """Run jobs, and write to `folder` how each ends before the next begins.
 
-    members: (key, pickled `Job`); `KEY.begun` and `KEY.ended` are written. What a job raises is handed over as it is;
-    what ends the process leaves the job without its end.
+    members: (key, pickled `Job`); `KEY.begun` and `KEY.ended` are written. seconds: that this process has. In their second
+    half no further member is begun (`KEY.left`), since it would hardly end. What a job raises is handed over as it is; what
+    ends the process leaves the job without its end.
     """
     faulthandler.enable()
     # submitit ignores SIGTERM, so that a cancelled process would be shot after Slurm's KillWait, and answers the other with an
     # exception in the middle of a job, which would look like the job's own.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)
-    place = platform.node()
-    for key, content in members:
+    place, middle = platform.node(), time.monotonic() + seconds / 2
+    for number, (key, content) in enumerate(members):
+        if number and time.monotonic() > middle:
+            for left, _ in members[number:]:
+                (Path(folder) / f"{left}{LEFT}").touch()
+            return
         print(marker(key), file=sys.stderr, flush=True)
         write_atomic(Path(folder) / f"{key}{BEGUN}", place.encode())
         write_atomic(Path(folder) / f"{key}{ENDED}", _ended(content))

@@ -22,6 +22,7 @@ from sslbench.engine.slurm_commands import JobState, Partition
 from sslbench.errors import EngineError, tell
 from sslbench.names import did_you_mean
 
+_MINUTES = 240
 _END_SECONDS = 120
 _MACHINE_GONE = ("NODE_FAIL", "PREEMPTED", "CANCELLED", "REVOKED", "BOOT_FAIL", "TIMEOUT", "DEADLINE")
 _PROCESS_DIED = ("COMPLETED", "FAILED", "OUT_OF_MEMORY")
@@ -33,12 +34,13 @@ class Cluster(Protocol):
     """Takes bundles.
 
     name: of all its jobs, and of nobody else's. settle_seconds: for how long the last files of an ended job may be on their way.
-    slots: how many jobs may be in the queue.
+    slots: how many jobs may be in the queue. minutes: that one may last.
     """
 
     name: str
     settle_seconds: float
     slots: int
+    minutes: float
 
     @property
     def has_gpus(self) -> bool:
@@ -85,6 +87,8 @@ class SlurmCluster:
         self._options, self._folder, self.name = options, folder, name
         self.slots = options["slots"] or 100
         self._nodes = self._of_partition(slurm_commands.partitions())
+        self._longest = max(node.minutes for node in self._nodes)
+        self.minutes = options["time"] or int(min(_MINUTES, self._longest))
         self._asked = self._answered = time.monotonic()
         self._unknown: dict[str, int] = {}
         self._told: set[str] = set()
@@ -120,10 +124,9 @@ class SlurmCluster:
     def check(self, needs: Sequence[Needs]) -> None:
         """Compare with the nodes of the partition, then have sbatch say what it thinks of account and quality of service."""
         name = ",".join(dict.fromkeys(node.name for node in self._nodes))
-        longest = max(node.minutes for node in self._nodes)
-        if self._options["time"] > longest:
+        if self.minutes > self._longest:
             raise EngineError(
-                f"a job of the partition {name} may last {longest:g} minutes, time={self._options['time']} asks for more; give a "
+                f"a job of the partition {name} may last {self._longest:g} minutes, time={self.minutes} asks for more; give a "
                 "shorter time (trainings go on from where they were) or another partition"
             )
         for need in dict.fromkeys(needs):
@@ -159,7 +162,7 @@ class SlurmCluster:
             "account": self._options["account"],
             "qos": self._options["qos"],
             "constraint": self._options["constraint"],
-            "time": self._options["time"],
+            "time": self.minutes,
             "cpus_per_task": max(1, math.ceil(needs.cpus)),
             "gres": ",".join(gres),
             "mem": memory,
@@ -177,7 +180,7 @@ class SlurmCluster:
         executor = submitit.SlurmExecutor(self._folder)
         executor.update_parameters(
             **self._parameters(needs),
-            setup=_keeping_path(self._options["setup"]),
+            setup=_before(self._options["setup"], needs),
             stderr_to_stdout=True,
             # A step of its own would get one core since Slurm 22.05, whatever the job has.
             use_srun=False,
@@ -227,7 +230,7 @@ class SlurmCluster:
         if state.name == "TIMEOUT":
             return Loss(
                 "machine",
-                f"{where} reached the time limit of {self._options['time']} minutes; a training goes on from its last state, and "
+                f"{where} reached the time limit of {self.minutes} minutes; a training goes on from its last state, and "
                 "one that comes to none within the limit needs a longer time=MINUTES",
             )
         cause: Literal["worker", "machine"] = "machine" if state.name in _MACHINE_GONE else "worker"
@@ -271,6 +274,7 @@ class LocalCluster:
         self._options, self._folder, self.name = options, folder, name
         self._gpus = resolve_device("auto").startswith("cuda")
         self.slots = options["slots"] or (1 if self._gpus else os.cpu_count() or 1)
+        self.minutes = options["time"] or _MINUTES
         self._begun: dict[str, float] = {}
         self._jobs: list[Any] = []
 
@@ -293,10 +297,10 @@ class LocalCluster:
         import submitit
 
         # submitit would run `setup` in a shell that stays between it and the process, which it then could not stop.
-        commands = " && ".join([*_keeping_path(self._options["setup"]), f'exec {shlex.quote(sys.executable)} "$@"'])
+        commands = " && ".join([*_before(self._options["setup"], needs), f'exec {shlex.quote(sys.executable)} "$@"'])
         executor = submitit.LocalExecutor(self._folder, python=f"bash -c {shlex.quote(commands)} sslbench")
         executor.update_parameters(
-            timeout_min=self._options["time"],
+            timeout_min=self.minutes,
             stderr_to_stdout=True,
             gpus_per_node=math.ceil(needs.gpus),
             signal_delay_s=0,
@@ -312,8 +316,8 @@ class LocalCluster:
         found = {}
         for job in jobs:
             if job.done():
-                over = time.monotonic() - self._begun[job.job_id] > 60 * self._options["time"]
-                limit = f"the process reached the time limit of {self._options['time']} minutes"
+                over = time.monotonic() - self._begun[job.job_id] > 60 * self.minutes
+                limit = f"the process reached the time limit of {self.minutes} minutes"
                 found[job.job_id] = (
                     Loss("machine", limit) if over else Loss("worker", f"the process of job {job.job_id} died")
                 )
@@ -361,10 +365,14 @@ def _processes(folder: Path) -> list[int]:
     return found
 
 
-def _keeping_path(setup: str) -> list[str]:
-    """The commands before python. PYTHONPATH comes first: a module that is loaded may add to it."""
-    here = [f"export PYTHONPATH={shlex.quote(path)}"] if (path := os.environ.get("PYTHONPATH")) else []
-    return [*here, *([setup] if setup else [])]
+def _before(setup: str, needs: Needs) -> list[str]:
+    """The commands before python. What they export comes first: a module that is loaded may add to it."""
+    exported = {"OMP_NUM_THREADS": str(max(1, math.ceil(needs.cpus))), "PYTHONPATH": ""}
+    exported = {name: os.environ.get(name, value) for name, value in exported.items()}
+    return [
+        *(f"export {name}={shlex.quote(value)}" for name, value in exported.items() if value),
+        *([setup] if setup else []),
+    ]
 
 
 @contextlib.contextmanager

@@ -19,7 +19,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from sslbench.engine.base import Ended, Engine, EngineSpec, Job, Loss, Needs, Option
-from sslbench.engine.bundle import BEGUN, ENDED, marker, read_ended, run_bundle
+from sslbench.engine.bundle import BEGUN, ENDED, LEFT, marker, read_ended, run_bundle
 from sslbench.engine.slurm_cluster import Cluster, LocalCluster, SlurmCluster
 from sslbench.errors import EngineError, tell
 from sslbench.files import write_atomic
@@ -57,9 +57,10 @@ def _kind(needs: Needs) -> tuple[bool, int, int]:
 class SlurmEngine:
     """Submits jobs in bundles, and reads from files how each of their members ends.
 
-    A bundle that dies takes only the member with it that it was at; those behind it are submitted again. At most `slots` Slurm
-    jobs are in the queue at a time. Jobs of a whole GPU and more have a Slurm job each; those of a fraction share one, one after
-    the other. `Job.near` is not heeded: what nodes share they share by disk. All files lie in `engine` of the run's folder.
+    A bundle that dies takes only the member with it that it was at; those behind it are submitted again. So are those that it has
+    not begun when half of its time is over. At most `slots` Slurm jobs are in the queue at a time. Jobs of a whole GPU and more
+    have a Slurm job each; those of a fraction share one, one after the other. `Job.near` is not heeded: what nodes share they
+    share by disk. All files lie in `engine` of the run's folder.
 
     Raises EngineError where there is no Slurm or no such partition, and where another session uses the folder.
     """
@@ -73,6 +74,7 @@ class SlurmEngine:
             self._folder, self._jobs_file = folder / name, folder / _JOBS_FILE
             cluster: Callable[..., Cluster] = SlurmCluster if options["executor"] == "slurm" else LocalCluster
             self._cluster = cluster(options, self._folder, name)
+            self._seconds = 60.0 * self._cluster.minutes
             self._stop_earlier(options["executor"])
             self._folder.mkdir()
             # Before the first job: who finds this after the session was killed finds all its jobs by their name.
@@ -167,7 +169,7 @@ class SlurmEngine:
         self._keys += len(members)
         content = [(key, member.content) for key, member in keyed.items()]
         try:
-            job = self._cluster.submit(needs, run_bundle, str(self._folder), content)
+            job = self._cluster.submit(needs, run_bundle, str(self._folder), content, self._seconds)
         except EngineError:
             # Slurm lets users have so many jobs, which also others of theirs count to, and may be away for a moment.
             now = time.monotonic()
@@ -183,7 +185,7 @@ class SlurmEngine:
 
     def _look(self) -> list[Ended]:
         files = self._files()
-        ended = [end for bundle in self._bundles for end in self._answers(bundle, files)]
+        ended = [end for bundle in self._bundles for end in self._told(bundle, files)]
         self._bundles = [bundle for bundle in self._bundles if bundle.members]
         ended += self._losses()
         self._bundles = [bundle for bundle in self._bundles if bundle.members]
@@ -196,11 +198,17 @@ class SlurmEngine:
             self._folder.chmod(self._folder.stat().st_mode)
         return {file.name for file in self._folder.iterdir()}
 
-    def _answers(self, bundle: _Bundle, files: set[str]) -> Iterator[Ended]:
+    def _told(self, bundle: _Bundle, files: set[str]) -> Iterator[Ended]:
+        """What its members' files say."""
+        self._again([bundle.members.pop(key) for key in list(bundle.members) if f"{key}{LEFT}" in files])
         for key in [key for key in bundle.members if f"{key}{ENDED}" in files]:
             member = bundle.members.pop(key)
             bundle.answered = True
-            yield Ended(member.name, read_ended(self._folder / f"{key}{ENDED}"), place=self._place(key))
+            place, path = self._place(key), self._folder / f"{key}{ENDED}"
+            yield Ended(member.name, read_ended(path), place=place)
+            # Each look lists the folder.
+            path.unlink()
+            path.with_suffix(BEGUN).unlink()
 
     def _losses(self) -> list[Ended]:
         now = time.monotonic()
@@ -218,7 +226,7 @@ class SlurmEngine:
         files = self._files() if dead else set()
         for bundle in dead:
             # Written between the last look and the end.
-            ended += self._answers(bundle, files)
+            ended += self._told(bundle, files)
             ended += self._lost_members(bundle, files)
         return ended
 
@@ -232,8 +240,12 @@ class SlurmEngine:
             member = bundle.members.pop(key)
             place = self._place(key) if key in begun else ""
             yield Ended(member.name, loss=Loss(bundle.loss.cause, bundle.loss.why, self._log(bundle, key)), place=place)
-        self._waiting.extendleft(reversed(bundle.members.values()))
+        self._again(list(bundle.members.values()))
         bundle.members.clear()
+
+    def _again(self, members: Sequence[_Member]) -> None:
+        """Back to the head of the queue, where they have been."""
+        self._waiting.extendleft(reversed(members))
 
     def _place(self, key: str) -> str:
         with contextlib.suppress(OSError):
@@ -323,7 +335,9 @@ ENGINE = EngineSpec(
         "partition": Option(str, "", "where jobs run; Slurm's default otherwise"),
         "account": Option(str, "", "who is charged"),
         "qos": Option(str, "", "quality of service"),
-        "time": Option(_number(1), 240, "minutes of one Slurm job; a training goes on in the next"),
+        "time": Option(
+            _number(1), 0, "minutes of one Slurm job, 240 or what the partition allows; a training goes on in the next"
+        ),
         "gpu": Option(str, "", "the kind of GPU, as sinfo -o %G names it, such as a100"),
         "gres": Option(str, "", "further resources of each job"),
         "constraint": Option(str, "", "features that nodes must have"),
