@@ -12,6 +12,7 @@ from sslbench.errors import DataError
 from sslbench.names import split_patterns
 from sslbench.results.tables import long_table
 from sslbench.runner import Case, Runner
+from sslbench.store.shared import shared_files
 from sslbench.tasks import expand_tasks
 from sslbench.tasks import suite as named_suite
 
@@ -67,6 +68,7 @@ def extract(
         BackboneError: For a backbone that cannot be built.
         DataError: For data that cannot be used, and for targets that are no labels.
         FeatureError: For features that are NaN or infinite.
+        StoreError: For a URL of a shared cache that cannot be used.
 
     Example:
         >>> import sslbench
@@ -75,6 +77,8 @@ def extract(
         ((359, 768), dtype('float32'), (359,), dtype('int64'))
     """
     settings = settings or Settings()
+    if settings.shared_cache:
+        shared_files(settings.shared_cache).check()
     runner = Runner(settings)
     loaded = load_dataset(dataset, settings)
     if split not in loaded.splits:
@@ -121,6 +125,7 @@ def evaluate(
         UnknownNameError: For a backbone, task or suite that nobody declared.
         BackboneError: For a backbone that cannot be built or that a task cannot use.
         DataError: For data that is missing or that a task cannot use.
+        StoreError: For a URL of a shared cache that cannot be used.
 
     Example:
         >>> import sslbench
@@ -132,6 +137,8 @@ def evaluate(
         True
     """
     settings = settings or Settings()
+    if settings.shared_cache:
+        shared_files(settings.shared_cache).check()
     runner = Runner(settings)
     built = _backbone(backbone, settings)
     runner.add_backbone(built)

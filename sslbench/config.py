@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 import re
@@ -15,6 +16,7 @@ from typing import Any, overload
 from sslbench.compat import parse_compat
 from sslbench.errors import DeviceError, SettingsError
 from sslbench.names import did_you_mean
+from sslbench.store.url import is_url, is_url_as_path
 
 # What a setting with a few values may be; the first is the default. The plugin's options are checked against the same.
 CHOICES: Mapping[str, tuple[str, ...]] = MappingProxyType(
@@ -29,7 +31,15 @@ CHOICES: Mapping[str, tuple[str, ...]] = MappingProxyType(
 
 
 def expand(path: str | os.PathLike[str]) -> Path:
-    """The path with `~` and `~user` replaced. Raises SettingsError where nobody knows that home directory."""
+    """The path with `~` and `~user` replaced.
+
+    Raises SettingsError where nobody knows that home directory, and for a URL, which is no path.
+    """
+    if is_url(path) or (isinstance(path, os.PathLike) and is_url_as_path(os.fspath(path))):
+        raise SettingsError(
+            f"{path}: expected a directory here; a URL is taken by --sslbench-cache and --sslbench-results, SSLBENCH_CACHE and "
+            "SSLBENCH_RESULTS, and Settings, as text (docs/shared-state.md)"
+        )
     try:
         return Path(path).expanduser()
     except RuntimeError as error:
@@ -41,12 +51,33 @@ def _directory(variable: str, default: Callable[[], Path]) -> Path:
     return expand(value) if value else default()
 
 
+def url_in(variable: str) -> str:
+    """What an environment variable holds if that is a URL, else nothing."""
+    value = os.environ.get(variable, "")
+    return value if is_url(value) else ""
+
+
 def default_cache_dir() -> Path:
-    """`$SSLBENCH_CACHE`, else `$XDG_CACHE_HOME/sslbench`, else `~/.cache/sslbench`.
+    """`$SSLBENCH_CACHE`, else `$XDG_CACHE_HOME/sslbench`, else `~/.cache/sslbench`; where the first is a URL, `local_cache_dir`.
 
     Raises SettingsError where this user has no home directory and no variable stands in for it.
     """
+    return local_cache_dir() if url_in("SSLBENCH_CACHE") else _directory("SSLBENCH_CACHE", _user_cache_dir)
+
+
+def local_cache_dir() -> Path:
+    """The directory of this machine in front of a shared cache: `$SSLBENCH_LOCAL_CACHE`, else the default one.
+
+    Raises SettingsError as `default_cache_dir` does.
+    """
+    if os.environ.get("SSLBENCH_LOCAL_CACHE") or url_in("SSLBENCH_CACHE"):
+        return _directory("SSLBENCH_LOCAL_CACHE", _user_cache_dir)
     return _directory("SSLBENCH_CACHE", _user_cache_dir)
+
+
+def local_results_dir(url: str) -> Path:
+    """The directory of this machine that results at a URL are mirrored in: one for each URL, in the local cache."""
+    return local_cache_dir() / "results" / hashlib.sha256(url.rstrip("/").encode()).hexdigest()[:16]
 
 
 def _user_cache_dir() -> Path:
@@ -68,7 +99,9 @@ def default_data_dir() -> Path:
 
 
 def default_results_dir() -> Path:
-    """`$SSLBENCH_RESULTS`, else `results` below the current directory."""
+    """`$SSLBENCH_RESULTS`, else `results` below the current directory; where the first is a URL, `local_results_dir`."""
+    if url := url_in("SSLBENCH_RESULTS"):
+        return local_results_dir(url)
     return _directory("SSLBENCH_RESULTS", lambda: Path("results"))
 
 
@@ -102,11 +135,19 @@ def check_device(value: object) -> None:
 class _DirectoryField:
     """A field that holds a directory: text becomes a Path, and a default that cannot be found fails where it is needed.
 
-    Nobody needs a home directory who never opens the cache.
+    Nobody needs a home directory who never opens the cache. shared: the field of a URL, which may be given here instead; local:
+    the directory that then stands in front of it. variable: of the environment, which may hold a URL too.
     """
 
-    def __init__(self, default: Callable[[], Path]) -> None:
-        self._default = default
+    def __init__(
+        self,
+        default: Callable[[], Path],
+        *,
+        shared: str = "",
+        variable: str = "",
+        local: Callable[[str], Path] = lambda url: local_cache_dir(),
+    ) -> None:
+        self._default, self._shared, self._variable, self._local = default, shared, variable, local
 
     def __set_name__(self, owner: type, name: str) -> None:
         self._name = name
@@ -127,15 +168,25 @@ class _DirectoryField:
 
     def __set__(self, instance: object, value: str | os.PathLike[str] | _DirectoryField) -> None:
         # The dataclass hands over the descriptor itself when the field is not given.
+        kept = instance.__dict__
         if isinstance(value, _DirectoryField):
-            try:
-                instance.__dict__[self._name] = self._default()
-            except SettingsError as error:
-                instance.__dict__[self._name] = error
+            if self._shared and (url := url_in(self._variable)):
+                kept[f"_{self._shared}"] = url
+            kept[self._name] = _or_error(self._default)
+        elif self._shared and is_url(value):
+            kept[f"_{self._shared}"] = url = str(value)
+            kept[self._name] = _or_error(lambda: self._local(url))
         elif isinstance(value, str | os.PathLike) and str(value):
-            instance.__dict__[self._name] = expand(value)
+            kept[self._name] = expand(value)
         else:
             raise SettingsError(f"{self._name}: expected a directory, got {value!r}")
+
+
+def _or_error(find: Callable[[], Path]) -> Path | SettingsError:
+    try:
+        return find()
+    except SettingsError as error:
+        return error
 
 
 @dataclass(frozen=True)
@@ -144,8 +195,10 @@ class Settings:
 
     Attributes:
         cache_dir: Where features are kept: a path or text, `~` allowed. By default `$SSLBENCH_CACHE`, else `~/.cache/sslbench`.
+            A URL sets `shared_cache`; the directory is `$SSLBENCH_LOCAL_CACHE` then, or the default one.
         data_dir: Where data lie; by default `$SSLBENCH_DATA`, else `data`.
-        results_dir: Where runs are written; by default `$SSLBENCH_RESULTS`, else `results`.
+        results_dir: Where runs are written; by default `$SSLBENCH_RESULTS`, else `results`. A URL sets
+            `shared_results`; the directory is one of the local cache then.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         dtype: `float32`, or `bfloat16` or `float16` for autocast extraction.
         batch_size: Pictures embedded at once; None lets the device decide.
@@ -158,6 +211,8 @@ class Settings:
             record says so and has no published reference.
         compat: Choices for the switches of studies, where not the default.
         offline: No loader opens a connection; the default follows `$HF_HUB_OFFLINE`.
+        shared_cache: URL of a store that features and trainings are shared through, empty for none (docs/shared-state.md).
+        shared_results: URL below which runs lie as well, empty for none.
 
     Raises:
         SettingsError: For a value that cannot be used.
@@ -170,9 +225,14 @@ class Settings:
         'float32'
     """
 
-    cache_dir: _DirectoryField = _DirectoryField(default_cache_dir)
+    cache_dir: _DirectoryField = _DirectoryField(default_cache_dir, shared="shared_cache", variable="SSLBENCH_CACHE")
     data_dir: _DirectoryField = _DirectoryField(default_data_dir)
-    results_dir: _DirectoryField = _DirectoryField(default_results_dir)
+    results_dir: _DirectoryField = _DirectoryField(
+        default_results_dir,
+        shared="shared_results",
+        variable="SSLBENCH_RESULTS",
+        local=lambda url: local_results_dir(url),
+    )
     device: str = "auto"
     dtype: str = CHOICES["dtype"][0]
     batch_size: int | None = None
@@ -184,6 +244,8 @@ class Settings:
     compat: Mapping[str, str] = field(default_factory=dict)
     shared_cache: str = ""
     offline: bool = field(default_factory=default_offline)
+    shared_cache: str = ""
+    shared_results: str = ""
 
     def __post_init__(self) -> None:
         check_device(self.device)
@@ -199,6 +261,13 @@ class Settings:
         offline: Any = self.offline
         if not isinstance(offline, bool):
             raise SettingsError(f"offline: expected True or False, got {offline!r}")
+        for name in ("shared_cache", "shared_results"):
+            # Given by its own name, or in the place of the directory.
+            url = getattr(self, name) or self.__dict__.get(f"_{name}", "")
+            self.__dict__.pop(f"_{name}", None)
+            if url and not is_url(url):
+                raise SettingsError(f"{name}: expected a URL such as s3://BUCKET/PREFIX, or nothing, got {url!r}")
+            object.__setattr__(self, name, url.rstrip("/") if url else "")
 
     def choice(self, switch: str) -> str:
         """The choice of a compat switch. Raises for an unknown one."""

@@ -199,7 +199,8 @@ class PreparedCase:
                 )
             self.backbone.require(material.seen.digest)
             self.backbone.to(runner.store.device)
-        trials = Trials(runner.settings.cache_dir / "trials", self._what_fit_sees(), hand_over=hand_over, only=only)
+        folder, shared = runner.settings.cache_dir / "trials", runner.settings.shared_cache
+        trials = Trials(folder, self._what_fit_sees(), shared, hand_over=hand_over, only=only)
         predictor = protocol.fit(development, self.backbone, trials)
         hyperparameters = _stated(predictor, self.case.task)
         fitted = clock.lap()

@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from sslbench.cli.command import Commands, cache_option
+from sslbench.config import url_in
 
 if TYPE_CHECKING:
     from sslbench.features.cache import CacheSize
@@ -51,6 +52,10 @@ def _cache_ls(arguments: argparse.Namespace) -> int:
             print(_row(trial.result.stem, trial.bytes, trial.modified, trial.label))
     size, trained = cache.size(), trial_bytes(arguments.cache)
     print(f"total {(size.total + trained) / 2**20:.2f} MiB in {arguments.cache}: {parts_text(size, trained)}")
+    if url := url_in("SSLBENCH_CACHE"):
+        print(
+            f"these are this machine's; what {url} holds is neither listed, verified nor pruned (docs/shared-state.md)"
+        )
     return 0
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from sslbench.cli.cache import parts_text
 from sslbench.cli.command import Commands, data_option, results_option, size_text
-from sslbench.config import Settings, default_cache_dir
+from sslbench.config import Settings, default_cache_dir, url_in
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,9 +31,10 @@ def _doctor(arguments: argparse.Namespace) -> int:
     from sslbench.datasets import dataset_spec, list_datasets
     from sslbench.datasets.status import status_of
     from sslbench.environment import cpu_model, package_versions
-    from sslbench.errors import CacheError, SettingsError
+    from sslbench.errors import CacheError, SettingsError, StoreError
     from sslbench.features.cache import FeatureCache
     from sslbench.features.device import resolve_device
+    from sslbench.store.store import Store
 
     for package, number in package_versions().items():
         print(f"{package:14} {number}")
@@ -53,6 +54,14 @@ def _doctor(arguments: argparse.Namespace) -> int:
     data = arguments.data
     print(f"{'data':14} {data.absolute()}{'' if data.is_dir() else ' (absent; the embedded suite needs none)'}")
     print(f"{'results':14} {arguments.results.absolute()}")
+    for label, url in (("shared cache", url_in("SSLBENCH_CACHE")), ("shared results", url_in("SSLBENCH_RESULTS"))):
+        if url:
+            try:
+                Store(url).check()
+                print(f"{label:14} {url} (can be read and written)")
+            except StoreError as error:
+                problem = f"PROBLEM: {error}"
+                print(f"{label:14} {problem}")
     for name in list_datasets():
         spec = dataset_spec(name)
         print(f"{'dataset':14} {describe(status_of(spec, Settings(data_dir=data)), spec)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -22,6 +23,7 @@ from sslbench.features import original_file, picture_file
 from sslbench.features.cache_locks import is_locked, lock_of, remove_lock
 from sslbench.features.streamed import Rows, RowWriter, StorageError, row_writer
 from sslbench.files import replacing
+from sslbench.store.shared import SharedFiles, shared_files
 
 FORMAT = "sslbench-features-1"
 
@@ -80,10 +82,14 @@ class FeatureCache:
 
     A damaged file is reported with a CacheWarning and computed again. Two processes that want the same recipe: one
     computes, the other waits and reads.
+
+    shared: URL of a store. What is not here is fetched from it and checked like a file that was here; what was computed is put
+    there. Two machines that want the same recipe: as two processes, as long as both reach the store.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, shared: str = "") -> None:
         self.root = root / "features"
+        self._shared: SharedFiles | None = shared_files(shared) if shared else None
         self.pictures = self.root / "pictures"
         self.checkpoints = root / "checkpoints"
 
@@ -111,15 +117,17 @@ class FeatureCache:
         """
         path = self.path(recipe)
         if (found := self._read_if_sound(path)) is not None:
+            self._share(path)
             return found, True
         self.check_writable()
         path.parent.mkdir(exist_ok=True)
-        with FileLock(path.with_suffix(".lock")):
-            if (found := self._read_if_sound(path)) is not None:
+        with FileLock(path.with_suffix(".lock")), self._elsewhere(path) as found:
+            if found is not None:
                 return found, True
             arrays = compute()
             try:
                 _write(path, arrays, recipe, label)
+                self._share(path, replace=True)
             except OSError as error:
                 warnings.warn(
                     f"could not store features in {self.root}: {error}. This run goes on with them in memory; free space "
@@ -138,11 +146,12 @@ class FeatureCache:
         """
         path = self.path(recipe)
         if (found := self._read_if_sound(path)) is not None:
+            self._share(path)
             return found
         self.check_writable()
         path.parent.mkdir(exist_ok=True)
-        with FileLock(path.with_suffix(".lock")):
-            if (found := self._read_if_sound(path)) is not None:
+        with FileLock(path.with_suffix(".lock")), self._elsewhere(path) as found:
+            if found is not None:
                 return found
             metadata = {"format": FORMAT, "label": label, "recipe": json.dumps(recipe, sort_keys=True)}
             try:
@@ -154,7 +163,45 @@ class FeatureCache:
                     f"could not store {size / 2**30:.1f} GiB of feature maps in {self.root}: {error}. Free space "
                     "(sslbench cache prune) or choose another directory with --sslbench-cache"
                 ) from error
+            self._share(path, replace=True)
             return read(path)[0]
+
+    @contextlib.contextmanager
+    def _elsewhere(self, path: Path) -> Iterator[Arrays | None]:
+        """What another process has computed meanwhile, or another machine, which is waited for; None to compute it now."""
+        found = self._read_if_sound(path)
+        if found is None and self._shared is not None:
+            found = self._fetched(path)
+        if found is not None or self._shared is None:
+            yield found
+        else:
+            with self._shared.turn(path.stem, lambda: self._fetched(path)) as found:
+                yield found
+
+    def _fetched(self, path: Path) -> Arrays | None:
+        assert self._shared is not None
+        name = self._name(path)
+        if self._shared.is_rejected(name) or not self._shared.fetch(name, path):
+            return None
+        try:
+            return read(path)[0]
+        except DamagedFileError as error:
+            path.unlink(missing_ok=True)
+            self._shared.reject(name)
+            warnings.warn(
+                f"{error}; so it came from {self._shared.store.url}, where it is replaced. Computing it again",
+                CacheWarning,
+                stacklevel=6,
+            )
+            return None
+
+    def _share(self, path: Path, *, replace: bool = False) -> None:
+        if self._shared is not None:
+            self._shared.share(path, self._name(path), replace=replace)
+
+    def _name(self, path: Path) -> str:
+        """In the store."""
+        return f"features/{path.relative_to(self.root).as_posix()}"
 
     def _read_if_sound(self, path: Path) -> Arrays | None:
         if not path.exists():

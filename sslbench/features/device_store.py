@@ -49,7 +49,7 @@ class FeatureStore:
     def __init__(self, settings: Settings, capacity: int = CAPACITY_BYTES) -> None:
         self.settings = settings
         self.capacity = capacity
-        self.cache = FeatureCache(settings.cache_dir)
+        self.cache = FeatureCache(settings.cache_dir, settings.shared_cache)
         self.pictures = Pictures(self.cache.pictures, int(settings.decoded_gib * 2**30))
         self.device = resolve_device(settings.device)
         self._held: OrderedDict[str, Features] = OrderedDict()

@@ -42,11 +42,17 @@ def check_ground(state: SessionState, cases: Sequence[tuple[str, Task]]) -> list
     from sslbench.features.cache import FeatureCache
     from sslbench.features.device import resolve_device
     from sslbench.results.runs import check_target
+    from sslbench.results.shared_run import SharedRun
+    from sslbench.store.shared import shared_files
 
     options = state.options
     try:
         state.run.check_writable()
         FeatureCache(options.settings.cache_dir).check_writable()
+        if options.settings.shared_cache:
+            shared_files(options.settings.shared_cache).check()
+        if isinstance(state.run, SharedRun):
+            state.summary += state.run.begin()
         if options.save_baseline is not None:
             check_target(options.save_baseline)
         if options.baseline is not None:

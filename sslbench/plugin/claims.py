@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sslbench.errors import RecordError
+from sslbench.errors import RecordError, StoreError
 from sslbench.plugin.options import given
 from sslbench.plugin.state import STATE, SessionState
 
@@ -65,7 +65,7 @@ def problems(state: SessionState, *, with_cases: bool) -> list[str]:
         return []
     try:
         state.evidence  # noqa: B018  # read once, for all claims
-    except (RecordError, pytest.UsageError) as error:
+    except (RecordError, StoreError, pytest.UsageError) as error:
         return [str(error)]
     return []
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from collections.abc import Generator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sslbench.errors import CacheWarning
+from sslbench.errors import CacheWarning, StoreError
 from sslbench.names import printable
 from sslbench.plugin.before import raise_told
 from sslbench.plugin.state import STATE
+
+if TYPE_CHECKING:
+    from sslbench.results.shared_run import SharedRun
 
 RECORD, RUN = "sslbench_record", "sslbench_run"
 
@@ -46,6 +50,13 @@ class Gathering:
         self.state.run_name = getattr(report, RUN)
         self.state.records[record.case] = record
         self.state.nodes[record.case] = report.nodeid
+        if (shared := self._shared_run()) is not None:
+            shared.push(record)
+
+    def _shared_run(self) -> SharedRun | None:
+        from sslbench.results.shared_run import SharedRun
+
+        return self.state.run if isinstance(self.state.run, SharedRun) else None
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtestloop(self) -> Generator[None, object, object]:
@@ -75,13 +86,20 @@ class Gathering:
             write_baseline(list(state.records.values()), state.options.save_baseline)
             state.summary.append(f"baseline written: {state.options.save_baseline}")
         # Told below the table: as warnings they would end the session here where warnings are errors.
+        shared = self._shared_run()
         with warnings.catch_warnings(record=True) as told:
             warnings.simplefilter("always", CacheWarning)
+            if shared is not None:
+                # What other machines have shared meanwhile belongs into the tables.
+                with contextlib.suppress(StoreError):
+                    state.summary += shared.pull()
             records = state.run.records()
         state.summary += [str(warning.message) for warning in told]
         # Data sets are loaded again for pictures, which nobody shall wait for unasked, nor find in a page that is passed on.
         look = Look(data_dir=state.options.settings.data_dir) if state.options.pictures else None
         write_report(records, state.run.directory, look=look)
+        if shared is not None:
+            state.summary += shared.finish()
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """Print the table and the ranking of this session's cases."""
@@ -98,6 +116,8 @@ class Gathering:
             if self.config.get_verbosity() >= 0:
                 for line in ranking_lines(ranking(records)):
                     terminalreporter.write_line(printable(line))
-                terminalreporter.write_line(printable(f"records, tables and report: {state.run.directory}"))
+                shared = self._shared_run()
+                also = f" and {shared.store.url}" if shared is not None else ""
+                terminalreporter.write_line(printable(f"records, tables and report: {state.run.directory}{also}"))
         for line in state.summary:
             terminalreporter.write_line(line)

@@ -21,10 +21,12 @@ from sslbench.config import (
     default_offline,
     default_results_dir,
     expand,
+    url_in,
 )
 from sslbench.errors import SettingsError, SslbenchError
 from sslbench.names import split_patterns
 from sslbench.plugin.ini import IniFile, Value, is_yes
+from sslbench.store.url import is_url
 
 RERUN = ("missing", "failed", "all")
 
@@ -52,8 +54,8 @@ _OPTIONS = (
     _Option("--sslbench-backbones", r"backbones instead of the suite's own; \, is a comma of a path", "GLOB[,GLOB]"),
     _Option("--sslbench-tasks", "tasks of the suite to run, or any task id, or PROTOCOL/folder:PATH", "GLOB[,GLOB]"),
     _Option("--sslbench-data", "where datasets lie (or SSLBENCH_DATA; default data)", "DIR"),
-    _Option("--sslbench-cache", "where features are kept (or SSLBENCH_CACHE; default ~/.cache/sslbench)", "DIR"),
-    _Option("--sslbench-results", "where records and tables go (or SSLBENCH_RESULTS; default results)", "DIR"),
+    _Option("--sslbench-cache", "where features are kept (or SSLBENCH_CACHE; default ~/.cache/sslbench)", "DIR|URL"),
+    _Option("--sslbench-results", "where records and tables go (or SSLBENCH_RESULTS; default results)", "DIR|URL"),
     _Option("--sslbench-device", "auto, cpu, cuda or cuda:N", "DEVICE", default="auto"),
     _Option("--sslbench-batch-size", "pictures embedded at once; by default the device decides", "N"),
     _choice("--sslbench-dtype", "dtype", "precision of extraction; part of the cache key"),
@@ -256,10 +258,12 @@ class _Given:
             return self.value
         return bool(self.text) and is_yes(self._label, self.text)
 
-    def directory(self, variable: str, default: Callable[[], Path]) -> Path:
-        """The command line's, the environment's, the ini file's or the default one."""
+    def directory(self, variable: str, default: Callable[[], Path]) -> Path | str:
+        """The command line's, the environment's, the ini file's or the default one; text for a URL."""
         if not self.text or (os.environ.get(variable) and not self.on_command_line):
-            return default()
+            return url_in(variable) or default()
+        if is_url(self.text):
+            return self.text
         # A relative directory in the ini file belongs to the project, wherever pytest is called from.
         path = expand(self.text)
         return path if self.on_command_line else self._root / path

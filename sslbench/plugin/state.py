@@ -74,19 +74,23 @@ class SessionState:
 
     @cached_property
     def run(self) -> Run:
-        """Where this session's records go: results/SUITE or results/chosen."""
-        from sslbench.results.runs import Run
+        """Where this session's records go: results/SUITE or results/chosen; a `SharedRun` where results have a URL."""
+        from sslbench.results.shared_run import run_at
 
-        return Run(self.options.settings.results_dir / self.run_name)
+        settings = self.options.settings
+        return run_at(settings.results_dir / self.run_name, settings.shared_results)
 
     @cached_property
     def evidence(self) -> SheetEvidence:
-        """The scores that claims are put to. Raises RecordError where there are none."""
+        """The scores that claims are put to. Raises RecordError where there are none, StoreError where a URL's cannot be read."""
         from sslbench.analyses.evidence import SheetEvidence, sheet_of
         from sslbench.analyses.sheet import sheet_of_records
         from sslbench.errors import RecordError
+        from sslbench.results.shared_run import SharedRun
 
         of = self.options.claims
+        if of == "run" and isinstance(self.run, SharedRun):
+            self.summary += self.run.begin()
         if of != "run":
             sheet = sheet_of(of, self.options.settings.results_dir)
         elif records := self.run.records():

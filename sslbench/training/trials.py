@@ -8,14 +8,17 @@ import shutil
 import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
-from sslbench.errors import CacheError, CacheWarning, DamagedStateError, DivergedError
+from sslbench.errors import CacheError, CacheWarning, DamagedStateError, DivergedError, TrainingError
 from sslbench.files import replacing, write_atomic
+from sslbench.store.shared import SharedFiles, shared_files
+from sslbench.training.shared_state import pushed_state
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -58,7 +61,8 @@ class Trial:
 
     function: called with the hyperparameters and a folder of its own. It keeps what it needs to go on there, and the folder is
     removed once the trial is finished. hyperparameters, case: plain data. stage: which of a case's trainings it is; the digest of
-    these three is the trial's key. folder: of all trials, None to keep nothing.
+    these three is the trial's key. folder: of all trials, None to keep nothing. shared: URL of a store that results and states
+    are shared through; whoever does not see the folder may run the trial then as well.
     """
 
     function: Function
@@ -66,6 +70,7 @@ class Trial:
     case: Mapping[str, Any]
     stage: str
     folder: Path | None
+    shared: str = ""
 
     @property
     def key(self) -> str:
@@ -76,10 +81,12 @@ class Trial:
     def _ingredients(self) -> dict[str, Any]:
         return {"case": dict(self.case), "stage": self.stage, "hyperparameters": dict(self.hyperparameters)}
 
-    @property
     def has_result(self) -> bool:
-        """Whether there is a file of its result, sound or not."""
-        return self.folder is not None and (self.folder / f"{self.key}.json").exists()
+        """Whether there is a file of its result, here or in the store, sound or not."""
+        if self.folder is None:
+            return False
+        name, store = f"{self.key}.json", self._store
+        return (self.folder / name).exists() or (store is not None and store.has(f"trials/{name}"))
 
     def run(self) -> TrialResult:
         """The kept result, or that of training now. Waits while another process trains the same.
@@ -91,10 +98,12 @@ class Trial:
         if self.folder is None:
             return self._train(None)
         with self._lock(self.folder):
-            return self._finished(self.folder)
+            result = self._finished(self.folder)
+        assert result is not None
+        return result
 
     def run_unless_busy(self) -> TrialResult | None:
-        """As `run`, but None where another process is at it."""
+        """As `run`, but None where another process is at it, as far as can be told at once."""
         if self.folder is None:
             return self._train(None)
         lock = self._lock(self.folder)
@@ -103,7 +112,7 @@ class Trial:
         except Timeout:
             return None
         try:
-            return self._finished(self.folder)
+            return self._finished(self.folder, wait=False)
         finally:
             lock.release()
 
@@ -116,44 +125,111 @@ class Trial:
             raise CacheError(f"the folder {folder} for trials cannot be written: {error}; choose another") from error
         return FileLock(folder / f"{self.key}.lock")
 
-    def _finished(self, folder: Path) -> TrialResult:
-        """Under the lock: read, or train and store; nothing but the result stays."""
-        result = self._read_if_sound(folder)
+    @property
+    def _store(self) -> SharedFiles | None:
+        return shared_files(self.shared) if self.shared else None
+
+    def _finished(self, folder: Path, *, wait: bool = True) -> TrialResult | None:
+        """Under the lock: read, fetch, or train and store; nothing but the result stays. None where another machine is at it."""
+        result, store = self._read_if_sound(folder), self._store
+        if result is None and store is not None:
+            result = self._fetched(folder, store)
+            if result is None and not wait and store.is_busy(self.key):
+                return None
+        elif result is not None and store is not None:
+            self._push(folder, store)
         if result is None:
+            turn = nullcontext() if store is None else store.turn(self.key, lambda: self._fetched(folder, store))
+            with turn as result:
+                if result is None:
+                    return self._made(folder)
+        self._clean(folder)
+        return result
+
+    def _made(self, folder: Path) -> TrialResult:
+        store = self._store
+        if store is None:
             result = self._train(folder / self.key)
-            try:
-                self._write(folder, result)
-            except OSError as error:
-                warnings.warn(
-                    f"could not store the result of a trial in {folder}: {error}. This run goes on with it in memory; free space",
-                    CacheWarning,
-                    stacklevel=3,
-                )
-                return result
-            # From the file, which is mapped: the weights of a whole grid need not fit into memory.
-            result = read_result(folder / f"{self.key}.json")
+        else:
+            with pushed_state(folder / self.key, f"trials/{self.key}", store) as fetched:
+                result = self._train(folder / self.key, fetched=fetched)
+        try:
+            self._write(folder, result)
+        except OSError as error:
+            warnings.warn(
+                f"could not store the result of a trial in {folder}: {error}. This run goes on with it in memory; free space",
+                CacheWarning,
+                stacklevel=4,
+            )
+            return result
+        if store is not None:
+            self._push(folder, store, replace=True)
+            store.forget(f"trials/{self.key}/state.pt")
+        self._clean(folder)
+        # From the file, which is mapped: the weights of a whole grid need not fit into memory.
+        return read_result(folder / f"{self.key}.json")
+
+    def _clean(self, folder: Path) -> None:
         shutil.rmtree(folder / self.key, ignore_errors=True)
         for leftover in folder.glob(f"{self.key}.*.tmp"):
             leftover.unlink(missing_ok=True)
-        return result
 
-    def _train(self, folder: Path | None) -> TrialResult:
+    def _files(self, folder: Path) -> list[Path]:
+        """The tensors first: a result that can be read is whole, in a store as in a folder."""
+        return [folder / f"{self.key}.safetensors", folder / f"{self.key}.json"]
+
+    def _push(self, folder: Path, store: SharedFiles, *, replace: bool = False) -> None:
+        for path in self._files(folder):
+            if path.exists():
+                store.share(path, f"trials/{path.name}", replace=replace)
+
+    def _fetched(self, folder: Path, store: SharedFiles) -> TrialResult | None:
+        tensors, result = self._files(folder)
+        names = f"trials/{tensors.name}", f"trials/{result.name}"
+        # Before the tensors, which may be large: where they are all there is, their writer has not ended.
+        if not store.has(names[1]) or store.is_rejected(*names):
+            return None
+        store.fetch(names[0], tensors)
+        if not store.fetch(names[1], result):
+            return None
         try:
-            result = self._begun(folder)
+            return read_result(result)
+        except CacheError as error:
+            for path in (result, tensors):
+                path.unlink(missing_ok=True)
+            store.reject(*names)
+            warnings.warn(
+                f"{error}; so it came from {self.shared}, where it is replaced. Training it again",
+                CacheWarning,
+                stacklevel=6,
+            )
+            return None
+
+    def _train(self, folder: Path | None, *, fetched: bool = False) -> TrialResult:
+        try:
+            result = self._begun(folder, fetched=fetched)
         except DivergedError as error:
             return TrialResult(None, diverged_at=error.step)
         # As it will be read: a result must not depend on whether it was kept.
         return TrialResult(json.loads(json.dumps(result.values)), result.tensors, result.diverged_at)
 
-    def _begun(self, folder: Path | None) -> TrialResult:
+    def _begun(self, folder: Path | None, *, fetched: bool) -> TrialResult:
         try:
             return self.function(self.hyperparameters, folder)
+        except DivergedError:
+            raise
         except DamagedStateError as error:
             if folder is None:
                 raise
-            warnings.warn(f"{error}; training it from its beginning", CacheWarning, stacklevel=6)
-            shutil.rmtree(folder, ignore_errors=True)
-            return self.function(self.hyperparameters, folder)
+            why = str(error)
+        except TrainingError as error:
+            # That of another machine may be of another device or library, with which nothing is wrong.
+            if folder is None or not fetched:
+                raise
+            why = str(error)
+        warnings.warn(f"{why}; training it from its beginning", CacheWarning, stacklevel=6)
+        shutil.rmtree(folder, ignore_errors=True)
+        return self.function(self.hyperparameters, folder)
 
     def _read_if_sound(self, folder: Path) -> TrialResult | None:
         path = folder / f"{self.key}.json"
@@ -183,12 +259,13 @@ class Trials:
     """Trainings that share a folder and a case.
 
     folder: where results are kept, and the states of trainings that were interrupted; None for nowhere. case: what every result
-    depends on besides its hyperparameters, as plain data: the case's key, a version. hand_over: whether a grid of which several
-    trials have no result is left to other processes. only: the key of the one trial to run, empty for all.
+    depends on besides its hyperparameters, as plain data: the case's key, a version. shared: as of `Trial`. hand_over: whether a
+    grid of which several trials have no result is left to other processes. only: the key of the one trial to run, empty for all.
     """
 
     folder: Path | None
     case: Mapping[str, Any]
+    shared: str = ""
     hand_over: bool = False
     only: str = ""
 
@@ -210,14 +287,17 @@ class Trials:
         An interrupted grid goes on where it stopped. Several processes may have the same grid at a time, and share it: what
         another one is at comes last, and is waited for.
         """
-        trials = [Trial(function, hyperparameters, self.case, stage, self.folder) for hyperparameters in grid]
+        trials = [
+            Trial(function, hyperparameters, self.case, stage, self.folder, self.shared) for hyperparameters in grid
+        ]
         for trial in trials:
             if self.only and trial.key == self.only:
                 trial.run()
                 raise TrialEndedError
-        missing = [trial.key for trial in trials if not trial.has_result]
-        if self.hand_over and len(missing) > 1:
-            raise HandedOverError(missing)
+        if self.hand_over:
+            missing = [trial.key for trial in trials if not trial.has_result()]
+            if len(missing) > 1:
+                raise HandedOverError(missing)
         results: list[TrialResult | None] = []
         for trial in trials:
             results.append(trial.run_unless_busy())

@@ -1,0 +1,75 @@
+"""One controller for one run: the lease of a run directory or of a run in a store."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from sslbench.errors import EngineError, StoreError
+from sslbench.files import write_atomic
+from sslbench.results.runs import Run
+from sslbench.results.shared_run import SharedRun
+from sslbench.store.lease import Holder, Lease, this_process
+from sslbench.store.store import Store
+
+_LOOK_SECONDS = 1.0
+
+
+@contextlib.contextmanager
+def claim(what: Run | Path | Store) -> Iterator[None]:
+    """Hold a run while the block runs. Raises EngineError that names who holds it where another process does.
+
+    what: a run directory, a run (a `SharedRun` by its store), or a store. A directory's lease ends with its process, whatever
+    kills that. A store's is counted up by its holder: one that lives is told from a dead one within seconds, and a dead one's is
+    taken over after a minute.
+    """
+    if isinstance(what, SharedRun):
+        what = what.store
+    elif isinstance(what, Run):
+        what = what.directory
+    with _claimed_store(what) if isinstance(what, Store) else _claimed_folder(what):
+        yield
+
+
+@contextlib.contextmanager
+def _claimed_folder(folder: Path) -> Iterator[None]:
+    folder.mkdir(parents=True, exist_ok=True)
+    lock, says = FileLock(folder / ".lease.lock"), folder / ".lease.json"
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        holder = Holder.from_bytes(says.read_bytes() if says.exists() else None)
+        raise _held(str(folder), holder) from error
+    try:
+        write_atomic(says, this_process().to_bytes())
+        yield
+    finally:
+        says.unlink(missing_ok=True)
+        lock.release()
+
+
+@contextlib.contextmanager
+def _claimed_store(store: Store) -> Iterator[None]:
+    lease = Lease(store, "leases/controller")
+    while not lease.take():
+        if lease.moved:
+            raise _held(store.url, lease.holder)
+        time.sleep(_LOOK_SECONDS)
+    try:
+        yield
+    finally:
+        # Who comes next waits for a minute then, and takes it over.
+        with contextlib.suppress(StoreError):
+            lease.release(remove=False)
+
+
+def _held(where: str, holder: Holder | None) -> EngineError:
+    by = f"by {holder}" if holder is not None else "by another process"
+    return EngineError(
+        f"the run {where} is held {by}, which hands out its cases; wait for it or end it, or choose another place with "
+        "--sslbench-results"
+    )

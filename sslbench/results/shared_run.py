@@ -1,0 +1,198 @@
+"""A run in a store: a run directory of this machine, and the same records, samples and tables at a URL."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypedDict
+
+from filelock import FileLock
+
+from sslbench.errors import CacheWarning, RecordError, StoreError
+from sslbench.files import write_atomic
+from sslbench.results.record import Record, dump
+from sslbench.results.runs import Run, read_record
+from sslbench.store.store import Store
+
+_AT_A_TIME = 16
+_MARKER = ".shared.json"
+
+
+class _Known(TypedDict):
+    """version: of the object when it was last the same as the local file. sha256: of that file then."""
+
+    version: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class SharedRun(Run):
+    """A run directory in front of a run in a store, which several machines write to and which outlives them.
+
+    store: of this run alone. told: what went wrong with the store, for people; the run goes on, and `finish` tries again.
+
+    Records are written whole, after their samples. One counts when the samples it names are those it was written with; they are
+    fetched when somebody asks. A record that was removed from the store is removed here.
+    """
+
+    store: Store = field(kw_only=True)
+    told: list[str] = field(default_factory=list, compare=False, repr=False, kw_only=True)
+
+    def begin(self) -> list[str]:
+        """Check that the store can be used, and pull. Raises StoreError before anything is computed."""
+        self.store.check()
+        return self.pull()
+
+    def pull(self) -> list[str]:
+        """Fetch the records that are new or have changed in the store; a message for each damaged one, which is left out.
+
+        Raises StoreError.
+        """
+        (self.directory / "records").mkdir(parents=True, exist_ok=True)
+        with self._lock():
+            known = self._known()
+            there = self.store.names("records/")
+            for name in known.keys() - there.keys():
+                # What was written here since and could not be shared stays.
+                if _digest(self.directory / name) == known[name]["sha256"]:
+                    (self.directory / name).unlink()
+                del known[name]
+            new = [
+                name
+                for name, version in sorted(there.items())
+                if Path(name).suffix == ".json"
+                and (name not in known or known[name]["version"] != version or not (self.directory / name).exists())
+            ]
+            with ThreadPoolExecutor(_AT_A_TIME) as pool:
+                problems = list(pool.map(self._pulled, new))
+            for name, problem in zip(new, problems, strict=True):
+                if problem is None and (digest := _digest(self.directory / name)) is not None:
+                    known[name] = _Known(version=there[name], sha256=digest)
+            self._remember(known)
+        return [problem for problem in problems if problem is not None]
+
+    def _pulled(self, name: str) -> str | None:
+        path = self.directory / "records" / Path(name).name
+        fetched = path.with_name(f"{path.name}.pulled")
+        if not self.store.get(name, fetched):
+            return None
+        try:
+            if self.record_path(read_record(fetched).case) != path:
+                raise RecordError(f"{name} is the record of another case")
+            fetched.replace(path)
+        except RecordError as error:
+            fetched.unlink()
+            text = str(error).replace(str(fetched), f"{self.store.url}/{name}")
+            return f"{text}; left out, and replaced when the case has run"
+        return None
+
+    def samples_sound(self, record: Record) -> bool:
+        """As of any run; samples that are not here are fetched."""
+        if super().samples_sound(record):
+            return True
+        if record.samples is None:
+            return False
+        name = f"samples/{Path(record.samples['path']).name}"
+        try:
+            found = self.store.get(name, self.directory / name)
+        except StoreError as error:
+            warnings.warn(f"{error}; running {record.case} again", CacheWarning, stacklevel=2)
+            return False
+        if found and not super().samples_sound(record):
+            warnings.warn(
+                f"damaged samples {self.store.url}/{name}: they are not those of the record; running {record.case} again",
+                CacheWarning,
+                stacklevel=2,
+            )
+            return False
+        return found
+
+    def push(self, record: Record) -> None:
+        """Share a record of this directory, and its samples first, unless the store has it as it is here.
+
+        A store that fails is told once, and asked again by `finish`.
+        """
+        if self.told:
+            return
+        try:
+            with self._lock():
+                self._push(self.record_path(record.case))
+        except StoreError as error:
+            self.told.append(
+                f"{error}. Records are in {self.directory}, and are shared at the end if that is possible by then"
+            )
+
+    def finish(self) -> list[str]:
+        """Share what is not shared yet: records, and whatever else lies in the directory, such as tables and the report.
+
+        Returns what could not be done, for people; empty where the store has all.
+        """
+        try:
+            with self._lock():
+                for path in sorted((self.directory / "records").glob("*.json")):
+                    with contextlib.suppress(RecordError):
+                        read_record(path)
+                        self._push(path)
+            for path in sorted(self._others()):
+                self.store.put(path, path.relative_to(self.directory).as_posix())
+        except StoreError as error:
+            return [
+                f"{error}. Not everything of this run is in {self.store.url}: it is in {self.directory}, and the same command "
+                "shares it when the store can be reached"
+            ]
+        return []
+
+    def _push(self, path: Path) -> None:
+        name, known = f"records/{path.name}", self._known()
+        digest = _digest(path)
+        if digest is None or (name in known and known[name]["sha256"] == digest):
+            return
+        record = read_record(path)
+        if record.samples is not None:
+            samples = self.directory / "samples" / Path(record.samples["path"]).name
+            if not samples.exists():
+                return
+            self.store.put(samples, f"samples/{samples.name}")
+        self.store.put(path, name)
+        self._remember({**known, name: _Known(version=self.store.names(name).get(name, ""), sha256=digest)})
+
+    def _others(self) -> list[Path]:
+        return [
+            path
+            for path in self.directory.rglob("*")
+            if path.is_file()
+            and (inside := path.relative_to(self.directory).parts)[0] not in ("records", "samples")
+            and not any(part.startswith(".") for part in inside)
+            and path.suffix not in (".tmp", ".lock")
+        ]
+
+    def _lock(self) -> FileLock:
+        self.directory.mkdir(parents=True, exist_ok=True)
+        return FileLock(self.directory / ".shared.lock")
+
+    def _known(self) -> dict[str, _Known]:
+        try:
+            known: dict[str, _Known] = json.loads((self.directory / _MARKER).read_bytes())
+        except (OSError, ValueError):
+            return {}
+        return known
+
+    def _remember(self, known: dict[str, _Known]) -> None:
+        write_atomic(self.directory / _MARKER, dump(known))
+
+
+def run_at(directory: Path, url: str) -> Run:
+    """The run in a directory; where there is a URL of results, the one of the same name below it too."""
+    return SharedRun(directory, store=Store(url).below(directory.name)) if url else Run(directory)
+
+
+def _digest(path: Path) -> str | None:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except FileNotFoundError:
+        return None

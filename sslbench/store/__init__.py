@@ -1,0 +1,1 @@
+"""Files that machines share through an object store, named by a URL."""
