@@ -15,6 +15,10 @@ if command -v sinfo >/dev/null && timeout 10 sinfo -h >/dev/null 2>&1; then
   echo "a Slurm answers already: $(sinfo -h -o '%R %D node(s) %T' | head -1)"
   exit
 fi
+if [ -s "$SLURM_CONF" ] && ! grep -q "StateSaveLocation=$folder/" "$SLURM_CONF"; then
+  echo "$SLURM_CONF is of another Slurm, which does not answer; nothing was changed" >&2
+  exit 1
+fi
 if ! command -v slurmctld >/dev/null; then
   apt-get update -qq
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends slurmctld slurmd slurm-client munge
@@ -24,7 +28,7 @@ install -d -m 755 "$folder" "$folder/controller" "$folder/node" /etc/slurm
 install -d -o munge -g munge -m 755 /run/munge
 [ -s /etc/munge/munge.key ] || { dd if=/dev/urandom of=/etc/munge/munge.key bs=1024 count=1 status=none; }
 chown munge: /etc/munge/munge.key && chmod 400 /etc/munge/munge.key
-pgrep -x munged >/dev/null || runuser -u munge -- /usr/sbin/munged
+munge -n >/dev/null 2>&1 || runuser -u munge -- /usr/sbin/munged
 
 cores=$(nproc)
 memory=$(awk '/MemTotal/ { print int($2 / 1024 * 0.9) }' /proc/meminfo)

@@ -85,7 +85,7 @@ class SlurmCluster:
                 "node, or try it here with --sslbench-engine-options executor=local"
             )
         self._options, self._folder, self.name = options, folder, name
-        self.slots = options["slots"] or 100
+        self.slots = options["slots"] or 64
         self._nodes = self._of_partition(slurm_commands.partitions())
         self._longest = max(node.minutes for node in self._nodes)
         self.minutes = options["time"] or int(min(_MINUTES, self._longest))

@@ -97,7 +97,7 @@ def logs(folder):
 
 
 def test_answers_come_from_few_processes_elsewhere(start, tmp_path):
-    engine = start(bundle="3", setup="export CUDA_VISIBLE_DEVICES=by-setup")
+    engine = start(slots="2", bundle="3", setup="export CUDA_VISIBLE_DEVICES=by-setup")
     engine.check([Needs()])
     for number in range(4):
         engine.submit(Job(f"job {number}", slurm_jobs.own_process, None, Needs(memory=number << 20)))
@@ -115,7 +115,7 @@ def test_answers_come_from_few_processes_elsewhere(start, tmp_path):
 
 
 def test_a_death_takes_one_member_of_its_bundle(start, tmp_path, executor):
-    engine = start()
+    engine = start(slots="1")
     jobs = [
         Job("first", slurm_jobs.double, 1),
         Job("dies", slurm_jobs.die, str(tmp_path)),
@@ -135,7 +135,7 @@ def test_a_death_takes_one_member_of_its_bundle(start, tmp_path, executor):
 
 
 def test_what_never_begins_is_lost_as_a_whole(start):
-    engine = start(setup="echo no such module && exit 3")
+    engine = start(slots="1", setup="echo no such module && exit 3")
     for number in range(3):
         engine.submit(Job(f"job {number}", slurm_jobs.double, number))
     ended = all_of(engine, 3)
@@ -216,7 +216,7 @@ while True:
 
 
 def test_no_member_begins_in_the_second_half_of_the_time(start, tmp_path):
-    engine = start()
+    engine = start(slots="1")
     engine._seconds = 0.0
     for number in range(2):
         engine.submit(Job(f"job {number}", slurm_jobs.double, number))
@@ -277,7 +277,7 @@ def test_the_first_refusal_ends_it(monkeypatch, tmp_path):
 @needs_slurm
 @pytest.mark.parametrize("executor", ["slurm"])
 def test_slurms_own_ends(start, tmp_path, executor):
-    engine = start()
+    engine = start(slots="1")
     engine.submit(Job("holds", slurm_jobs.wait_for, str(tmp_path / "go")))
     engine.submit(Job("behind", slurm_jobs.own_process, None))
     wait_until(lambda: engine.collect(0.1) == [] and engine.running() == 1)

@@ -27,13 +27,27 @@ def test_knn(sslbench_record):
 def test_fewshot(sslbench_record):
     pass
 """
-CASES = ("--sslbench-backbones=pixels,colour-histogram", "--sslbench-tasks=knn/digits,fewshot/digits/5shot")
+CONFTEST = """
+from torch import nn
+
+import sslbench
+
+class Means(nn.Module):
+    input_size = 8
+
+    def forward(self, images):
+        return nn.functional.avg_pool2d(images, 2).flatten(1)
+
+sslbench.register_backbone("means", Means)
+"""
+CASES = ("--sslbench-backbones=pixels,means", "--sslbench-tasks=knn/digits,fewshot/digits/5shot")
 
 
 @pytest.fixture
 def session(tmp_path, monkeypatch):
     """Starts pytest in a project, with the results in a folder of its own for each name."""
     (tmp_path / "test_bench.py").write_text(TESTS)
+    (tmp_path / "conftest.py").write_text(CONFTEST)
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")

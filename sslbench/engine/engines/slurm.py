@@ -153,7 +153,8 @@ class SlurmEngine:
         ):
             first = self._waiting[0].needs
             alike = [member for member in self._waiting if _kind(member.needs) == _kind(first)]
-            size = self._bundle if first.gpus < 1 else 1
+            # Side by side as far as there is room: trials of one grid are waited for together.
+            size = min(self._bundle, -(-len(alike) // free)) if first.gpus < 1 else 1
             taken = alike[: free * size]
             count = -(-len(taken) // size)
             for members in (taken[start::count] for start in range(count)):
@@ -342,8 +343,10 @@ ENGINE = EngineSpec(
         "gres": Option(str, "", "further resources of each job"),
         "constraint": Option(str, "", "features that nodes must have"),
         "setup": Option(str, "", "shell commands before python, such as module load cuda"),
-        "slots": Option(_number(1), 0, "most Slurm jobs in the queue at a time; 100, with executor=local the cores"),
-        "bundle": Option(_number(1), 8, "most cases of less than a GPU in one Slurm job"),
+        "slots": Option(_number(1), 0, "most Slurm jobs in the queue at a time; 64, with executor=local the cores"),
+        "bundle": Option(
+            _number(1), 8, "most cases of less than a GPU in one Slurm job, where slots are too few for all"
+        ),
         "executor": Option(_one_of("slurm", "local"), "slurm", "local tries it with processes of this machine"),
     },
     extra="slurm",
