@@ -242,7 +242,6 @@ class Settings:
     bad_images: str = CHOICES["bad_images"][0]
     check_data: str = CHOICES["check_data"][0]
     compat: Mapping[str, str] = field(default_factory=dict)
-    shared_cache: str = ""
     offline: bool = field(default_factory=default_offline)
     shared_cache: str = ""
     shared_results: str = ""

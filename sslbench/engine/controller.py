@@ -12,6 +12,7 @@ from sslbench.engine.worker import Answer, Failure, Order, probe, run
 from sslbench.errors import EngineError, RecordError
 from sslbench.results.record import Record, case_name
 from sslbench.results.runs import Run
+from sslbench.results.shared_run import SharedRun
 
 # A case whose process dies so often kills it; so often may its machine go before somebody has to look.
 WORKER_DEATHS, MACHINE_LOSSES = 3, 10
@@ -241,9 +242,12 @@ class Controller:
             if answer.samples is not None:
                 self._run.put_samples(name, answer.samples)
                 self._run.put_record(name, answer.record)
-            Record.from_json(answer.record, where=name)
+            record = Record.from_json(answer.record, where=name)
         except RecordError as error:
             return replace(answer, failure=Failure("case", "RecordError", str(error)))
+        if isinstance(self._run, SharedRun):
+            # At once: who waits for it may be killed before its turn.
+            self._run.push(record)
         return replace(answer, samples=None)
 
     def _refuse_ground(self, answer: Answer) -> None:

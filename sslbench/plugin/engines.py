@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from sslbench import errors
 from sslbench.engine.base import engine_spec
 from sslbench.engine.controller import Controller, Planned, Progress
 from sslbench.engine.ground import Ground
+from sslbench.engine.lease import claim
 from sslbench.engine.placing import place
 from sslbench.engine.settings import read_engine_settings
 from sslbench.engine.shipping import Project
@@ -70,37 +72,34 @@ class EngineSession:
             raise SettingsError(
                 f"--sslbench-device={device} names one GPU of a machine, and an engine chooses among many; say cuda"
             )
-        engine = spec.start(settings.own, state.run.directory)
-        self._ground: Ground | None = None
-        try:
+        run = state.run.directory.absolute()
+        with ExitStack() as open_things:
+            open_things.enter_context(claim(state.run))
+            engine = spec.start(settings.own, run)
+            open_things.callback(engine.close)
             if device == "cuda" and not engine.has_gpus:
                 raise EngineError(f"--sslbench-device=cuda: the engine {spec.name} has no GPU to give; say cpu or auto")
-            gpus = device != "cpu" and engine.has_gpus
-            elsewhere = _elsewhere(options.settings, "cuda" if gpus else "cpu")
-            run = state.run.directory.absolute()
-            self._ground = Ground.of(elsewhere, run, settings.shared, settings.versions)
+            self.has_gpus = device != "cpu" and engine.has_gpus
+            elsewhere = _elsewhere(options.settings, "cuda" if self.has_gpus else "cpu")
+            ground = open_things.enter_context(Ground.of(elsewhere, run, settings.shared, settings.versions))
             template = Order(
                 "",
                 cases[0][1],
                 elsewhere,
-                run=run if settings.shared else None,
+                run=run if settings.shared and not elsewhere.shared_results else None,
                 again=options.rerun == "all",
                 project=_project(state.config, cases),
-                ground=self._ground,
+                ground=ground,
             )
-            planned = place(cases, template, settings, gpus=gpus, records=state.run.records())
+            planned = place(cases, template, settings, gpus=self.has_gpus, records=state.run.records())
             self._planned = {case.name: case for case in planned}
-            self.has_gpus = gpus
             self._controller = Controller(engine, state.run, self._tell)
-            self._controller.check(list(self._planned.values()))
-        except BaseException:
-            engine.close()
-            if self._ground is not None:
-                self._ground.close()
-            raise
-        self._records: dict[str, Record] = {}
-        self._given: set[str] = set()
-        self._begin()
+            open_things.callback(self._controller.close)
+            self._controller.check(planned)
+            self._records: dict[str, Record] = {}
+            self._given: set[str] = set()
+            self._begin()
+            self._open = open_things.pop_all()
 
     def _begin(self) -> None:
         """Those without a record are on their way before those with one are looked at, which takes loading them."""
@@ -172,9 +171,5 @@ class EngineSession:
             terminal.write_line(text)
 
     def close(self) -> None:
-        """Stop what runs."""
-        try:
-            self._controller.close()
-        finally:
-            if self._ground is not None:
-                self._ground.close()
+        """Take in what has ended and stop what runs."""
+        self._open.close()
