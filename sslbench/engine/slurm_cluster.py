@@ -1,0 +1,392 @@
+"""Where bundles of jobs are submitted to, by submitit: a Slurm cluster, or processes of this machine in its place."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import platform
+import re
+import shlex
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from shutil import which
+from typing import Any, Literal, Protocol
+
+from sslbench.engine import slurm_commands
+from sslbench.engine.base import Loss, Needs
+from sslbench.engine.slurm_commands import JobState, Partition
+from sslbench.errors import EngineError, tell
+from sslbench.names import did_you_mean
+
+_MINUTES = 240
+_END_SECONDS = 120
+_MACHINE_GONE = ("NODE_FAIL", "PREEMPTED", "CANCELLED", "REVOKED", "BOOT_FAIL", "TIMEOUT", "DEADLINE")
+_PROCESS_DIED = ("COMPLETED", "FAILED", "OUT_OF_MEMORY")
+# Reasons to wait that waiting does not end.
+_FOR_EVER = re.compile("BadConstraints|MaxWall|Invalid|NotAllowed|JobHeld|Partition(TimeLimit|NodeLimit|Down|Inactive)")
+
+
+class Cluster(Protocol):
+    """Takes bundles.
+
+    name: of all its jobs, and of nobody else's. settle_seconds: for how long the last files of an ended job may be on their way.
+    slots: how many jobs may be in the queue. minutes: that one may last.
+    """
+
+    name: str
+    settle_seconds: float
+    slots: int
+    minutes: float
+
+    @property
+    def has_gpus(self) -> bool:
+        """Whether a job can have any."""
+
+    def places(self) -> list[str]:
+        """The machines that are known."""
+
+    def check(self, needs: Sequence[Needs]) -> None:
+        """Raise EngineError where a job with these needs would never run."""
+
+    def submit(self, needs: Needs, function: Callable[..., None], *arguments: Any) -> Any:
+        """Submitit's job. Raises EngineError where it is refused."""
+
+    def lost(self, jobs: Sequence[Any]) -> dict[str, Loss]:
+        """Those of the jobs that have ended, by their numbers, with what to say of members that gave no answer."""
+
+    def stop(self) -> None:
+        """End all jobs."""
+
+    def stop_earlier(self, name: str) -> int:
+        """End the jobs of a session that was killed, called `name`; returns how many there were.
+
+        Waits for their end: two jobs must not train from one state. Raises EngineError where they do not end.
+        """
+
+
+class SlurmCluster:
+    """A Slurm cluster. options: of the engine. folder: of what is submitted, on a disk that nodes share.
+
+    Raises EngineError where there is no Slurm or no such partition.
+    """
+
+    settle_seconds = 10.0
+    ask_seconds = 15.0
+
+    def __init__(self, options: Mapping[str, Any], folder: Path, name: str) -> None:
+        missing = [command for command in ("sbatch", "squeue", "sinfo", "scancel") if which(command) is None]
+        if missing:
+            raise EngineError(
+                f"expected Slurm's commands on this machine, found no {', '.join(missing)}. Start this session on a login "
+                "node, or try it here with --sslbench-engine-options executor=local"
+            )
+        self._options, self._folder, self.name = options, folder, name
+        self.slots = options["slots"] or 64
+        self._nodes = self._of_partition(slurm_commands.partitions())
+        self._longest = max(node.minutes for node in self._nodes)
+        self.minutes = options["time"] or int(min(_MINUTES, self._longest))
+        self._asked = self._answered = time.monotonic()
+        self._unknown: dict[str, int] = {}
+        self._told: set[str] = set()
+
+    def _of_partition(self, all_nodes: Sequence[Partition]) -> list[Partition]:
+        wanted = self._options["partition"]
+        names = sorted({node.name for node in all_nodes})
+        for name in wanted.split(",") if wanted else []:
+            if name not in names:
+                raise EngineError(
+                    f"no partition {name!r} in this Slurm, only {', '.join(names)}{did_you_mean(name, names)}"
+                )
+        found = [node for node in all_nodes if (node.name in wanted.split(",") if wanted else node.default)]
+        if not found:
+            raise EngineError(
+                f"this Slurm has no default partition; choose one of {', '.join(names)} with partition=NAME"
+            )
+        if not any(node.up for node in found):
+            raise EngineError(
+                f"the partition {found[0].name} is not up and takes no jobs; choose one of {', '.join(names)}"
+            )
+        return [node for node in found if node.up]
+
+    @property
+    def has_gpus(self) -> bool:
+        """Whether a node of the partition has any."""
+        return any(node.gpus for node in self._nodes)
+
+    def places(self) -> list[str]:
+        """Slurm chooses; a job could not be sent to a place without waiting for it."""
+        return []
+
+    def check(self, needs: Sequence[Needs]) -> None:
+        """Compare with the nodes of the partition, then have sbatch say what it thinks of account and quality of service."""
+        name = ",".join(dict.fromkeys(node.name for node in self._nodes))
+        if self.minutes > self._longest:
+            raise EngineError(
+                f"a job of the partition {name} may last {self._longest:g} minutes, time={self.minutes} asks for more; give a "
+                "shorter time (trainings go on from where they were) or another partition"
+            )
+        for need in dict.fromkeys(needs):
+            self._check_nodes(name, need)
+        # Slurm is asked once for each kind of job, about the largest.
+        largest = {(need.gpus, need.cpus): need for need in sorted(needs, key=lambda need: need.memory)}
+        for need in largest.values():
+            with _plain_environment():
+                slurm_commands.ask(["sbatch", "--test-only", *self._flags(need), "--wrap=true"])
+
+    def _check_nodes(self, name: str, need: Needs) -> None:
+        if need.gpus and not self.has_gpus:
+            raise EngineError(
+                f"a case needs a GPU, and no node of the partition {name} has any; choose another partition"
+            )
+        cpus, gpus = max(1, math.ceil(need.cpus)), math.ceil(need.gpus)
+        if not any(node.cpus >= cpus and node.memory >= need.memory and node.gpus >= gpus for node in self._nodes):
+            raise EngineError(
+                f"a case needs {cpus} cores, {gpus} GPUs and {need.memory / 2**30:.1f} GiB of memory on one node; no node of the "
+                f"partition {name} has as much"
+            )
+
+    def _parameters(self, needs: Needs) -> dict[str, Any]:
+        # The fraction is of the one job; Slurm gives whole ones.
+        kind = ["gpu", *([self._options["gpu"]] if self._options["gpu"] else []), str(math.ceil(needs.gpus))]
+        gres = [":".join(kind)] if needs.gpus else []
+        gres += [self._options["gres"]] if self._options["gres"] else []
+        # Rounded up: fractions of a megabyte cannot be asked for.
+        memory = f"{-(-needs.memory >> 20)}MB" if needs.memory else None
+        given = {
+            "job_name": self.name,
+            "partition": self._options["partition"],
+            "account": self._options["account"],
+            "qos": self._options["qos"],
+            "constraint": self._options["constraint"],
+            "time": self.minutes,
+            "cpus_per_task": max(1, math.ceil(needs.cpus)),
+            "gres": ",".join(gres),
+            "mem": memory,
+        }
+        return {name: value for name, value in given.items() if value}
+
+    def _flags(self, needs: Needs) -> list[str]:
+        return [f"--{name.replace('_', '-')}={value}" for name, value in self._parameters(needs).items()]
+
+    def submit(self, needs: Needs, function: Callable[..., None], *arguments: Any) -> Any:
+        """One Slurm job of one process. Raises EngineError where sbatch refuses it."""
+        import submitit
+        from submitit.core.utils import FailedJobError, FailedSubmissionError
+
+        executor = submitit.SlurmExecutor(self._folder)
+        executor.update_parameters(
+            **self._parameters(needs),
+            setup=_before(self._options["setup"], needs),
+            stderr_to_stdout=True,
+            # A step of its own would get one core since Slurm 22.05, whatever the job has.
+            use_srun=False,
+            # The controller submits again, and counts how often.
+            additional_parameters={"no-requeue": True},
+        )
+        with _plain_environment():
+            try:
+                return executor.submit(function, *arguments)
+            except (FailedJobError, FailedSubmissionError, OSError) as error:
+                raise EngineError(f"sbatch refused a job: {error}") from error
+
+    def lost(self, jobs: Sequence[Any]) -> dict[str, Loss]:
+        """Asks Slurm every quarter of a minute; in between none is known to have ended.
+
+        Raises EngineError where Slurm was silent for ten minutes.
+        """
+        now = time.monotonic()
+        if not jobs or now - self._asked < self.ask_seconds:
+            return {}
+        self._asked = now
+        numbers = [job.job_id for job in jobs]
+        try:
+            states = slurm_commands.job_states(self.name)
+        except EngineError as error:
+            if now - self._answered > 600:
+                raise EngineError(f"Slurm has not answered for ten minutes: {error}") from error
+            return {}
+        self._answered = now
+        if unknown := [number for number in numbers if number not in states]:
+            states.update(slurm_commands.past_states(unknown))
+        return {number: loss for number in numbers if (loss := self._loss(number, states.get(number))) is not None}
+
+    def _loss(self, number: str, state: JobState | None) -> Loss | None:
+        if state is None:
+            # A job that was just submitted may not be there yet.
+            self._unknown[number] = self._unknown.get(number, 0) + 1
+            return (
+                Loss("machine", f"Slurm knows nothing of its job {number} any more")
+                if self._unknown[number] >= 3
+                else None
+            )
+        if state.name not in _MACHINE_GONE + _PROCESS_DIED:
+            self._tell_of(number, state)
+            return None
+        where = f"the Slurm job {number}{f' on {state.node}' if state.node else ''}"
+        if state.name == "TIMEOUT":
+            return Loss(
+                "machine",
+                f"{where} reached the time limit of {self.minutes} minutes; a training goes on from its last state, and "
+                "one that comes to none within the limit needs a longer time=MINUTES",
+            )
+        cause: Literal["worker", "machine"] = "machine" if state.name in _MACHINE_GONE else "worker"
+        why = [state.name, *([state.reason] if state.reason else [])]
+        if cause == "worker" and (end := slurm_commands.exit_of(number)):
+            why.append(end)
+        return Loss(cause, f"{where} ended: {', '.join(why)}")
+
+    def _tell_of(self, number: str, state: JobState) -> None:
+        if state.name == "PENDING" and state.reason not in self._told and _FOR_EVER.search(state.reason):
+            self._told.add(state.reason)
+            tell(f"Slurm will not start its job {number} as things are: {state.reason} (squeue --name={self.name})")
+
+    def stop(self) -> None:
+        """Cancel whatever has this name."""
+        slurm_commands.cancel(self.name)
+
+    def stop_earlier(self, name: str) -> int:
+        """Those that wait in the queue among them."""
+        live = _live(slurm_commands.job_states(name))
+        if live:
+            slurm_commands.cancel(name)
+        deadline = time.monotonic() + _END_SECONDS
+        while _live(slurm_commands.job_states(name)):
+            if time.monotonic() > deadline:
+                raise EngineError(
+                    f"jobs of an earlier session do not end: scancel --name={name} by hand, then start this one again"
+                )
+            time.sleep(0.5)
+        return len(live)
+
+
+class LocalCluster:
+    """Processes of this machine in the place of Slurm jobs, to try what would be submitted. All of them see the same GPUs."""
+
+    settle_seconds = 0.0
+
+    def __init__(self, options: Mapping[str, Any], folder: Path, name: str) -> None:
+        from sslbench.features.device import resolve_device
+
+        self._options, self._folder, self.name = options, folder, name
+        self._gpus = resolve_device("auto").startswith("cuda")
+        self.slots = options["slots"] or (1 if self._gpus else os.cpu_count() or 1)
+        self.minutes = options["time"] or _MINUTES
+        self._begun: dict[str, float] = {}
+        self._jobs: list[Any] = []
+
+    @property
+    def has_gpus(self) -> bool:
+        """Whether torch finds one."""
+        return self._gpus
+
+    def places(self) -> list[str]:
+        """This machine."""
+        return [platform.node()]
+
+    def check(self, needs: Sequence[Needs]) -> None:
+        """Cores and memory can be tried; a GPU that is not there cannot."""
+        if any(need.gpus for need in needs) and not self._gpus:
+            raise EngineError("a case needs a GPU, and torch finds none on this machine (executor=local)")
+
+    def submit(self, needs: Needs, function: Callable[..., None], *arguments: Any) -> Any:
+        """A process."""
+        import submitit
+
+        # submitit would run `setup` in a shell that stays between it and the process, which it then could not stop.
+        commands = " && ".join([*_before(self._options["setup"], needs), f'exec {shlex.quote(sys.executable)} "$@"'])
+        executor = submitit.LocalExecutor(self._folder, python=f"bash -c {shlex.quote(commands)} sslbench")
+        executor.update_parameters(
+            timeout_min=self.minutes,
+            stderr_to_stdout=True,
+            gpus_per_node=math.ceil(needs.gpus),
+            signal_delay_s=0,
+        )
+        with _plain_environment():
+            job = executor.submit(function, *arguments)
+        self._begun[job.job_id] = time.monotonic()
+        self._jobs.append(job)
+        return job
+
+    def lost(self, jobs: Sequence[Any]) -> dict[str, Loss]:
+        """Those whose process is no more."""
+        found = {}
+        for job in jobs:
+            if job.done():
+                over = time.monotonic() - self._begun[job.job_id] > 60 * self.minutes
+                limit = f"the process reached the time limit of {self.minutes} minutes"
+                found[job.job_id] = (
+                    Loss("machine", limit) if over else Loss("worker", f"the process of job {job.job_id} died")
+                )
+        return found
+
+    def stop(self) -> None:
+        """Interrupt them, and wait until they are gone."""
+        live = [job for job in self._jobs if not job.done()]
+        for job in live:
+            job.cancel()
+        deadline = time.monotonic() + _END_SECONDS
+        while any(not job.done() for job in live) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        self._jobs.clear()
+
+    def stop_earlier(self, name: str) -> int:
+        """They are known by their folder, which is on their command line; where there is no /proc none is found."""
+        folder = self._folder.with_name(name)
+        live = _processes(folder)
+        for number in live:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(number, signal.SIGKILL)
+        deadline = time.monotonic() + _END_SECONDS
+        while _processes(folder):
+            if time.monotonic() > deadline:
+                raise EngineError(
+                    f"processes of an earlier session do not end: {', '.join(map(str, live))}; end them by hand"
+                )
+            time.sleep(0.05)
+        # Each has one that watches over it.
+        return -(-len(live) // 2)
+
+
+def _live(states: Mapping[str, JobState]) -> list[str]:
+    return [number for number, state in states.items() if state.name not in _MACHINE_GONE + _PROCESS_DIED]
+
+
+def _processes(folder: Path) -> list[int]:
+    found = []
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            # That of a process that is dead and not yet waited for is empty.
+            if str(folder).encode() in file.read_bytes().split(b"\0"):
+                found.append(int(file.parent.name))
+    return found
+
+
+def _before(setup: str, needs: Needs) -> list[str]:
+    """The commands before python. What they export comes first: a module that is loaded may add to it."""
+    exported = {"OMP_NUM_THREADS": str(max(1, math.ceil(needs.cpus))), "PYTHONPATH": ""}
+    exported = {name: os.environ.get(name, value) for name, value in exported.items()}
+    return [
+        *(f"export {name}={shlex.quote(value)}" for name, value in exported.items() if value),
+        *([setup] if setup else []),
+    ]
+
+
+@contextlib.contextmanager
+def _plain_environment() -> Iterator[None]:
+    """Without what a job inherits where this session is one itself: submitit and srun would take it for the new job's own.
+
+    SBATCH_* are the user's defaults, and SLURM_CONF leads to the cluster.
+    """
+    taken = {
+        name: os.environ.pop(name)
+        for name in list(os.environ)
+        if name.startswith(("SLURM_", "SLURMD_", "SRUN_", "SUBMITIT_")) and name != "SLURM_CONF"
+    }
+    try:
+        yield
+    finally:
+        os.environ.update(taken)

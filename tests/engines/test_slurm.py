@@ -1,0 +1,358 @@
+"""The engine `slurm`, over processes of this machine, and over a Slurm where one is (tools/one_node_slurm.sh makes one)."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from sslbench.engine import slurm_cluster, slurm_commands
+from sslbench.engine.base import Job, Needs, engine_spec
+from sslbench.engine.engines import slurm
+from sslbench.errors import DataWarning, EngineError
+from tests.engines import slurm_jobs
+
+pytest.importorskip("submitit")
+
+ROOT = Path(__file__).parents[2]
+
+
+def slurm_answers():
+    if shutil.which("sinfo") is None:
+        return False
+    return subprocess.run(["sinfo", "--noheader"], capture_output=True, timeout=20, check=False).returncode == 0
+
+
+needs_slurm = pytest.mark.skipif(not slurm_answers(), reason="no Slurm here")
+
+
+@pytest.fixture(params=["local", pytest.param("slurm", marks=needs_slurm)])
+def executor(request):
+    return request.param
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setattr(slurm_cluster.SlurmCluster, "ask_seconds", 0.3)
+    monkeypatch.setattr(slurm_cluster.SlurmCluster, "settle_seconds", 0.0)
+
+
+@pytest.fixture
+def start(tmp_path, executor):
+    """Starts an engine in `tmp_path`; all are closed."""
+    engines = []
+
+    def start(**options):
+        engines.append(started(tmp_path, executor=executor, **options))
+        return engines[-1]
+
+    yield start
+    for engine in engines:
+        engine.close()
+
+
+def started(folder, **options):
+    spec = engine_spec("slurm")
+    given = {"time": "5", **options}
+    assert set(given) <= set(spec.options)
+    values = {
+        name: option.read(given[name]) if name in given else option.default for name, option in spec.options.items()
+    }
+    return spec.start(values, folder)
+
+
+def all_of(engine, count, seconds=60):
+    ended, deadline = [], time.monotonic() + seconds
+    while len(ended) < count and time.monotonic() < deadline:
+        ended += engine.collect(1.0)
+    assert len(ended) == count
+    return {end.name: end for end in ended}
+
+
+def wait_until(condition, seconds=30):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def alive(number):
+    try:
+        return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def logs(folder):
+    return sorted(folder.glob("engine/sslbench-*/*_log.out"))
+
+
+def test_answers_come_from_few_processes_elsewhere(start, tmp_path):
+    engine = start(slots="2", bundle="3", setup="export CUDA_VISIBLE_DEVICES=by-setup")
+    engine.check([Needs()])
+    for number in range(4):
+        engine.submit(Job(f"job {number}", slurm_jobs.own_process, None, Needs(memory=number << 20)))
+    for number in range(2):
+        engine.submit(Job(f"double {number}", slurm_jobs.double, number, Needs(memory=1)))
+    ended = all_of(engine, 6)
+    assert [ended[f"double {number}"].answer for number in range(2)] == [0, 2]
+    answers = [ended[f"job {number}"].answer for number in range(4)]
+    assert {answer[1:] for answer in answers} == {(str(ROOT), str(ROOT), "by-setup")}
+    # Dealt like cards, in two bundles of three.
+    numbers = [answer[0] for answer in answers]
+    assert numbers[0] == numbers[2] != numbers[1] == numbers[3] and os.getpid() not in numbers
+    assert {end.place for end in ended.values()} == {os.uname().nodename}
+    assert engine.running() == 0 and engine.collect(0) == []
+
+
+def test_a_death_takes_one_member_of_its_bundle(start, tmp_path, executor):
+    engine = start(slots="1")
+    jobs = [
+        Job("first", slurm_jobs.double, 1),
+        Job("dies", slurm_jobs.die, str(tmp_path)),
+        Job("third", slurm_jobs.double, 3),
+        Job("fourth", slurm_jobs.own_process, None),
+    ]
+    for job in jobs:
+        engine.submit(job)
+    ended = all_of(engine, 4)
+    assert [ended[name].answer for name in ("first", "third")] == [2, 6] and ended["fourth"].answer
+    loss = ended["dies"].loss
+    assert executor == "local" or "killed by signal 9" in loss.why
+    assert loss.cause == "worker" and loss.log.startswith("about to die") and ended["dies"].place == os.uname().nodename
+    engine.submit(jobs[1])
+    assert all_of(engine, 1)["dies"].answer == "survived"
+    assert len(logs(tmp_path)) == 3
+
+
+def test_what_never_begins_is_lost_as_a_whole(start):
+    engine = start(slots="1", setup="echo no such module && exit 3")
+    for number in range(3):
+        engine.submit(Job(f"job {number}", slurm_jobs.double, number))
+    ended = all_of(engine, 3)
+    assert {end.loss.cause for end in ended.values()} == {"worker"}
+    assert "no such module" in ended["job 2"].loss.log
+
+
+def test_a_whole_gpu_has_a_job_of_its_own_and_slots_are_kept(start, tmp_path, executor):
+    engine = start(slots="1", gpu="none")
+    needs = Needs(gpus=1)
+    if executor == "slurm":
+        assert engine.has_gpus and engine.places() == []
+        engine.check([needs])
+    engine.submit(Job("holds", slurm_jobs.wait_for, str(tmp_path / "go"), needs))
+    engine.submit(Job("next", slurm_jobs.own_process, None, needs))
+    wait_until(lambda: engine.collect(0.1) == [] and engine.running() == 1)
+    assert engine.collect(1.0) == []
+    (tmp_path / "go").touch()
+    ended = all_of(engine, 2)
+    assert ended["holds"].answer != ended["next"].answer[0]
+    assert ended["next"].answer[3] in ("0", "1")
+
+
+def test_what_a_job_raises_is_raised(start):
+    engine = start()
+    engine.submit(Job("fails", slurm_jobs.fail, "a mistake"))
+    with pytest.raises(KeyError, match="a mistake") as error:
+        all_of(engine, 1)
+    assert "slurm_jobs.py" in "".join(error.value.__notes__)
+
+
+def test_close_leaves_nothing_running(start, tmp_path, executor):
+    engine = start(slots="2", bundle="1")
+    for name in ("one", "two", "waits"):
+        engine.submit(Job(name, slurm_jobs.wait_for, str(tmp_path / name)))
+    wait_until(lambda: engine.collect(0.1) == [] and engine.running() == 2)
+    numbers = [int((tmp_path / f"{name}.waits").read_text()) for name in ("one", "two")]
+    assert all(alive(number) for number in numbers)
+    engine.close()
+    engine.close()
+    wait_until(lambda: not any(alive(number) for number in numbers))
+    assert not (tmp_path / "engine" / "slurm-jobs.json").exists() and not (tmp_path / "waits.waits").exists()
+    assert [file.suffix for file in tmp_path.glob("engine/sslbench-*/*")] == [".out", ".out"]
+
+
+def test_a_killed_sessions_jobs_are_ended_by_the_next(start, tmp_path, executor):
+    script = """
+import sys
+from pathlib import Path
+sys.path.insert(0, ".")
+from tests.engines import slurm_jobs, test_slurm
+from sslbench.engine.base import Job
+engine = test_slurm.started(Path(sys.argv[1]), executor=sys.argv[2])
+engine.submit(Job("holds", slurm_jobs.wait_for, sys.argv[1] + "/never"))
+while True:
+    engine.collect(1.0)
+"""
+    earlier = subprocess.Popen([sys.executable, "-c", script, str(tmp_path), executor])
+    try:
+        wait_until((tmp_path / "never.waits").exists)
+        with pytest.raises(EngineError, match="another session submits jobs from"):
+            start()
+    finally:
+        earlier.send_signal(signal.SIGKILL)
+        earlier.wait()
+    number = int((tmp_path / "never.waits").read_text())
+    assert alive(number)
+    with pytest.warns(DataWarning, match=r"ended 1 job\(s\) of an earlier session"):
+        engine = start()
+    assert not alive(number)
+    engine.submit(Job("new", slurm_jobs.double, 4))
+    assert all_of(engine, 1)["new"].answer == 8
+    other = {"slurm": "local", "local": "slurm"}[executor]
+    engine.close()
+    (tmp_path / "engine" / "slurm-jobs.json").write_text(json.dumps({"executor": other, "name": "sslbench-0"}))
+    with pytest.raises(EngineError, match=f"an earlier session with executor={other} was killed"):
+        start()
+
+
+def test_no_member_begins_in_the_second_half_of_the_time(start, tmp_path):
+    engine = start(slots="1")
+    engine._seconds = 0.0
+    for number in range(2):
+        engine.submit(Job(f"job {number}", slurm_jobs.double, number))
+    assert [end.answer for end in all_of(engine, 2).values()] == [0, 2]
+    assert len(logs(tmp_path)) == 2
+
+
+def test_a_reached_time_limit_is_the_machines_loss(tmp_path):
+    # submitit counts in steps of 1/24 second; a minute is the least that the option takes.
+    spec = engine_spec("slurm")
+    values = {name: option.default for name, option in spec.options.items()} | {"executor": "local", "time": 1 / 30}
+    engine = spec.start(values, tmp_path)
+    try:
+        engine.submit(Job("long", slurm_jobs.wait_for, str(tmp_path / "never")))
+        loss = all_of(engine, 1)["long"].loss
+    finally:
+        engine.close()
+    assert loss.cause == "machine" and "time limit" in loss.why
+
+
+def test_a_queue_that_is_full_for_a_while(monkeypatch, tmp_path):
+    engine, submit = started(tmp_path, executor="local", bundle="1"), slurm_cluster.LocalCluster.submit
+    refusals = [False, True, True, False]
+
+    def submit_or_not(*arguments):
+        if refusals.pop(0):
+            raise EngineError("sbatch refused a job: QOSMaxSubmitJobPerUserLimit")
+        return submit(*arguments)
+
+    monkeypatch.setattr(slurm_cluster.LocalCluster, "submit", submit_or_not)
+    monkeypatch.setattr(slurm, "_REFUSED_SECONDS", 0.01)
+    try:
+        for number in range(2):
+            engine.submit(Job(f"job {number}", slurm_jobs.double, number))
+        assert [end.answer for end in all_of(engine, 2).values()] == [0, 2] and not refusals
+        # With nothing of ours in the queue it is not our own number that fills it.
+        monkeypatch.setattr(slurm, "_REFUSED_LONG", 0.05)
+        refusals += [True] * 1000
+        engine.submit(Job("job", slurm_jobs.double, 1))
+        with pytest.raises(EngineError, match="QOSMaxSubmitJobPerUserLimit"):
+            all_of(engine, 1)
+    finally:
+        engine.close()
+
+
+def test_the_first_refusal_ends_it(monkeypatch, tmp_path):
+    def refuse(*_):
+        raise EngineError("sbatch refused a job: Invalid account")
+
+    monkeypatch.setattr(slurm_cluster.LocalCluster, "submit", refuse)
+    engine = started(tmp_path, executor="local")
+    engine.submit(Job("job", slurm_jobs.double, 1))
+    with pytest.raises(EngineError, match="Invalid account"):
+        engine.collect(1.0)
+    engine.close()
+
+
+@needs_slurm
+@pytest.mark.parametrize("executor", ["slurm"])
+def test_slurms_own_ends(start, tmp_path, executor):
+    engine = start(slots="1")
+    engine.submit(Job("holds", slurm_jobs.wait_for, str(tmp_path / "go")))
+    engine.submit(Job("behind", slurm_jobs.own_process, None))
+    wait_until(lambda: engine.collect(0.1) == [] and engine.running() == 1)
+    # As an administrator would.
+    number = logs(tmp_path)[0].name.partition("_")[0]
+    subprocess.run(["scancel", number], check=True)
+    loss = all_of(engine, 1)["holds"].loss
+    assert loss.cause == "machine" and f"the Slurm job {number}" in loss.why and "CANCELLED" in loss.why
+    assert all_of(engine, 1)["behind"].answer
+
+
+@needs_slurm
+@pytest.mark.parametrize("executor", ["slurm"])
+def test_bad_input_is_told_before_anything_is_submitted(start, monkeypatch, executor):
+    with pytest.raises(EngineError, match=r"no partition 'test' in this Slurm.*did you mean 'tests'"):
+        start(partition="test")
+    engine = start()
+    with pytest.raises(EngineError, match="on one node; no node of the partition tests has as much"):
+        engine.check([Needs(), Needs(memory=1 << 60)])
+    engine.close()
+    engine = start(constraint="nowhere")
+    with pytest.raises(EngineError, match="sbatch --test-only"):
+        engine.check([Needs()])
+    engine.close()
+    engine = start(time="100000")
+    with pytest.raises(EngineError, match="may last 60 minutes, time=100000 asks for more"):
+        engine.check([Needs()])
+    engine.close()
+    monkeypatch.setattr(
+        slurm_commands, "partitions", lambda: slurm_commands.read_partitions("tests*|up|60:00|4|1000|(null)")
+    )
+    engine = start()
+    assert not engine.has_gpus
+    with pytest.raises(EngineError, match="no node of the partition tests has any"):
+        engine.check([Needs(gpus=1)])
+    engine.close()
+
+
+def test_without_slurm_the_error_says_what_to_do(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(EngineError, match=r"found no sbatch, squeue, sinfo, scancel\..*executor=local"):
+        started(tmp_path / "run")
+    # The next session is not kept out by it.
+    started(tmp_path / "run", executor="local").close()
+    (tmp_path / "file").touch()
+    with pytest.raises(EngineError, match="cannot write logs of Slurm jobs"):
+        started(tmp_path / "file")
+
+
+def test_a_missing_submitit_is_told(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "submitit", None)
+    with pytest.raises(EngineError, match=r"pip install 'sslbench\[slurm\]'"):
+        started(tmp_path)
+
+
+def test_options_read(tmp_path):
+    options = engine_spec("slurm").options
+    with pytest.raises(ValueError, match="expected a whole number from 1, got 'x'"):
+        options["time"].read("x")
+    with pytest.raises(ValueError, match="expected one of slurm, local"):
+        options["executor"].read("loca")
+    assert options["bundle"].read("1") == 1
+
+
+def test_partitions_are_read():
+    text = (
+        "debug*|up|30:00|8|16000|(null)\n"
+        "gpu|up|2-12:00:00|64+|512000+|gpu:a100:4(S:0-1),gpu:v100:2,tmp:1\n"
+        "old|inact|infinite|4|1000|gpu\n"
+        "mps|up|1:00:00|4|1000|mps:100,gpu:8\n"
+    )
+    found = slurm_commands.read_partitions(text)
+    assert [entry.minutes for entry in found] == [30, 3600, float("inf"), 60]
+    assert [entry.gpus for entry in found] == [0, 6, 1, 8]
+    assert [entry.name for entry in found] == ["debug", "gpu", "old", "mps"]
+    assert [entry.default for entry in found] == [True, False, False, False]
+    assert [entry.up for entry in found] == [True, True, False, True]
+    assert found[1].cpus == 64 and found[1].memory == 512000 << 20
