@@ -162,5 +162,5 @@ def test_the_environments_url_gives_way_to_a_directory_that_is_given(monkeypatch
     [{"data_dir": "s3://bucket"}, {"cache_dir": Path("s3://bucket")}, {"shared_cache": "folder"}],
 )
 def test_a_url_that_is_none_or_has_no_place_there_is_refused(given):
-    with pytest.raises(SettingsError, match="expected a (directory here; a )?URL"):
+    with pytest.raises(SettingsError, match=r"expected a (directory here; a )?URL"):
         Settings(**given)
