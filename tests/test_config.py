@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -134,3 +135,32 @@ def test_commands_of_a_user_without_an_entry_in_passwd(tmp_path: Path) -> None:
     assert "sslbench: this user has no home directory to keep features in" in refused.stderr
     assert "PROBLEM: this user has no home directory" in run("-m", "sslbench", "doctor").stdout
     assert run("-m", "sslbench", "cache", "ls", SSLBENCH_CACHE=str(tmp_path)).returncode == 0
+
+
+def test_a_url_in_the_place_of_a_directory_is_shared_behind_a_local_one(monkeypatch, tmp_path):
+    monkeypatch.setenv("SSLBENCH_LOCAL_CACHE", str(tmp_path))
+    settings = Settings(cache_dir="s3://bucket/cache/", results_dir="gs://bucket/results")
+    assert (settings.shared_cache, settings.cache_dir) == ("s3://bucket/cache", tmp_path)
+    assert settings.shared_results == "gs://bucket/results"
+    assert settings.results_dir.parent == tmp_path / "results"
+    assert Settings(results_dir="gs://bucket/other").results_dir != settings.results_dir
+    assert pickle.loads(pickle.dumps(settings)) == settings
+    other = dataclasses.replace(settings, cache_dir=tmp_path / "other")
+    assert (other.shared_cache, other.cache_dir) == ("s3://bucket/cache", tmp_path / "other")
+    assert dataclasses.replace(settings, batch_size=3).shared_results == settings.shared_results
+
+
+def test_the_environments_url_gives_way_to_a_directory_that_is_given(monkeypatch, tmp_path):
+    monkeypatch.setenv("SSLBENCH_LOCAL_CACHE", str(tmp_path))
+    monkeypatch.setenv("SSLBENCH_CACHE", "s3://bucket/cache")
+    assert Settings().shared_cache == "s3://bucket/cache" and default_cache_dir() == tmp_path
+    assert Settings(cache_dir="mine").shared_cache == ""
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{"data_dir": "s3://bucket"}, {"cache_dir": Path("s3://bucket")}, {"shared_cache": "folder"}],
+)
+def test_a_url_that_is_none_or_has_no_place_there_is_refused(given):
+    with pytest.raises(SettingsError, match=r"expected a (directory here; a )?URL"):
+        Settings(**given)

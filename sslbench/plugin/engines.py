@@ -81,12 +81,13 @@ class EngineSession:
                 raise EngineError(f"--sslbench-device=cuda: the engine {spec.name} has no GPU to give; say cpu or auto")
             self.has_gpus = device != "cpu" and engine.has_gpus
             elsewhere = _elsewhere(options.settings, "cuda" if self.has_gpus else "cpu")
-            ground = open_things.enter_context(Ground.of(elsewhere, run, settings.shared, settings.versions))
+            common = run if settings.shared and not elsewhere.shared_results else None
+            ground = open_things.enter_context(Ground.of(elsewhere, common, settings.shared, settings.versions))
             template = Order(
                 "",
                 cases[0][1],
                 elsewhere,
-                run=run if settings.shared and not elsewhere.shared_results else None,
+                run=common,
                 again=options.rerun == "all",
                 project=_project(state.config, cases),
                 ground=ground,

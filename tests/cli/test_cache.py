@@ -71,3 +71,14 @@ def test_cache_prune_all_leaves_converted_checkpoints_alone(capsys, mixed):
     assert call(capsys, "cache", "--cache", mixed, "prune", "--all")[:2] == (0, "removed 5 files\n")
     left = [path for path in mixed.rglob("*") if path.is_file()]
     assert left == [mixed / "checkpoints/swav-0.safetensors"]
+
+
+def test_cache_says_what_it_does_with_a_url(capsys, mixed, monkeypatch):
+    status, _, error = call(capsys, "cache", "--cache", "s3://bucket/cache", "prune")
+    assert status == 2 and "s3://bucket/cache: expected a directory here" in error
+    # Of the environment: the local cache in front of it.
+    monkeypatch.setenv("SSLBENCH_CACHE", "s3://bucket/cache")
+    monkeypatch.setenv("SSLBENCH_LOCAL_CACHE", str(mixed))
+    status, out, _ = call(capsys, "cache", "ls")
+    assert status == 0 and f"MiB in {mixed}" in out
+    assert "what s3://bucket/cache holds is neither listed, verified nor pruned" in out
