@@ -18,6 +18,8 @@ from tests.engines.clusters import ROOT, make_cluster  # noqa: E402
 
 # What differs between two runs of one case in one process too.
 VOLATILE = ("timings", "peak_memory", "created")
+# Plugins of the environment that nothing here is about.
+WITHOUT = ("-pno:cacheprovider", "-pno:hydra_pytest", "-pno:anyio")
 CONFTEST = """
 import os
 import signal
@@ -82,7 +84,7 @@ def bench(where: Path, folder: Path, *arguments: str) -> subprocess.CompletedPro
     """Pytest in a process of its own, with cache and results below `folder`."""
     return subprocess.run(
         [
-            sys.executable, "-m", "pytest", "-p", "no:cacheprovider", f"--sslbench-cache={folder / 'cache'}",
+            sys.executable, "-m", "pytest", *WITHOUT, f"--sslbench-cache={folder / 'cache'}",
             f"--sslbench-results={folder / 'results'}", *arguments,
         ],
         cwd=where, env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}, capture_output=True, text=True,
