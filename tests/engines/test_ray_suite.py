@@ -18,6 +18,8 @@ from tests.engines.clusters import ROOT, make_cluster  # noqa: E402
 
 # What differs between two runs of one case in one process too.
 VOLATILE = ("timings", "peak_memory", "created")
+# Plugins of the environment that nothing here is about.
+WITHOUT = ("-pno:cacheprovider", "-pno:hydra_pytest", "-pno:anyio")
 CONFTEST = """
 import os
 import signal
@@ -82,7 +84,7 @@ def bench(where: Path, folder: Path, *arguments: str) -> subprocess.CompletedPro
     """Pytest in a process of its own, with cache and results below `folder`."""
     return subprocess.run(
         [
-            sys.executable, "-m", "pytest", "-p", "no:cacheprovider", f"--sslbench-cache={folder / 'cache'}",
+            sys.executable, "-m", "pytest", *WITHOUT, f"--sslbench-cache={folder / 'cache'}",
             f"--sslbench-results={folder / 'results'}", *arguments,
         ],
         cwd=where, env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}, capture_output=True, text=True,
@@ -149,7 +151,7 @@ def test_a_case_that_always_dies_fails_alone_with_the_end_of_its_log(address: st
         project, project / "spread", "--sslbench-tasks=knn/digits", "--sslbench-backbones=means,deadly", *options
     )
     assert spread.returncode == 1, spread.stdout + spread.stderr
-    assert "1 failed, 1 passed" in spread.stdout
+    assert "1 passed" in spread.stdout and "1 error" in spread.stdout
     assert "the process of this case died 3 times" in spread.stdout and "about to die" in spread.stdout
     assert int(left.read_text()) == 1000 - 3
     assert set(records(project / "spread")) == {"means|knn/digits"}
