@@ -24,13 +24,13 @@ from sslbench.protocols._inversion_training import InversionLearner, last_map
 from sslbench.threads import share_cores
 
 
-def step(learner: InversionLearner) -> float:
+def step(learner: InversionLearner) -> torch.Tensor:
     """One update; the loss before it."""
     learner.optimiser.zero_grad()
     loss = learner.loss(None)
     loss.backward()
     learner.optimiser.step()
-    return float(loss.detach())
+    return loss.detach()
 
 
 def timed(learner: InversionLearner, steps: int) -> tuple[float, float]:
@@ -39,6 +39,30 @@ def timed(learner: InversionLearner, steps: int) -> tuple[float, float]:
     for _ in range(steps):
         step(learner)
     return (time.perf_counter() - passed) / steps, (time.process_time() - spent) / steps
+
+
+def learners_of(name: str, recipe: str, device: str) -> dict[str, InversionLearner]:
+    """The inversion of a random picture as a case makes it, and as one would write it."""
+    chosen, backbone = RECIPES[recipe], load_backbone(name).to(device)
+    pixels = np.random.default_rng(0).integers(0, 256, (chosen.size, chosen.size, 3), dtype=np.uint8)
+    last = last_map(backbone)
+    shipped, usual = (
+        InversionLearner(
+            last,
+            backbone.preprocessing,
+            pixels,
+            chosen,
+            output="normalised",
+            seed=0,
+            device=backbone.device,
+            plain=plain,
+        )
+        for plain in (False, True)
+    )
+    usual.model.to(memory_format=torch.contiguous_format)
+    usual._noise = usual._noise.contiguous()
+    usual.optimiser = torch.optim.Adam(usual.model.parameters(), chosen.rate)
+    return {"as shipped": shipped, "plain loop": usual}
 
 
 def main() -> None:
@@ -53,27 +77,8 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     share_cores()
     keep_large_blocks()
-    recipe, backbone = RECIPES[options.recipe], load_backbone(options.backbone)
-    pixels = np.random.default_rng(0).integers(0, 256, (recipe.size, recipe.size, 3), dtype=np.uint8)
-    last = last_map(backbone)
-    ways = {
-        what: InversionLearner(
-            last,
-            backbone.preprocessing,
-            pixels,
-            recipe,
-            output="normalised",
-            seed=0,
-            device=backbone.device,
-            plain=plain,
-        )
-        for what, plain in (("as shipped", False), ("plain loop", True))
-    }
-    usual = ways["plain loop"]
-    usual.model.to(memory_format=torch.contiguous_format)
-    usual._noise = usual._noise.contiguous()
-    usual.optimiser = torch.optim.Adam(usual.model.parameters(), recipe.rate)
-    losses = [step(learner) for learner in ways.values()]
+    ways = learners_of(options.backbone, options.recipe, "cpu")
+    losses = [float(step(learner)) for learner in ways.values()]
     found = {what: list[tuple[float, float]]() for what in ways}
     for _ in range(options.repeats):
         for what, learner in ways.items():

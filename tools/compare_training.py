@@ -4,7 +4,7 @@
 
 The plain loop is torch's DataLoader with two workers, torchvision's transforms on PIL pictures, and SGD in float32, in a
 process of its own, because the allocator's settings belong to a process; both are asked in turn, so that what else the
-machine does meets both. The bare step is forward, backward and update on one batch that is there already. Pictures and
+machine does meets both. The bare step is forward, backward and update on batches that are there already. Pictures and
 weights are random.
 """
 
@@ -17,7 +17,6 @@ import statistics
 import tempfile
 import time
 from collections.abc import Iterator
-from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -25,11 +24,12 @@ from typing import Any
 import numpy as np
 import timm
 import torch
-from compare_extraction import make_pictures, rate, source_of
+from compare_extraction import make_pictures, source_of
 from PIL import Image
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
+from training_steps import rates
 
 from sslbench.backbones import load_backbone
 from sslbench.backbones.preprocessing import IMAGENET_MEAN, IMAGENET_STD
@@ -43,8 +43,6 @@ from sslbench.features.pictures import Pictures
 from sslbench.metrics import METRICS
 from sslbench.protocols._finetune_options import Options
 from sslbench.protocols._finetune_training import Learner, Setting, TrainingSet, kept_side
-from sslbench.training.loop import Plan, Step, train
-from sslbench.training.schedules import cosine
 
 BATCH, CLASSES = 64, 10
 
@@ -110,32 +108,9 @@ def learner_of(
     return setting.learner(pictures, {"rate": 0.01, "decay": 1e-4}, seed=0)
 
 
-def whole_steps(learner: Learner, steps: int) -> None:
-    """As a trial has them, but that nothing is kept."""
-    train(learner, Plan(steps, min(10, steps)), schedule=cosine, begun_with={}, bfloat16=False, advance=lambda *_: None)
-
-
-def bare_steps(learner: Learner, steps: int) -> None:
-    """Forward, backward and update on one batch that is there."""
-    batch = learner.batch(Step(0, 0.0, torch.Generator()))
-    for _ in range(steps):
-        learner.optimiser.zero_grad()
-        learner.loss(batch).backward()  # type: ignore[no-untyped-call]
-        learner.optimiser.step()
-
-
-def batches_alone(learner: Learner, steps: int) -> None:
-    """Drawn, cropped and normalised."""
-    for number in range(steps):
-        learner.batch(Step(number, 0.0, torch.Generator()))
-
-
-PARTS = {"ours": whole_steps, "bare step": bare_steps, "drawing and cropping alone": batches_alone}
-
-
 def our_rates(learner: Learner, steps: int) -> dict[str, float]:
     """Pictures a second of each part."""
-    return {what: rate(BATCH * steps, partial(part, learner, steps)) for what, part in PARTS.items()}
+    return rates(learner, BATCH, steps)
 
 
 def main() -> None:
@@ -179,8 +154,8 @@ def main() -> None:
     print("| what | pictures/s, median (least to most) |\n| --- | ---: |")
     for what, values in found.items():
         print(f"| {what} | {statistics.median(values):.1f} ({min(values):.1f} to {max(values):.1f}) |")
-    pairs = [("ours", "plain loop")] if "plain loop" in found else []
-    for first, second in [*pairs, ("ours", "bare step"), ("bare step", "drawing and cropping alone")]:
+    pairs = [("whole step", "plain loop")] if "plain loop" in found else []
+    for first, second in [*pairs, ("whole step", "bare step"), ("bare step", "batches alone")]:
         ratios = [a / b for a, b in zip(found[first], found[second], strict=True)]
         print(f"| {first} / {second} | {statistics.median(ratios):.3f} ({min(ratios):.3f} to {max(ratios):.3f}) |")
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import statistics
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from compare_extraction import rate
 
 from sslbench.datasets import Images, Targets
 from sslbench.environment import cpu_model
@@ -29,12 +29,28 @@ def part_of(images: Images, targets: Targets, folder: Path, device: str = "cpu")
     )  # type: ignore[arg-type]  # fmt: skip
 
 
+def seconds(run: Callable[[], object]) -> float:
+    """How long a call takes, until a GPU has done what it was given."""
+    start = time.perf_counter()
+    run()
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+def rates(
+    learner: Learner, batch: int, steps: int, timer: Callable[[Callable[[], object]], float] = seconds
+) -> dict[str, float]:
+    """Pictures a second of each part."""
+    return {what: batch * steps / timer(part) for what, part in parts(learner, steps).items()}
+
+
 def rounds(learner: Learner, batch: int, steps: int, repeats: int) -> dict[str, list[float]]:
     """Pictures a second of each part, in each round; a first step of each is not counted."""
     found: dict[str, list[float]] = {}
-    _rates(learner, batch, 1)
+    rates(learner, batch, 1)
     for _ in range(repeats):
-        for what, value in _rates(learner, batch, steps).items():
+        for what, value in rates(learner, batch, steps).items():
             found.setdefault(what, []).append(value)
     return found
 
@@ -51,13 +67,13 @@ def print_table(found: dict[str, list[float]], told: str) -> None:
     )
 
 
-def _rates(learner: Learner, batch: int, steps: int) -> dict[str, float]:
-    parts: dict[str, Callable[[], None]] = {
+def parts(learner: Learner, steps: int) -> dict[str, Callable[[], None]]:
+    """What is compared: each does so many steps, or what belongs to them, when it is called."""
+    return {
         "whole step": partial(_whole_steps, learner, steps),
         "bare step": _bare_steps(learner, steps),
         "batches alone": partial(_batches_alone, learner, steps),
     }
-    return {what: rate(batch * steps, part) for what, part in parts.items()}
 
 
 def _whole_steps(learner: Learner, steps: int) -> None:

@@ -8,6 +8,7 @@ import inspect
 import sys
 import weakref
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
@@ -71,8 +72,29 @@ def replaced_functions(cls: type) -> Iterator[tuple[str, FunctionType]]:
 
 def code_text(code: CodeType) -> str:
     """What a function computes: its instructions, constants and names, without places in files."""
+    code = _as_written(code)
     constants = [code_text(item) if isinstance(item, CodeType) else _constant(item) for item in code.co_consts]
     return _short(f"{code.co_code.hex()}|{constants}|{code.co_names}|{code.co_varnames}|{code.co_freevars}")
+
+
+def _as_written(code: CodeType) -> CodeType:
+    """The code without what pytest makes of its assertions in conftest.py: other processes load that file as it is."""
+    if not any(name.startswith("@py") for name in (*code.co_names, *code.co_varnames)):
+        return code
+    try:
+        whole = compile(Path(code.co_filename).read_bytes(), code.co_filename, "exec", dont_inherit=True)
+    except (OSError, SyntaxError, ValueError):
+        return code
+    place = (code.co_qualname, code.co_firstlineno)
+    # The file may have been edited since; then there is no better text than that of what runs.
+    return next((found for found in _inner(whole) if (found.co_qualname, found.co_firstlineno) == place), code)
+
+
+def _inner(code: CodeType) -> Iterator[CodeType]:
+    for item in code.co_consts:
+        if isinstance(item, CodeType):
+            yield item
+            yield from _inner(item)
 
 
 def _constant(item: Any) -> str:
@@ -99,6 +121,7 @@ def used_globals(function: FunctionType) -> Iterator[tuple[str, Any]]:
 
 
 def _names(code: CodeType) -> set[str]:
+    code = _as_written(code)
     inner = [_names(item) for item in code.co_consts if isinstance(item, CodeType)]
     return set(code.co_names).union(*inner)
 

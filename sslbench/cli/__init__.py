@@ -9,11 +9,26 @@ import sys
 import warnings
 from collections.abc import Sequence
 
-from sslbench.cli import cache, claims, compare, convert, demo, doctor, fetch, figures, listing, report, show
+from sslbench.cli import (
+    cache,
+    claims,
+    compare,
+    convert,
+    demo,
+    doctor,
+    fetch,
+    figures,
+    history,
+    listing,
+    merge,
+    plan,
+    report,
+    show,
+)
 from sslbench.cli.command import Command
 from sslbench.errors import SslbenchError
 
-_COMMANDS = (demo, listing, fetch, convert, report, figures, show, compare, claims, cache, doctor)
+_COMMANDS = (demo, listing, fetch, convert, plan, report, figures, show, compare, merge, history, claims, cache, doctor)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

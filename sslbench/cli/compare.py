@@ -17,6 +17,21 @@ def add(commands: Commands) -> None:
         "--score", metavar="NAME", help="compare this score of the cases, such as ece (default: each task's main score)"
     )
     compare.add_argument("--html", type=Path, metavar="FILE", help="write the comparison as a page too")
+    compare.add_argument(
+        "--gate",
+        action="store_true",
+        help="fail, with status 1, where A is significantly worse than B, as --sslbench-baseline does; B may be FILE#BACKBONE",
+    )
+    compare.add_argument(
+        "--gate-level", type=float, default=0.05, metavar="P", help="family-wise level (default: 0.05)"
+    )
+    compare.add_argument(
+        "--gate-min-drop",
+        type=float,
+        default=0.0,
+        metavar="POINTS",
+        help="smallest drop, in the score's unit, that fails (default: 0)",
+    )
     results_option(compare)
     compare.set_defaults(command=_compare)
 
@@ -32,6 +47,8 @@ def _compare(arguments: argparse.Namespace) -> int:
                 f"--html: expected a file to write, got the directory {arguments.html}; name a file in it"
             )
         check_writable(arguments.html.absolute().parent, "Make it writable, or give --html another place")
+    if arguments.gate:
+        return _gate(arguments)
     new, base = (open_records(name, arguments.results) for name in (arguments.a, arguments.b))
     runs = compare_runs(new, base, arguments.score)
     print(compared_text(runs, arguments.score))
@@ -43,3 +60,38 @@ def _compare(arguments: argparse.Namespace) -> int:
         write_atomic(arguments.html.absolute(), printable(compare_html(runs, arguments.a, arguments.b)).encode())
         print(arguments.html)
     return 0
+
+
+def _gate(arguments: argparse.Namespace) -> int:
+    """The gate of a session on records that are there, for cases that several sessions ran."""
+    from sslbench.errors import RecordError, SettingsError
+    from sslbench.results.gate import GateConfig, gate
+    from sslbench.results.runs import open_records
+
+    if arguments.score is not None or arguments.html is not None:
+        raise SettingsError("--gate is of main scores and writes no page; leave --score and --html to another call")
+    try:
+        config = GateConfig(arguments.gate_level, arguments.gate_min_drop)
+    except ValueError as error:
+        raise SettingsError(str(error)) from error
+    name, backbone = arguments.b, None
+    # A file or run whose own name has a # is told by being there.
+    if "#" in name and not (Path(name).exists() or (arguments.results / name).exists()):
+        name, _, backbone = name.rpartition("#")
+    records, base = open_records(arguments.a, arguments.results), open_records(name, arguments.results)
+    results = gate(records, base, config, backbone or None)
+    if not results:
+        raise RecordError(
+            f"the regression gate compared nothing: {arguments.b} holds none of the cases of {arguments.a}"
+        )
+    for result in results:
+        if result.failed:
+            print(f"regression gate: {result.case}: {result.message}")
+    compared = [result for result in results if result.comparison is not None]
+    apart = len(results) - len(compared)
+    print(
+        f"regression gate: {len(compared)} of {len(records)} cases compared with {arguments.b}, "
+        f"{sum(result.failed for result in compared)} significantly worse (Holm, level {config.level:g})"
+        + (f"; {apart} could not be compared, which fails them" if apart else "")
+    )
+    return 1 if any(result.failed for result in results) else 0

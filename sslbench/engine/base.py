@@ -27,7 +27,7 @@ class Job:
 
     name: unique among the jobs that have not ended; for people too. function: of a module, called with `argument`; both can be
     pickled. It answers with what can be pickled. near: the place (`Ended.place`) of a job whose files this one would like to find
-    on the same machine; a wish.
+    on the same machine; a wish. only: nowhere but there; the job is lost to its machine where that place is gone.
     """
 
     name: str
@@ -35,6 +35,7 @@ class Job:
     argument: Any
     needs: Needs = Needs()
     near: str = ""
+    only: bool = False
 
 
 @dataclass(frozen=True)

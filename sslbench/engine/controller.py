@@ -86,7 +86,7 @@ class Controller:
         places = self._engine.places()
         for place in places:
             order = replace(cases[0].order, threads=1)
-            self._engine.submit(Job(f"look at {place}", probe, order, Needs(cpus=cases[0].needs.cpus), near=place))
+            self._engine.submit(Job(f"look at {place}", probe, order, Needs(cpus=0.0), near=place, only=True))
         waiting = len(places)
         while waiting:
             for ended in self._engine.collect(_WAIT_SECONDS):

@@ -1,7 +1,7 @@
 """What a case will take, from names alone: seconds, memory, disk, and how many of its trainings can run side by side.
 
-Neither a picture nor weights are looked at, and torch is imported only where a network has to be counted. What is measured, what is
-scaled from measurements and what is assumed are told apart in `Cost.said`.
+Neither a picture nor weights are looked at, and torch is imported only where a network has to be counted. What is measured,
+what is scaled from measurements and what is assumed are told apart in `Cost.said`.
 """
 
 from __future__ import annotations
@@ -89,15 +89,17 @@ class Cost:
 
 
 def expected(
-    backbone: str, task: Task, *, device: Device = ASSUMED_GPU, settings: Settings | None = None,
+    backbone: str, task: Task, *, device: Device | None = None, settings: Settings | None = None,
     remembered: Remembered | None = None,
 ) -> Cost:  # fmt: skip
     """What one case will take on one device, all of its trainings one after the other.
 
-    backbone: a name that `load_backbone` takes. device: by default an A100, for want of anything known. settings: which choices
-    and which data. remembered: timings of earlier records, which come before anything that is assumed.
+    backbone: a name that `load_backbone` takes. device: by default that of most of the remembered records, else an A100, for want
+    of anything known. settings: which choices and which data. remembered: timings of earlier records, which come before anything
+    that is assumed.
     """
     settings = settings or Settings()
+    device = device or (remembered.device if remembered is not None else None) or ASSUMED_GPU
     case = case_name(backbone, task.id)
     network, pictures = network_of(backbone), pictures_of(task.dataset, settings)
     reasons = tuple(
@@ -147,7 +149,7 @@ def _cost(
     factor = own / modelled if modelled else 0.0
     stages = _stages(work, device, factor)
     trained = sum(stage.trials * stage.seconds for stage in stages)
-    gpu_memory = int(_CONTEXT + _FLOAT * (work.activations + work.states) + (0 if work.trains else work.held))
+    gpu_memory = int(_CONTEXT + _FLOAT * (work.activations + work.states) + work.resident)
     light = not work.trains or network.macs < 2e8
     shown = f"{pictures.same}|{network.size}|{work.geometry}"
     per = pictures.size[0] * pictures.size[1] * 3 if work.originals else network.size**2 * 3
@@ -164,7 +166,7 @@ def _cost(
 
 def _in_memory(work: Work) -> int:
     # Features stand there once as they come, and once for the solver; weights once more while they are written.
-    return int(2 * work.held + 2 * _FLOAT * work.states)
+    return int(2 * work.resident + 2 * _FLOAT * work.states)
 
 
 def _stages(work: Work, device: Device, factor: float) -> tuple[Stage, ...]:

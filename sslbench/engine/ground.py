@@ -18,11 +18,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
-import sslbench
 from sslbench.config import Settings
-from sslbench.engine.local_code import absolute
+from sslbench.engine.local_code import PACKAGE, absolute
 from sslbench.environment import PACKAGES, package_versions
-from sslbench.errors import DeviceError, EngineError
+from sslbench.errors import DeviceError, EngineError, StoreError
 
 _SCORING = tuple(package for package in PACKAGES if not package.startswith("pytest"))
 _NONCE = ".sslbench-ground-"
@@ -49,7 +48,8 @@ class Ground:
 
     versions: of packages and Python, empty where any will do. source: digest of sslbench's own code.
     folders: that have to be writable. clock: seconds by which this machine is ahead of the disk with the shared folders, None
-    where nothing is shared. device: as in the settings.
+    where nothing is shared. device: as in the settings. store: URL
+    of the shared cache, empty for none.
     """
 
     versions: tuple[tuple[str, str], ...]
@@ -57,26 +57,32 @@ class Ground:
     folders: tuple[_Folder, ...]
     clock: float | None
     device: str
+    store: str
 
     @classmethod
     def of(
-        cls, settings: Settings, run_dir: Path, shared: bool = True, versions: Literal["same", "any"] = "same"
+        cls, settings: Settings, run_dir: Path | None, shared: bool = True, versions: Literal["same", "any"] = "same"
     ) -> Ground:
         """The ground of a session that is about to begin.
 
         Args:
-            settings: Its cache directory and device are looked at.
-            run_dir: The folder of the run.
-            shared: Whether both folders are the same on all machines; a small file is put into each then.
+            settings: Its cache and device are looked at.
+            run_dir: The folder of the run, where workers write records there; None where these travel by value.
+            shared: Whether the cache directory, unless before a URL, and that of the run are the same on all machines; a
+                small file is put into each then.
             versions: `any` lets workers have other versions.
 
         Raises:
             EngineError: Where a folder cannot be written here.
         """
         token = _NONCE + secrets.token_hex(8) if shared else ""
-        folders = [_Folder(absolute(str(settings.cache_dir)), "the cache directory", "--sslbench-cache=DIR", token)]
-        if shared:
-            folders.append(_Folder(absolute(str(run_dir)), "the results directory", "--sslbench-results=DIR", token))
+        # Behind a URL the directory is each machine's own.
+        url = settings.shared_cache
+        option = "SSLBENCH_LOCAL_CACHE" if url else "--sslbench-cache=DIR"
+        folders = [_Folder(absolute(str(settings.cache_dir)), "the cache directory", option, "" if url else token)]
+        if shared and run_dir is not None:
+            results = absolute(str(run_dir))
+            folders.append(_Folder(results, "the results directory", "--sslbench-results=DIR", token))
         try:
             aheads = [_put_nonce(folder) for folder in folders if folder.nonce]
         except OSError as error:
@@ -89,6 +95,7 @@ class Ground:
             tuple(folders),
             aheads[0] if aheads else None,
             settings.device,
+            url,
         )
 
     def close(self) -> None:
@@ -115,7 +122,10 @@ class Ground:
         for folder in self.folders:
             problems += _folder_problems(folder, host)
         if not problems and self.clock is not None:
-            problems += _clock_problems(Path(self.folders[0].path), self.clock, host)
+            place = next(folder.path for folder in self.folders if folder.nonce)
+            problems += _clock_problems(Path(place), self.clock, host)
+        if self.store:
+            problems += _store_problems(self.store, host)
         if self.device.startswith("cuda"):
             problems += _device_problems(self.device, host)
         return problems
@@ -141,11 +151,9 @@ def _remove_nonces(folders: Iterable[_Folder]) -> None:
 @cache
 def source_digest() -> str:
     """SHA-256 of sslbench's code: two commits may bear one version."""
-    assert sslbench.__file__ is not None
-    folder = Path(sslbench.__file__).parent
     digest = hashlib.sha256()
-    for path in sorted(folder.rglob("*.py"), key=lambda path: path.relative_to(folder).as_posix()):
-        digest.update(f"|{path.relative_to(folder).as_posix()}|".encode())
+    for path in sorted(PACKAGE.rglob("*.py"), key=lambda path: path.relative_to(PACKAGE).as_posix()):
+        digest.update(f"|{path.relative_to(PACKAGE).as_posix()}|".encode())
         digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()
 
@@ -186,23 +194,24 @@ def _folder_problems(folder: _Folder, host: str) -> list[str]:
     place = Path(folder.path)
     if folder.nonce and not _appears(place / folder.nonce):
         return [
-            f"{folder.use} {place} is not the same on {host}: put it on a shared disk ({folder.option}), name an object store by "
-            "URL, or say --sslbench-engine-options=shared=no: then outcomes travel by value and each machine keeps its own cache"
+            f"{folder.use} {place} is not the same on {host}: put it on a shared disk ({folder.option}), name an object "
+            "store by URL, or say --sslbench-engine-options=shared=no: then outcomes travel by value and each machine "
+            "keeps its own cache"
         ]
     try:
         place.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(place).free
         if free < _ROOM:
             return [
-                f"{folder.use} {place} has {free / 2**20:.0f} MiB left on {host}, less than {_ROOM // 2**20}: make room there, or "
-                f"choose another with {folder.option}"
+                f"{folder.use} {place} has {free / 2**20:.0f} MiB left on {host}, less than {_ROOM // 2**20}: make room there, "
+                f"or choose another with {folder.option}"
             ]
         with tempfile.TemporaryFile(dir=place) as file:
             file.write(bytes(4096))
     except OSError as error:
         return [
-            f"{folder.use} {place} cannot be written on {host}: {error.strerror or error}. Make it writable there, "
-            f"or choose another with {folder.option}"
+            f"{folder.use} {place} cannot be written on {host}: {error.strerror or error}. Make it "
+            f"writable there, or choose another with {folder.option}"
         ]
     return []
 
@@ -240,6 +249,16 @@ def _clock_problems(place: Path, controller: float, host: str) -> list[str]:
                 "age; set it right (NTP)"
             )
     return problems[:1]
+
+
+def _store_problems(url: str, host: str) -> list[str]:
+    from sslbench.store.shared import shared_files
+
+    try:
+        shared_files(url).check()
+    except StoreError as error:
+        return [f"{host}: {error}"]
+    return []
 
 
 def _device_problems(device: str, host: str) -> list[str]:

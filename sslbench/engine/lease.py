@@ -13,7 +13,8 @@ from sslbench.errors import EngineError, StoreError
 from sslbench.files import write_atomic
 from sslbench.results.runs import Run
 from sslbench.results.shared_run import SharedRun
-from sslbench.store.lease import Holder, Lease, this_process
+from sslbench.store import lease as leases
+from sslbench.store.lease import Holder, this_process
 from sslbench.store.store import Store
 
 _LOOK_SECONDS = 1.0
@@ -54,7 +55,7 @@ def _claimed_folder(folder: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _claimed_store(store: Store) -> Iterator[None]:
-    lease = Lease(store, "leases/controller")
+    lease = leases.Lease(store, "leases/controller", beat=leases.BEAT, dead=leases.DEAD)
     while not lease.take():
         if lease.moved:
             raise _held(store.url, lease.holder)

@@ -15,9 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import sslbench
-
-_INSTALLED = frozenset(("site-packages", "dist-packages"))
+PACKAGE = Path(__file__).parents[1]  # sslbench itself
 
 
 def absolute(path: str) -> str:
@@ -47,7 +45,7 @@ class SearchPath:
     @classmethod
     def here(cls) -> SearchPath:
         """Of this process."""
-        entries = [absolute(entry) for entry in sys.path]
+        entries = [entry for entry in map(absolute, sys.path) if entry not in _SCRIPTS]
         own = [_is_own_folder(entry) for entry in entries]
         first = own.index(False) if False in own else len(own)
         chosen = [entry for entry, is_own in zip(entries, own, strict=True) if is_own]
@@ -55,13 +53,16 @@ class SearchPath:
         return cls(front, tuple(entry for entry in dict.fromkeys(chosen[first:]) if entry not in front))
 
 
+_PATHS = sysconfig.get_paths()
+# Python and its own modules; `pytest` as a script puts the folder of scripts first.
+_LIBRARY, _SCRIPTS = Path(_PATHS["stdlib"]), (_PATHS["scripts"],)
+_INSTALLED = frozenset(("site-packages", "dist-packages"))
+
+
 def _is_own_folder(entry: str) -> bool:
-    paths = sysconfig.get_paths()
-    library = Path(paths["stdlib"])
-    # `pytest` as a script puts the folder of scripts first.
-    others = {library, library / "lib-dynload", Path(paths["platstdlib"]), Path(paths["scripts"])}
-    others.add(library.with_name(f"python{sys.version_info.major}{sys.version_info.minor}.zip"))
-    return not _INSTALLED & set(Path(entry).parts) and Path(entry) not in others
+    archive = _LIBRARY.with_name(f"python{sys.version_info.major}{sys.version_info.minor}.zip")
+    python = {_LIBRARY, _LIBRARY / "lib-dynload", Path(_PATHS["platstdlib"]), archive}
+    return not _INSTALLED & set(Path(entry).parts) and Path(entry) not in python
 
 
 class LocalCode:
@@ -74,9 +75,7 @@ class LocalCode:
     def __init__(self, folders: Iterable[str], working: str) -> None:
         self._working = working
         self._folders = [Path(folder) for folder in dict.fromkeys(folders)]
-        library = Path(sysconfig.get_paths()["stdlib"])
-        assert sslbench.__file__ is not None
-        self._others = (library, Path(sslbench.__file__).parent)
+        self._others = (_LIBRARY, PACKAGE)
         self._tops: dict[str, ModuleSpec | None] = {}
 
     def has(self, path: str) -> bool:
@@ -160,6 +159,19 @@ class LocalCode:
                         known[module.name] = module
                         waiting.append(module)
         return list(known.values())
+
+    def packages(self, modules: Iterable[LocalModule]) -> list[str]:
+        """The files of all modules, but for those of tests, in the packages that these modules belong to."""
+        waiting = [Path(folder) for module in modules if module.path for folder in module.folders]
+        files: set[str] = set()
+        while waiting:
+            # Not down into everything: pictures may lie beside code.
+            folder = waiting.pop()
+            found = {str(path) for path in folder.glob("*.py") if not _is_test(path.name)} - files
+            if found:
+                files |= found
+                waiting += [path.parent for path in folder.glob("*/__init__.py")]
+        return sorted(file for file in files if self.has(file))
 
 
 def _folders(places: Any) -> tuple[str, ...]:

@@ -94,9 +94,13 @@ class Project:
             for name in _modules_of(names):
                 if name not in modules:
                     modules |= {module.name: module for module in code.find(name, working_first=True)}
-            everything = code.with_imports((*found, *modules.values()))
-            modules |= {module.name: module for module in everything if module.name != "conftest"}
-            paths = dict.fromkeys(module.path for module in (*found, *modules.values()) if module.path)
+            if _size(_paths((*found, *modules.values()))) <= _MOST:
+                everything = code.with_imports((*found, *modules.values()))
+                modules |= {module.name: module for module in everything if module.name != "conftest"}
+            paths = _paths((*found, *modules.values()))
+            # What code names in other ways than by import statements: packages travel whole where they can.
+            whole = list(dict.fromkeys((*paths, *code.packages(modules.values()))))
+            paths = whole if _size(whole) <= _MOST else paths
             contents = {path: Path(path).read_bytes() for path in paths}
         except OSError as error:
             raise EngineError(f"{error.filename}: cannot be read, though it was imported: {error.strerror}") from error
@@ -162,6 +166,14 @@ class Project:
 # Projects of this process by digest: set up, or made here, or why they cannot be.
 _ready: dict[str, str | None] = {}
 _loaded_here: list[str] = []
+
+
+def _paths(modules: Iterable[LocalModule]) -> list[str]:
+    return list(dict.fromkeys(module.path for module in modules if module.path))
+
+
+def _size(paths: Iterable[str]) -> int:
+    return sum(Path(path).stat().st_size for path in paths)
 
 
 def _conftest(path: str) -> LocalModule:
@@ -231,8 +243,13 @@ class _Place:
 
     def _link(self, folder: Path) -> None:
         copy = Path(self._at(str(folder)))
+        try:
+            entries = list(folder.iterdir())
+        except PermissionError:
+            # Of another user of this machine, who happens to have that path.
+            return
         there = {path.name for path in copy.iterdir()} | {"__pycache__", "sslbench"}
-        for entry in folder.iterdir():
+        for entry in entries:
             if entry.name not in there:
                 (copy / entry.name).symlink_to(entry)
 
@@ -299,7 +316,8 @@ class _Place:
         if isinstance(error, ModuleNotFoundError):
             return (
                 f"{where}: there is no module {error.name!r}. Install the package that has it on {host}; a module of your "
-                "own travels if an import statement names it and it lies below the root directory or on sys.path where pytest was started"
+                "own travels if an import statement names it and it lies below the root directory or on sys.path where pytest "
+                "was started"
             )
         if isinstance(error, FileNotFoundError):
             return (

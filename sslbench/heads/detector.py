@@ -51,7 +51,8 @@ class Detector(nn.Module):
         self.body = network.module
         device = next(self.body.parameters()).device
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+            # Not torch.manual_seed, which would reseed the GPUs too.
+            torch.default_generator.manual_seed(seed)
             self.pyramid = pyramid(levels, design.channels, name)
             self.head = FasterRCNN(classes, self.pyramid.strides, design)
         self.pyramid.to(device)

@@ -121,7 +121,8 @@ class _Anchors(AnchorGenerator):  # type: ignore[misc]
     def forward(self, image_list: ImageList, feature_maps: list[Tensor]) -> list[Tensor]:
         device = feature_maps[0].device
         self.set_cell_anchors(torch.float32, device)
-        strides = [[torch.tensor(stride, device=device)] * 2 for stride in self._strides]
+        # Numbers of the CPU: what is made of a list on a GPU waits for it.
+        strides = [[torch.tensor(stride)] * 2 for stride in self._strides]
         placed = torch.cat(self.grid_anchors([each.shape[-2:] for each in feature_maps], strides))
         return [placed] * len(image_list.image_sizes)
 
@@ -163,11 +164,8 @@ class _Pooling(nn.Module):
     def forward(self, features: dict[str, Tensor], boxes: list[Tensor], image_shapes: Any) -> Tensor:
         """(R, C, S, S) of the regions of all pictures, one after the other."""
         every = torch.cat(boxes)
-        picture = torch.repeat_interleave(
-            torch.arange(len(boxes), device=every.device),
-            torch.tensor([len(own) for own in boxes], device=every.device),
-        )
-        regions = torch.cat([picture[:, None].to(every.dtype), every], dim=1)
+        picture = torch.cat([own.new_full((len(own), 1), number) for number, own in enumerate(boxes)])
+        regions = torch.cat([picture, every], dim=1)
         side = ((every[:, 2] - every[:, 0]) * (every[:, 3] - every[:, 1])).clamp(min=0).sqrt()
         # A region twice as large comes from the next map; those that are just as large as the limit do too, hence the small
         # number, which is detectron2's.

@@ -20,6 +20,7 @@ from sslbench.plugin.fixtures import sslbench_case, sslbench_features, sslbench_
 from sslbench.plugin.gathering import RECORD, RUN, Gathering
 from sslbench.plugin.ini import IniFile
 from sslbench.plugin.options import FLAGS, add_options, is_configured
+from sslbench.plugin.sharding import Sharding
 from sslbench.plugin.state import CASE_RECORD, STATE, SessionState
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if is_configured(config):
         markers.register_common(config)
     timing.add_timer(config)
+    config.pluginmanager.register(Sharding(_case), "sslbench-sharding")
     if not hasattr(config, "workerinput"):
         check_paths(config, FLAGS)
         check_carried(config, FLAGS)

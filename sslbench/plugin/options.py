@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from sslbench.config import (
     expand,
     url_in,
 )
+from sslbench.engine.sharding import Shard, parse_shard
 from sslbench.errors import SettingsError, SslbenchError
 from sslbench.names import split_patterns
 from sslbench.plugin.ini import IniFile, Value, is_yes
@@ -53,6 +54,7 @@ _OPTIONS = (
     _Option("--sslbench-suite", "suite of tasks to run (sslbench list suites)", "NAME", default="embedded"),
     _Option("--sslbench-backbones", r"backbones instead of the suite's own; \, is a comma of a path", "GLOB[,GLOB]"),
     _Option("--sslbench-tasks", "tasks of the suite to run, or any task id, or PROTOCOL/folder:PATH", "GLOB[,GLOB]"),
+    _Option("--sslbench-shard", "run the K-th of N parts of the cases; N such sessions run each case once", "K/N"),
     _Option("--sslbench-data", "where datasets lie (or SSLBENCH_DATA; default data)", "DIR"),
     _Option("--sslbench-cache", "where features are kept (or SSLBENCH_CACHE; default ~/.cache/sslbench)", "DIR|URL"),
     _Option("--sslbench-results", "where records and tables go (or SSLBENCH_RESULTS; default results)", "DIR|URL"),
@@ -132,6 +134,7 @@ class PluginOptions:
     suite: str
     backbones: tuple[str, ...] | None
     tasks: tuple[str, ...] | None
+    shard: Shard | None
     settings: Settings
     rerun: str
     baseline: Path | None
@@ -177,6 +180,7 @@ def _read(given: dict[str, _Given]) -> PluginOptions:
         suite=given["suite"].text,
         backbones=tuple(given["backbones"].texts) or None,
         tasks=tuple(given["tasks"].texts) or None,
+        shard=_shard(given),
         settings=Settings(
             cache_dir=given["cache"].directory("SSLBENCH_CACHE", default_cache_dir),
             data_dir=given["data"].directory("SSLBENCH_DATA", default_data_dir),
@@ -211,7 +215,7 @@ class _Given:
         self.on_command_line = self.value is not None
         if not self.on_command_line:
             self.value = IniFile.of(config).read(config, option.ini)
-        self._label = option.flag if self.on_command_line else f"{option.ini} in the ini file"
+        self.label = option.flag if self.on_command_line else f"{option.ini} in the ini file"
 
     @property
     def texts(self) -> list[str]:
@@ -223,13 +227,13 @@ class _Given:
     @property
     def text(self) -> str:
         if isinstance(self.value, list):
-            raise SettingsError(f"{self._label} takes one value, got the list {self.value}")
+            raise SettingsError(f"{self.label} takes one value, got the list {self.value}")
         return self._option.default if self.value in (None, "") else str(self.value).strip()
 
     @property
     def choice(self) -> str:
         assert self._option.choices is not None
-        check_choice(self._label, self.text, self._option.choices)
+        check_choice(self.label, self.text, self._option.choices)
         return self.text
 
     @property
@@ -237,11 +241,11 @@ class _Given:
         try:
             return float(self.text)
         except ValueError as error:
-            raise SettingsError(f"{self._label} takes a number, got {self.text!r}") from error
+            raise SettingsError(f"{self.label} takes a number, got {self.text!r}") from error
 
     @property
     def amount(self) -> float:
-        check_number(self._label, self.number, 0)
+        check_number(self.label, self.number, 0)
         return self.number
 
     @property
@@ -249,14 +253,14 @@ class _Given:
         if not self.text:
             return None
         number = self.number
-        check_number(self._label, int(number) if number.is_integer() else number, 1, whole=True)
+        check_number(self.label, int(number) if number.is_integer() else number, 1, whole=True)
         return int(number)
 
     @property
     def switched(self) -> bool:
         if isinstance(self.value, bool):
             return self.value
-        return bool(self.text) and is_yes(self._label, self.text)
+        return bool(self.text) and is_yes(self.label, self.text)
 
     def directory(self, variable: str, default: Callable[[], Path]) -> Path | str:
         """The command line's, the environment's, the ini file's or the default one; text for a URL."""
@@ -277,6 +281,25 @@ def _baseline(text: str) -> tuple[Path | None, str | None]:
     if not path or expand(text).exists():
         return expand(text), None
     return expand(path), backbone or None
+
+
+def _shard(given: Mapping[str, _Given]) -> Shard | None:
+    text = given["shard"].text
+    if not text:
+        return None
+    shard = parse_shard(text, given["shard"].label)
+    baseline, save = given["baseline"].text, given["save_baseline"].text
+    merge = "Leave it out of the shards, then run `sslbench merge DIR... --into RUN` on their results"
+    if baseline:
+        raise SettingsError(
+            f"--sslbench-shard and --sslbench-baseline: the gate adjusts over all cases, and a shard has a part of them. {merge} "
+            f"and `sslbench compare RUN {baseline} --gate`"
+        )
+    if save:
+        raise SettingsError(
+            f"--sslbench-shard and --sslbench-save-baseline: a shard has a part of the cases. {merge} with --save-baseline {save}"
+        )
+    return shard
 
 
 def _compat(given: _Given) -> dict[str, str]:

@@ -45,6 +45,7 @@ from sslbench.training.loop import Plan, Step
 from sslbench.training.progress import GridBar
 from sslbench.training.schedules import poly
 from sslbench.training.seeds import seed_of
+from sslbench.training.transfer import sent
 from sslbench.training.trials import TrialResult
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ class DenseLearner:
         labels = labels_shown(
             maps, shapes, flips.tolist(), whole, self.model.grid(whole), none=self._none, outside=self._outside
         )
-        return images, torch.from_numpy(labels).to(self._device, non_blocking=True)
+        return images, sent(torch.from_numpy(labels), self._device)
 
     def loss(self, batch: Batch) -> Tensor:
         """Cross-entropy of the cells that count."""
@@ -175,7 +176,8 @@ class Setting:
         accept_any_size(network)
         width, classes = self.recipe.width, self.coding.classes
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+            # Not torch.manual_seed, which would reseed the GPUs too.
+            torch.default_generator.manual_seed(seed)
             if self.task.pyramid:
                 levels = several_levels(self.levels, self.backbone.name, self.momentum)
                 head: torch.nn.Module = UPerNetHead(levels.channels, classes, width=width, momentum=self.momentum)

@@ -164,7 +164,9 @@ def shown(
         if out is None:
             out = torch.zeros((len(pictures), 3, high, wide), device=device)
             out = out.contiguous(memory_format=torch.channels_last)
-        out[own, :, : shape[0], : shape[1]] = resized
+        # One by one: indexing by a list sends it to the device, and waits there.
+        for number, picture in zip(own, resized, strict=True):
+            out[number, :, : shape[0], : shape[1]] = picture
     assert out is not None
     return out
 

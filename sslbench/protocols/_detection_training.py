@@ -35,6 +35,7 @@ from sslbench.training.loop import Plan, Step
 from sslbench.training.progress import GridBar
 from sslbench.training.schedules import warmup_drops
 from sslbench.training.seeds import seed_of
+from sslbench.training.transfer import sent
 from sslbench.training.trials import TrialResult
 
 if TYPE_CHECKING:
@@ -94,9 +95,9 @@ class DetectionLearner:
         ]
         # One copy to the device for all pictures of the batch.
         counts = [len(own) for own in boxes]
-        there = torch.split(torch.cat(boxes).to(self._device, non_blocking=True), counts)
+        there = torch.split(sent(torch.cat(boxes), self._device), counts)
         every = torch.cat([self._pictures.labels[item] for item in items])
-        labels = torch.split(every.to(self._device, non_blocking=True), counts)
+        labels = torch.split(sent(every, self._device), counts)
         return images, shapes, [{"boxes": box, "labels": label} for box, label in zip(there, labels, strict=True)]
 
     def loss(self, batch: Batch) -> Tensor:

@@ -37,7 +37,8 @@ class TunedNetwork(nn.Module):
                 parameter.requires_grad_(parameter.requires_grad and name in kept)
         self._frozen = frozen_modules(self.body)
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+            # Not torch.manual_seed, which would reseed the GPUs too.
+            torch.default_generator.manual_seed(seed)
             self.head = nn.Linear(_width(backbone), classes)
         self.head.to(backbone.device)
 

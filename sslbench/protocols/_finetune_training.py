@@ -28,6 +28,7 @@ from sslbench.training.loop import Plan, Step
 from sslbench.training.progress import GridBar
 from sslbench.training.schedules import cosine, warmup_cosine
 from sslbench.training.seeds import seed_of
+from sslbench.training.transfer import sent
 from sslbench.training.trials import TrialResult
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ class Learner:
             pictures, boxes, flips, shown.input_size,
             interpolation=filtered, mean=shown.mean, std=shown.std, bgr=shown.bgr,
         )  # fmt: skip
-        return images, self._targets[torch.tensor(items, device=self._device)]
+        return images, self._targets[sent(torch.tensor(items), self._device)]
 
     def loss(self, batch: tuple[Tensor, Tensor]) -> Tensor:
         """The mean over the batch; where a class is ignored in a picture, over what is left."""

@@ -142,7 +142,7 @@ class Occlusion(Protocol[Looking]):
         shown = backbone.preprocessing.normalise(torch.from_numpy(pictures).to(device))
         colours = self._fills(pictures, backbone.preprocessing).to(device)
         with torch.inference_mode():
-            execution = choose_execution(backbone, images=total, batch=batch, device=device.type, dtype=None)
+            execution = choose_execution(backbone, images=total, batch=batch, device=str(device), dtype=None)
         found = []
         with progress(f"{backbone.name} occluded", total) as bar:
 

@@ -14,6 +14,7 @@ import torch
 from torch import Generator, Tensor
 
 from sslbench.errors import TrainingError
+from sslbench.training.transfer import sent
 
 ATTEMPTS = 10
 # Of a block of crops in float32. A CPU's products are fastest on what its caches hold; a GPU wants few, large ones.
@@ -115,7 +116,7 @@ def resized_crops(
         raise TrainingError(f"mean is {mean} and std is {std}; expected both of them, or neither")
     device = pictures[0].device
     # Once for the batch, from what is small; all else is computed where the pictures are.
-    there = torch.cat([boxes, flips[:, None]], dim=1).to(device, non_blocking=True)
+    there = sent(torch.cat([boxes, flips[:, None]], dim=1), device)
     rows = _Weights(there[:, 2], size[0], interpolation, int(boxes[:, 2].max()))
     columns = _Weights(there[:, 3], size[1], interpolation, int(boxes[:, 3].max()), mirrored=there[:, 4] > 0)
     affine = None if mean is None or std is None else _affine(tuple(mean), tuple(std), size[1], device)

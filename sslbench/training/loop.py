@@ -14,6 +14,7 @@ from sslbench.training.state import State
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor, nn
+    from torch import device as Device
     from torch.optim import Optimizer
 
 Line = dict[str, Any]
@@ -151,7 +152,7 @@ def train(
     # disable=None: no bar where stderr is no terminal.
     no_bar = None if advance is None else True
     with (
-        _repeatable(),
+        _repeatable(generator.device),
         _threads(state.threads if folder is not None and done else None),
         tqdm(total=plan.steps, initial=done, unit="step", leave=False, disable=no_bar) as bar,
     ):
@@ -162,7 +163,7 @@ def train(
             model.train()
             for number in range(done, min(done + plan.checkpoint_every, plan.steps)):
                 if number % plan.reseed_every == 0:
-                    torch.manual_seed(plan.seed_at(number))
+                    _seed(plan.seed_at(number), generator.device)
                     generator.manual_seed(plan.seed_at(number))
                 step = Step(number, plan.progress(number), generator)
                 for group, rate in zip(optimiser.param_groups, rates, strict=True):
@@ -203,7 +204,7 @@ def _update(learner: Learner, step: Step, parts: int, seed: int, *, bfloat16: bo
         # Outside of the handler, whose traceback would hold on to the memory.
         learner.optimiser.zero_grad()
         torch.cuda.empty_cache()
-        torch.manual_seed(seed)
+        _seed(seed, step.generator.device)
         shares = _divided(learner, batch, parts)
     learner.optimiser.step()
     return loss, parts
@@ -260,8 +261,18 @@ def _threads(number: int | None) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+def _seed(seed: int, device: Device) -> None:
+    """torch's global generators, of the CPU and of the model's device; `torch.manual_seed` would take those of all GPUs."""
+    import torch
+
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            torch.cuda.manual_seed(seed)
+
+
 @contextmanager
-def _repeatable() -> Iterator[None]:
+def _repeatable(device: Device) -> Iterator[None]:
     """cuDNN by kernels that give the same bits each time, of which it chooses the same each time; random numbers put back."""
     import torch
     from torch.backends import cudnn
@@ -269,7 +280,8 @@ def _repeatable() -> Iterator[None]:
     before = cudnn.deterministic, cudnn.benchmark
     cudnn.deterministic, cudnn.benchmark = True, False
     try:
-        with torch.random.fork_rng():
+        # By default those of all GPUs: each would be opened, by a training on the CPU too, and their number be warned of.
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             yield
     finally:
         cudnn.deterministic, cudnn.benchmark = before

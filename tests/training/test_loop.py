@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import io
 import json
@@ -10,6 +11,7 @@ import random
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -316,3 +318,36 @@ def test_progress_is_what_the_zoo_was_trained_with() -> None:
             epoch, step = divmod(number, steps)
             assert plan.progress(number) == epoch / epochs + step / (steps * epochs)
     assert Plan(3, 3).progress(2) == 2 / 3
+
+
+def test_a_training_on_the_cpu_opens_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    def opened(*arguments: object) -> torch.Tensor:
+        raise AssertionError("a GPU was opened")
+
+    task = Toy()
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    for name in ("get_rng_state", "manual_seed", "manual_seed_all"):
+        monkeypatch.setattr(torch.cuda, name, opened)
+    assert len(train(task, Plan(2, 1), schedule=cosine, begun_with={})) == 2
+
+
+def test_a_training_on_a_gpu_draws_from_its_generator_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    states, seeds, current = list[object](), list[tuple[object, int]](), list[object]()
+
+    @contextlib.contextmanager
+    def on(device: object) -> Iterator[None]:
+        current.append(device)
+        yield
+        current.pop()
+
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "device", on)
+    monkeypatch.setattr(torch.cuda, "manual_seed", lambda seed: seeds.append((current[-1], seed)))
+    monkeypatch.setattr(torch.cuda, "get_rng_state", lambda device: states.append(device))
+    monkeypatch.setattr(torch.cuda, "set_rng_state", lambda state, device: states.append(device))
+    second = torch.device("cuda", 1)
+    with loop._repeatable(second):
+        loop._seed(7, second)
+        drawn = torch.rand(1)
+    assert states == [second, second] and seeds == [(second, 7)]
+    assert torch.equal(drawn, torch.rand(1, generator=torch.Generator().manual_seed(7)))

@@ -48,6 +48,15 @@ class Bench:
         self.synchronise()
         return time.perf_counter() - start
 
+    def peak(self) -> int:
+        """Bytes that tensors took on the device at most since `forget_peak`; 0 on a CPU, which does not count them."""
+        return torch.cuda.max_memory_allocated(self.device) if self.device.startswith("cuda") else 0
+
+    def forget_peak(self) -> None:
+        """Count anew, from what is there."""
+        if self.device.startswith("cuda"):
+            torch.cuda.reset_peak_memory_stats(self.device)
+
 
 @dataclass(frozen=True)
 class Row:
@@ -87,11 +96,16 @@ class Bar:
 
 @dataclass
 class Found:
-    """What a check found so far. faults: results that are wrong, by which the check has failed."""
+    """What a check found so far. faults: results that are wrong, by which the check has failed. left: what it left out.
+
+    peak: bytes on the device, of what `memory` counted and of all before.
+    """
 
     rows: list[Row] = field(default_factory=list)
     bars: list[Bar] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)
+    peak: int = 0
 
     def row(self, what: str, unit: str, values: Sequence[float]) -> float:
         """Add a row; returns its median."""
@@ -111,3 +125,19 @@ class Found:
         """Note a wrong result and go on: the timings beside it are worth having."""
         if not right:
             self.faults.append(otherwise)
+
+    def memory(self, what: str, bench: Bench, run: Callable[[], object]) -> None:
+        """Run something once, and add the row of its peak memory where there is a device that counts it."""
+        self.peak = max(self.peak, bench.peak())
+        bench.forget_peak()
+        run()
+        bench.synchronise()
+        if peak := bench.peak():
+            self.row(what, "GiB", [peak / 2**30])
+            self.peak = max(self.peak, peak)
+
+    def goes_on(self, bench: Bench, part: str) -> bool:
+        """Whether there is time for a further part; if not it is told that it was left out."""
+        if bench.late:
+            self.left.append(f"{part} left out: the time was over")
+        return not bench.late

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gpu_checks.bench import Bench, Found
+from gpu_checks.steps import different_tensors
 from sslbench.training.augment import Views
 from sslbench.training.loop import Line, Plan, Step, train
 from sslbench.training.schedules import cosine
@@ -69,7 +70,6 @@ def training(bench: Bench, found: Found) -> None:
         except _Stopped:
             resumed.run(plan, Path(below) / "parts")
     found.row("a training's pictures", "1/s", [plan.checkpoint_every * whole.count / line["seconds"] for line in log])
-    other = resumed.model.state_dict()
-    moved = [name for name, tensor in whole.model.state_dict().items() if not torch.equal(tensor, other[name])]
+    moved = different_tensors(whole.model, resumed.model)
     found.row("tensors that an interrupt changes", "1", [len(moved)])
     found.expect(not moved, f"{len(moved)} tensors are others after an interrupt, such as {', '.join(moved[:3])}")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from sslbench.names import unknown
@@ -13,9 +15,9 @@ from sslbench.names import unknown
 class Device:
     """What computes.
 
-    peak: of float32, multiplications and additions a second each counted. efficiency: the part of it that networks reach, assumed.
-    memory: bytes. step_seconds: what a step costs however small the network is, assumed. decoders: cores that decode pictures for
-    it, assumed.
+    peak: of float32, multiplications and additions a second, each counted. efficiency: the part of it that networks reach,
+    assumed. memory: bytes. step_seconds: what a step costs however small the network is, assumed. decoders: cores that decode
+    pictures for it, assumed.
     """
 
     name: str
@@ -38,7 +40,7 @@ class Device:
     @property
     def assumption(self) -> str:
         """For people."""
-        return f"{self.efficiency:.0%} of {self.peak / 1e12:.3g} TFLOP/s (float32, {self.name}), assumed"
+        return f"assumed: {self.efficiency:.0%} of {self.peak / 1e12:.3g} TFLOP/s (float32, {self.name})"
 
     def has_run(self, environment: Mapping[str, Any]) -> bool:
         """Whether a record's environment is of such a device."""
@@ -50,22 +52,23 @@ class Device:
 
 
 def _gpu(name: str, teraflops: float, gigabytes: int) -> Device:
-    # Convolutions run in TF32 where there is such a thing, and reach well over a third of the plain peak; pictures come from few cores.
+    # Convolutions run in TF32 where there is such a thing, and reach well over a third of the plain peak.
     return Device(name, teraflops * 1e12, 0.4, gigabytes * 10**9, 0.008, 8)
 
 
-# Makers' data sheets: float32 without tensor cores. A core of a CPU: 2.5 GHz, two fused multiply-adds of 8 numbers a cycle.
+# Makers' data sheets: float32 without tensor cores. A core of a CPU: 2.5 GHz, two fused multiply-adds of 8 numbers a cycle;
+# its efficiency is near that of the trainings of the embedded baseline.
 DEVICES: Mapping[str, Device] = {
     device.name: device
     for device in (
         _gpu("h100", 66.9, 80), _gpu("h200", 66.9, 141), _gpu("a100", 19.5, 80), _gpu("v100", 15.7, 32), _gpu("t4", 8.1, 16),
         _gpu("l4", 30.3, 24), _gpu("l40s", 91.6, 48), _gpu("a10", 31.2, 24), _gpu("a6000", 38.7, 48), _gpu("4090", 82.6, 24),
-        _gpu("3090", 35.6, 24), Device("cpu", 80e9, 0.3, 0, 0.02, 1),
+        _gpu("3090", 35.6, 24), Device("cpu", 80e9, 0.4, 0, 0.02, 1),
     )
 }  # fmt: skip
 ASSUMED_GPU = DEVICES["a100"]
-# Photographs that one core reads, decodes and resizes in a second, assumed.
-DECODED_PER_SECOND = 150.0
+# Pixels that one core reads, decodes and resizes in a second: 150 photographs of 500 x 375, assumed.
+PIXELS_PER_SECOND = 150.0 * 500 * 375
 
 
 def device_of(name: str) -> Device:
@@ -79,7 +82,10 @@ def device_of(name: str) -> Device:
 
 
 def device_here() -> Device | None:
-    """The GPU of this machine, where it has one that is known; None otherwise. Imports torch."""
+    """The GPU of this machine, where it has one that is known; None otherwise. Imports torch where there may be one."""
+    # Seconds of import are not worth it to learn that there is none.
+    if sys.platform == "linux" and not any(Path("/dev").glob("nvidia[0-9]*")) and not Path("/dev/dxg").exists():
+        return None
     import torch
 
     if not torch.cuda.is_available():

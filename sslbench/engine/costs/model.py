@@ -5,7 +5,7 @@ from __future__ import annotations
 from sslbench.compat import concerning
 from sslbench.config import Settings
 from sslbench.datasets import dataset_spec
-from sslbench.engine.costs.devices import DECODED_PER_SECOND, Device
+from sslbench.engine.costs.devices import PIXELS_PER_SECOND, Device
 from sslbench.engine.costs.networks import network_of
 from sslbench.engine.costs.pictures import pictures_of
 from sslbench.engine.costs.work import Training, Work, work_of
@@ -17,13 +17,13 @@ def own_seconds(work: Work, device: Device) -> float:
     """Modelled seconds of a case without extraction."""
     steps = sum(training.steps for training in work.trainings) + work.batches
     macs = sum(training.macs for training in work.trainings) + work.macs
-    read = work.decoded / _decoded(device) if work.originals else 0.0
+    read = work.decoded * work.pixels / _pixels(device) if work.originals else 0.0
     return 2 * macs / device.rate + steps * device.step_seconds + read
 
 
 def extract_seconds(work: Work, device: Device) -> float:
     """Modelled seconds of extraction: pictures are decoded while the network runs, and the slower one counts."""
-    return max(2 * work.extract_macs / device.rate, work.extracted / _decoded(device))
+    return max(2 * work.extract_macs / device.rate, work.extracted * work.pixels / _pixels(device))
 
 
 def training_seconds(training: Training, device: Device) -> float:
@@ -51,5 +51,5 @@ def work_of_case(case: str, settings: Settings) -> Work | str:
     return work_of(task, network, pictures, geometry(task, settings))
 
 
-def _decoded(device: Device) -> float:
-    return DECODED_PER_SECOND * device.decoders
+def _pixels(device: Device) -> float:
+    return PIXELS_PER_SECOND * device.decoders

@@ -14,9 +14,8 @@ from sslbench.errors import SslbenchError
 class Network:
     """The size of a network.
 
-    macs: multiplications of one forward pass of one picture of size x size pixels. params: numbers. width: of the pooled features.
-    activations: numbers that convolutions and matrix products give on the way. known: `declared`, `counted` or `assumed`.
-    fixed: whether it takes pictures of its own size alone, as transformers do.
+    macs: multiplications of one forward pass of one picture of size x size pixels. params: numbers. width: of the pooled
+    features. activations: numbers that convolutions and matrix products give on the way. known: `declared` or `counted`.
     """
 
     macs: float
@@ -25,7 +24,6 @@ class Network:
     size: int
     activations: float
     known: str
-    fixed: bool = False
 
     def at(self, height: float, width: float | None = None) -> float:
         """Multiplications of a forward pass at another size, in proportion to the area."""
@@ -36,8 +34,16 @@ class Network:
         return self.activations * height * (height if width is None else width) / self.size**2
 
 
-# timm 1.0's resnet50 without its classifier; a test counts them again.
 RESNET50 = Network(4_087_136_256, 23_508_032, 2048, 224, 11_113_984, "declared")
+_MAE = (("fc_norm", False), ("global_pool", "avg"), ("img_size", 64), ("patch_size", 8))
+# timm 1.0's, without classifiers, by architecture, size (None for its own) and arguments; a test counts them again. They spare
+# plans of the study and of the embedded suite the import of torch.
+DECLARED: Mapping[tuple[str, int | None, tuple[tuple[str, Any], ...]], Network] = {
+    ("resnet50", None, ()): RESNET50,
+    ("tf_efficientnet_lite0", None, ()): Network(383_907_552, 3_371_008, 1280, 224, 6_737_696, "declared"),
+    ("test_resnet", 64, ()): Network(16_392_192, 372_688, 96, 64, 102_272, "declared"),
+    ("test_vit", 64, _MAE): Network(20_005_632, 267_072, 64, 64, 203_776, "declared"),
+}
 _STATISTICS = {"pixels": 768, "colour-histogram": 64}
 
 
@@ -79,19 +85,20 @@ def _named(bare: str, options: Mapping[str, str]) -> Network | str:
         name = bare.partition(":")[2] or "test_resnet"
     if name.startswith(f"{SCHEME}:"):
         card = read_card(name)
-        return counted(card.arch, card.preprocessing.input_size[0], tuple(sorted(card.arch_options.items())))
+        return _sized(card.arch, card.preprocessing.input_size[0], tuple(sorted(card.arch_options.items())))
     if name in WHEELS:
-        return counted(WHEELS[name].arch)
+        return _sized(WHEELS[name].arch)
     scheme, colon, _ = name.partition(":")
     if colon and not (scheme == "file" and "arch" in options):
         return f"{bare} says its network only when it is loaded"
     if scheme == "file":
         name = options["arch"]
-    arch = name.partition(".")[0]
-    if arch == "resnet50":
-        return RESNET50
-    # As `random-init` alone, whose network has no size of its own.
-    return counted(arch, 64 if bare == "random-init" else None)
+    # `random-init` alone is shown pictures of 64 pixels.
+    return _sized(name.partition(".")[0], 64 if bare == "random-init" else None)
+
+
+def _sized(arch: str, size: int | None = None, options: tuple[tuple[str, Any], ...] = ()) -> Network | str:
+    return DECLARED.get((arch, size, options)) or counted(arch, size, options)
 
 
 @lru_cache(maxsize=64)
@@ -113,7 +120,7 @@ def counted(arch: str, size: int | None = None, options: tuple[tuple[str, Any], 
 
     try:
         with torch.device("meta"):
-            module = timm.create_model(arch, pretrained=False, num_classes=0, **dict(options)).eval()
+            module: Any = timm.create_model(arch, pretrained=False, num_classes=0, **dict(options)).eval()
             own = module.pretrained_cfg.get("input_size", (3, 224, 224))[-1]
             picture = torch.empty(1, 3, size or own, size or own)
         for part in module.modules():
@@ -124,9 +131,5 @@ def counted(arch: str, size: int | None = None, options: tuple[tuple[str, Any], 
     except (RuntimeError, NotImplementedError, TypeError, ValueError, AssertionError) as error:
         told = next(iter(str(error).splitlines()), "")
         return f"{arch} cannot be counted without weights ({type(error).__name__}: {told})"
-    return Network(
-        counter.get_total_flops() / 2,
-        sum(parameter.numel() for parameter in module.parameters()),
-        features.shape[-1], picture.shape[-1], numbers[0], "counted",
-        fixed=hasattr(module, "patch_embed"),
-    )  # fmt: skip
+    params = sum(parameter.numel() for parameter in module.parameters())
+    return Network(counter.get_total_flops() / 2, params, features.shape[-1], picture.shape[-1], numbers[0], "counted")

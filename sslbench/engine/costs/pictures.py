@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sslbench.config import Settings
-from sslbench.datasets import dataset_spec
+from sslbench.datasets import DatasetSpec, dataset_spec
 from sslbench.datasets.family import family_of
-from sslbench.errors import SslbenchError
+from sslbench.errors import DataWarning, SslbenchError
 
 # A photograph of the web, of which the study's sets mostly consist: about 500 x 375 pixels.
 PHOTOGRAPH = (375, 500)
@@ -56,16 +57,31 @@ def pictures_of(dataset: str, settings: Settings) -> Counted | str:
         if "val" not in images and "train" in images:
             # The study's draw, `sslbench.datasets.splits.study_validation`; NYUv2's of whole scenes is about as many.
             drawn = math.floor(0.2 * images["train"])
-            images = {"train": images["train"] - drawn, "val": drawn, **images} | {"train": images["train"] - drawn}
+            images = {**images, "train": images["train"] - drawn, "val": drawn}
         return Counted(images, spec.num_classes, _SIDES.get(dataset, PHOTOGRAPH), dataset, {}, "declared")
+    key = (dataset, str(settings.data_dir), settings.check_data)
+    # A folder's declaration is made anew whenever it is asked for, and its name says all of it.
+    declaration = None if family_of(dataset) else spec
+    if key not in _LISTED or _LISTED[key][0] is not declaration:
+        _LISTED[key] = declaration, _listed(spec, settings)
+    return _LISTED[key][1]
+
+
+# A suite has many cases on one dataset.
+_LISTED: dict[tuple[str, str, str], tuple[DatasetSpec | None, Counted | str]] = {}
+
+
+def _listed(spec: DatasetSpec, settings: Settings) -> Counted | str:
     try:
-        found = spec.load(settings)
+        with warnings.catch_warnings():
+            # What is odd about the files is told when they are used.
+            warnings.simplefilter("ignore", DataWarning)
+            found = spec.load(settings)
     except SslbenchError as error:
         return str(error)
     counts = {name: len(split.images) for name, split in found.splits.items()}
     side = found.details.get("size")
-    size = (side, side) if isinstance(side, int) else _SIDES.get(dataset, PHOTOGRAPH)
-    same = (
-        dataset if family_of(dataset) else "+".join(sorted(split.images.fingerprint for split in found.splits.values()))
-    )
+    size = (side, side) if isinstance(side, int) else _SIDES.get(spec.name, PHOTOGRAPH)
+    prints = "+".join(sorted(split.images.fingerprint for split in found.splits.values()))
+    same = spec.name if family_of(spec.name) else prints
     return Counted(counts, len(found.classes), size, same, found.recipes, "counted")

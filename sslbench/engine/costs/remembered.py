@@ -6,10 +6,11 @@ import os
 import statistics
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from sslbench.config import Settings
-from sslbench.engine.costs.devices import Device
+from sslbench.engine.costs.devices import DEVICES, Device
 from sslbench.engine.costs.model import extract_seconds, own_seconds, work_of_case
 from sslbench.engine.costs.work import Work
 from sslbench.environment import cpu_model
@@ -57,11 +58,22 @@ class Remembered:
         found = {}
         for record in sorted(records, key=lambda record: record.created):
             times, environment = record.timings, record.environment
+            extract, fit, score = (float(times.get(part) or 0.0) for part in ("extract", "fit", "score"))
             found[record.case] = Timing(
-                record.case, record.task["id"], *(float(times.get(part) or 0.0) for part in ("extract", "fit", "score")),
-                times.get("images_per_second"), int(record.peak_memory.get("rss") or 0), environment, _where(environment),
+                record.case, record.task["id"], extract, fit, score, times.get("images_per_second"),
+                int(record.peak_memory.get("rss") or 0), environment, _where(environment),
             )  # fmt: skip
         return cls(found, settings or Settings())
+
+    @cached_property
+    def device(self) -> Device | None:
+        """That of most records, as far as it is known; None without any."""
+        counts = {
+            device.name: sum(device.has_run(timing.environment) for timing in self.timings.values())
+            for device in DEVICES.values()
+        }
+        most = max(counts, key=lambda name: counts[name])
+        return DEVICES[most] if counts[most] else None
 
     def exact(self, case: str, device: Device) -> Timing | None:
         """The record of this very case on such a device."""
@@ -87,7 +99,7 @@ class Remembered:
                 break
         if rates := ratios.get(""):
             extract *= statistics.median(rates)
-            told = told if told != modelled[2] else f"extraction scaled from records of such a device; all else {told}"
+            told = told if told != modelled[2] else f"{told}; extraction scaled from records of such a device"
         return extract, own, told
 
     def _off(self, device: Device) -> dict[str, list[float]]:
@@ -119,4 +131,4 @@ def _where(environment: Mapping[str, Any]) -> str:
     on = cpu if device == "cpu" else device
     # A GPU of this name may be another one of its kind; a processor that tells its name is taken for this one.
     here = device == "cpu" and cpu == cpu_model() and environment.get("cores") == os.cpu_count()
-    return f"measured in a record on {on}{', as here' if here else ''}"
+    return f"measured {'here' if here else 'in a record'}: on {on}"

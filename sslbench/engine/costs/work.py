@@ -7,8 +7,9 @@ pass: one for it, one for the gradient by the maps, one for that by the weights.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 from sslbench.engine.costs.networks import Network
 from sslbench.engine.costs.pictures import Counted
@@ -18,6 +19,8 @@ from sslbench.tasks import Task
 TRAINED, THROUGH, FORWARD = 3.0, 2.0, 1.0
 # Of a network's multiplications, what its last stage has: a fifth of a ResNet-50's, and the detector trains that alone.
 _LAST_STAGE = 0.2
+# Of `sslbench.heads.faster_rcnn.Design`, whose import takes seconds; a test compares them.
+DETECTOR = {"channels": 256, "hidden": 1024, "pooled": 7, "regions": 512}
 # A ResNet-50 whose last two stages keep the map of stride 8 multiplies five times as much.
 _DILATED = 5.0
 _FLOAT = 4
@@ -27,8 +30,8 @@ _FLOAT = 4
 class Training:
     """One training of a case, which can run beside others of the same round.
 
-    stage: as `Trials.map` is told. round: those of one wait for those before. steps: of its optimiser. macs: multiplications, with
-    what is scored behind it. kept: bytes of its result on disk.
+    stage: as `Trials.map` is told. round: those of one wait for those before. steps: of its optimiser. macs: multiplications,
+    with what is scored behind it. kept: bytes of its result on disk.
     """
 
     stage: str
@@ -44,8 +47,9 @@ class Work:
 
     extracted: pictures whose frozen features are asked for. extract_macs: of these. trainings: those that may run side by side.
     macs: of all else. batches: steps of all else, each with the same cost whatever its size. decoded: pictures that are read and
-    decoded, when nothing is kept. held: bytes of features. activations: numbers of the largest batch on the way. states: numbers
-    of the weights with gradients and momentum. trains: as `Protocol.trains`. geometry: pictures shown alike have the same.
+    decoded when nothing is kept, of `pixels` each. originals: whether they are kept at their own size, for training. held: bytes
+    of features on disk; resident: in memory. activations: numbers of the largest batch on the way. states: numbers of the weights
+    with gradients and momentum. trains: as `Protocol.trains`. geometry: pictures shown alike have the same.
     """
 
     extracted: int = 0
@@ -54,7 +58,9 @@ class Work:
     macs: float = 0.0
     batches: float = 0.0
     decoded: int = 0
+    pixels: float = 0.0
     held: int = 0
+    resident: int = 0
     originals: bool = False
     activations: float = 0.0
     states: float = 0.0
@@ -62,17 +68,24 @@ class Work:
     geometry: str = "own"
 
 
-def work_of(task: Task, network: Network, pictures: Counted, geometry: str = "own", penalties: int = 45) -> Work | str:
-    """The work of a case, or why it is not known. geometry: names what the network is shown. penalties: of a linear probe."""
-    known: dict[str, Callable[[Task, Network, Counted], Work | str]] = {
-        "knn": _knn, "linear": lambda *of: _linear(*of, penalties), "fewshot": _fewshot, "features": _features,
+def work_of(task: Task, network: Network, pictures: Counted, geometry: str = "own") -> Work | str:
+    """The work of a case, or why it is not known. geometry: names what the network is shown."""
+    from sslbench.protocols.linear import PENALTIES
+
+    known: Mapping[str, Callable[[Task, Network, Counted], Work | str]] = {
+        "knn": _knn, "linear": partial(_linear, penalties=len(PENALTIES)), "fewshot": _fewshot, "features": _features,
         "finetune": _finetune, "detection": _detection, "segmentation": _dense, "normals": _dense, "depth": _dense,
         "inversion": _inversion, "occlusion": _occlusion,
     }  # fmt: skip
     if task.protocol not in known:
         return f"{task.protocol} is no protocol of this package, and what it computes is not known"
     found = known[task.protocol](task, network, pictures)
-    return found if isinstance(found, str) or found.geometry != "own" else replace(found, geometry=geometry)
+    if isinstance(found, str):
+        return found
+    shown = geometry if found.geometry == "own" else found.geometry
+    # Small pictures are enlarged to what the network is shown.
+    pixels = float(max(pictures.size[0] * pictures.size[1], network.size**2))
+    return replace(found, geometry=shown, pixels=pixels)
 
 
 def _extraction(network: Network, count: int) -> Work:
@@ -80,6 +93,7 @@ def _extraction(network: Network, count: int) -> Work:
     # Only what two neighbouring layers give is there at a time: about a sixth of all.
     return Work(
         extracted=count, extract_macs=count * network.macs, decoded=count, held=count * network.width * _FLOAT,
+        resident=count * network.width * _FLOAT,
         activations=batch * network.activations / 6, states=network.params,
     )  # fmt: skip
 
@@ -91,14 +105,16 @@ def _knn(task: Task, network: Network, pictures: Counted) -> Work:
 
 # Products with all rows, forward and back, that a certified fit takes for one penalty after the one before.
 _PRODUCTS = 30
+# Of what a step of a training costs beside its multiplications, what such a product does.
+_PRODUCT = 0.05
 
 
-def _linear(task: Task, network: Network, pictures: Counted, penalties: int) -> Work:
+def _linear(task: Task, network: Network, pictures: Counted, *, penalties: int) -> Work:
     train, every = pictures.of("train"), pictures.of("train", "val")
     classes = max(1, pictures.classes)
     one = _PRODUCTS * 2 * network.width * classes
     macs = penalties * (train * one + pictures.of("val") * network.width * classes) + every * one
-    return replace(_extraction(network, pictures.all), macs=float(macs), batches=(penalties + 1) * _PRODUCTS)
+    return replace(_extraction(network, pictures.all), macs=float(macs), batches=(penalties + 1) * _PRODUCTS * _PRODUCT)
 
 
 def _fewshot(task: Task, network: Network, pictures: Counted) -> Work:
@@ -106,7 +122,7 @@ def _fewshot(task: Task, network: Network, pictures: Counted) -> Work:
 
     shot = int(task.variant.removesuffix("shot"))
     macs = EPISODES * WAY * (shot + QUERY * WAY) * network.width
-    return replace(_extraction(network, pictures.all), macs=float(macs), batches=60)
+    return replace(_extraction(network, pictures.all), macs=float(macs), batches=EPISODES / 50)
 
 
 def _features(task: Task, network: Network, pictures: Counted) -> Work:
@@ -145,7 +161,7 @@ def _finetune(task: Task, network: Network, pictures: Counted) -> Work:
     )  # fmt: skip
 
 
-def _detection(task: Task, network: Network, pictures: Counted) -> Work:
+def _detection(task: Task, network: Network, pictures: Counted) -> Work | str:
     from sslbench.protocols._detection_options import RECIPES, STUDY, Options
     from sslbench.protocols.detection import SPEC
 
@@ -153,7 +169,9 @@ def _detection(task: Task, network: Network, pictures: Counted) -> Work:
     if options is None:
         return f"{task.variant!r} is no variant of detection"
     recipe = RECIPES[options.recipe or pictures.recipes.get(SPEC.name, STUDY.name)]
-    design, steps, batch = recipe.heads(), options.steps or recipe.steps, options.batch or recipe.batch
+    design = DETECTOR | recipe.design
+    channels, hidden, pooled = design["channels"], design["hidden"], design["pooled"]
+    steps, batch = options.steps or recipe.steps, options.batch or recipe.batch
     short = options.size or recipe.size
     # In training sides are drawn evenly, so that their mean square counts.
     sides = [
@@ -167,17 +185,16 @@ def _detection(task: Task, network: Network, pictures: Counted) -> Work:
     def passes(side: float) -> tuple[float, float]:
         """Multiplications of network, and of pyramid and heads, on one picture."""
         cells = side * side * ratio * (1 / 16 + 1 / 64 + 1 / 256 + 1 / 1024)
-        channels = design.channels
         # The pyramid's lateral and output convolutions, and the one that proposals share.
         pyramid = cells * channels * (network.width / 4 + 9 * channels + 9 * channels)
-        box = design.pooled**2 * channels * design.hidden + design.hidden**2
-        return network.at(side, side * ratio), pyramid + design.regions * box
+        box = pooled**2 * channels * hidden + hidden**2
+        return network.at(side, side * ratio), pyramid + design["regions"] * box
 
     body, heads = (sum(values) / len(sides) for values in zip(*map(passes, sides), strict=True))
     own = TRAINED if options.setting == "finetune" else FORWARD + 2 * _LAST_STAGE
     macs = steps * batch * (own * body + TRAINED * heads)
     tested = sum(passes(short)) * pictures.of("test")
-    weights = network.params + 8 * 9 * design.channels**2 + design.pooled**2 * design.channels * design.hidden
+    weights = network.params + 8 * 9 * channels**2 + pooled**2 * channels * hidden
     adam = recipe.optimiser == "adamw"
     return Work(
         trainings=(Training("detector", 0, steps, macs, weights * _FLOAT),), macs=tested, batches=pictures.of("test"),
@@ -198,12 +215,13 @@ def _dense(task: Task, network: Network, pictures: Counted) -> Work | str:
         return f"{task.variant!r} is no variant of {task.protocol}"
     recipe = which.recipes[options.recipe or pictures.recipes.get(task.protocol, "study")].sized(options.size)
     steps, batch = options.steps or recipe.steps, options.batch or recipe.batch
-    frozen = (options.encoder or which.encoder) == "frozen"
+    frozen, pyramid = (options.encoder or which.encoder) == "frozen", which.pyramid
     ratio = min(recipe.longest / max(recipe.short), pictures.size[1] / pictures.size[0])
 
     def passes(side: float) -> tuple[float, float]:
+        """Multiplications of network and of head on one picture."""
         area, width = side * side * ratio, recipe.width
-        if not which.pyramid:
+        if not pyramid:
             # One 3 x 3 convolution over the map of stride 8 and what pyramid pooling adds to it.
             return network.at(side, side * ratio) * _DILATED, area / 64 * 9 * (network.width + 4 * width) * width
         levels = area * (1 / 16 + 1 / 64 + 1 / 256)
@@ -216,7 +234,7 @@ def _dense(task: Task, network: Network, pictures: Counted) -> Work | str:
     tested = pictures.of("test") * sum(sum(passes(side)) for side in scales)
     weights = (0 if frozen else network.params) + 9 * recipe.width * (network.width + 12 * recipe.width)
     largest = max(recipe.short)
-    grown = 1.0 if which.pyramid else _DILATED
+    grown = 1.0 if pyramid else _DILATED
     return Work(
         trainings=(Training("dense", 0, steps, macs, weights * _FLOAT),), macs=tested, batches=pictures.of("test") * len(scales),
         decoded=pictures.all, originals=True,
@@ -250,9 +268,12 @@ def _dense_probe(task: Task, network: Network, pictures: Counted) -> Work:
     scored = pictures.of("val") * (len(PENALTIES) if options.kind == "linear" else 0) + pictures.of("test")
     answered = scored * (grid * grid * channels * outputs + pictures.size[0] * pictures.size[1] * outputs * 10)
     found = _extraction(network, pictures.all)
-    # Maps are kept as they are, of all levels.
-    held = pictures.all * network.activations / 4 * 2
-    return replace(found, macs=macs + answered, batches=scored / 8, held=int(held), geometry="whole")
+    # Maps of all levels, no finer than the grid, are a tenth of what a network gives on the way: 0.09 of a ResNet-50's, 0.14 of a
+    # small one's.
+    held = int(pictures.all * network.activations * 0.1 * _FLOAT)
+    return replace(
+        found, macs=macs + answered, batches=scored / 3, held=held, resident=rows * channels * _FLOAT, geometry="whole"
+    )
 
 
 def _inversion(task: Task, network: Network, pictures: Counted) -> Work:
@@ -289,10 +310,3 @@ def _occlusion(task: Task, network: Network, pictures: Counted) -> Work:
         macs=count * (windows + 1) * network.at(side), batches=count * windows / 64, decoded=count,
         activations=256 * network.activations_at(side) / 6, states=network.params, trains=True,
     )  # fmt: skip
-
-
-def penalties_of_linear() -> int:
-    """How many penalties a linear probe tries."""
-    from sslbench.protocols.linear import PENALTIES
-
-    return len(PENALTIES)

@@ -1,0 +1,80 @@
+"""Two controllers on one run: the second is refused, and a dead one is no hindrance."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sslbench.engine import lease as module
+from sslbench.engine.lease import claim
+from sslbench.errors import EngineError
+from sslbench.results.runs import Run
+from sslbench.results.shared_run import run_at
+from sslbench.store import lease
+from sslbench.store.store import Store
+
+HOLDS = """
+import sys
+from pathlib import Path
+from sslbench.engine.lease import claim
+from sslbench.store import lease
+from sslbench.store.store import Store
+lease.BEAT = 0.05
+with claim(Store(sys.argv[1]) if "://" in sys.argv[1] else Path(sys.argv[1])):
+    print("ready", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_LOOK_SECONDS", 0.02)
+    monkeypatch.setattr(lease, "DEAD", 0.5)
+
+
+@pytest.mark.parametrize("kind", ["folder", "store"])
+def test_the_second_one_is_refused_until_the_first_is_gone(tmp_path: Path, kind: str, quick: None) -> None:
+    # A holder that lives is looked at for as long as it takes it to count once, however busy the machine.
+    what = str(tmp_path / "run") if kind == "folder" else f"file://{tmp_path}/store/run"
+    held = Path(what) if kind == "folder" else Store(what)
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDS, what], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert holder.stdout is not None and holder.stdout.readline() == "ready\n"
+    if kind == "store":
+        lease.DEAD = 60.0
+    with (
+        pytest.raises(EngineError, match=rf"the run .*run is held by process {holder.pid} on .*, since 20"),
+        claim(held),
+    ):
+        raise AssertionError("claimed")
+    lease.DEAD = 0.5
+    holder.send_signal(signal.SIGKILL)
+    holder.wait(60)
+    with claim(held):
+        pass
+
+
+@pytest.mark.parametrize("kind", ["folder", "store"])
+def test_it_can_be_claimed_again_at_once_when_it_was_let_go(tmp_path: Path, kind: str, quick: None) -> None:
+    held = tmp_path / "run" if kind == "folder" else Store(f"file://{tmp_path}/store")
+    for _ in range(3):
+        with claim(held):
+            pass
+    with pytest.raises(KeyError), claim(held):
+        raise KeyError
+    with claim(held):
+        pass
+
+
+def test_a_run_is_claimed_where_its_records_are_shared(tmp_path: Path) -> None:
+    with claim(Run(tmp_path / "a")):
+        assert (tmp_path / "a/.lease.json").exists()
+    run = run_at(tmp_path / "b", f"file://{tmp_path}/store")
+    with claim(run):
+        assert not (tmp_path / "b").exists()
+        assert Store(f"file://{tmp_path}/store/b").names("leases/controller/")
