@@ -68,7 +68,7 @@ def test_each_job_with_a_gpu_has_a_process_of_its_own(cluster: Any, tmp_path: Pa
     try:
         assert engine.has_gpus
         engine.check([Needs(gpus=2), Needs(gpus=0.25)])
-        with pytest.raises(EngineError, match="3 GPUs, 1 cores; it has .*: 2 GPUs, 2 cores"):
+        with pytest.raises(EngineError, match=r"3 GPUs, 1 cores; it has .*: 2 GPUs, 2 cores"):
             engine.check([Needs(gpus=3)])
         for number in range(4):
             engine.submit(Job(f"{number}", jobs.gpus, None, Needs(gpus=0.5)))

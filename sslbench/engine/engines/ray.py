@@ -84,7 +84,7 @@ class RayEngine:
         if address.startswith("ray://"):
             raise EngineError(
                 f"{address} is an address of Ray's client, by which jobs cannot be followed; run pytest on a machine of "
-                "the cluster, by `ray job submit -- python -m pytest ...` from afar, with address=auto or the head's HOST:PORT (6379)"
+                "the cluster, by `ray job submit -- python -m pytest ...` from afar, with address=auto or the head's HOST:PORT"
             )
         quiet = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": True}
         if address == "local":
