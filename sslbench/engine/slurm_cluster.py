@@ -1,71 +1,26 @@
-"""Where bundles of jobs are submitted to, by submitit: a Slurm cluster, or processes of this machine in its place."""
+"""A Slurm cluster as a place for bundles of jobs."""
 
 from __future__ import annotations
 
-import contextlib
 import math
-import os
-import platform
 import re
-import shlex
-import signal
-import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from shutil import which
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from sslbench.engine import slurm_commands
 from sslbench.engine.base import Loss, Needs
+from sslbench.engine.cluster import END_SECONDS, MINUTES, before, plain_environment
 from sslbench.engine.slurm_commands import JobState, Partition
 from sslbench.errors import EngineError, tell
 from sslbench.names import did_you_mean
 
-_MINUTES = 240
-_END_SECONDS = 120
 _MACHINE_GONE = ("NODE_FAIL", "PREEMPTED", "CANCELLED", "REVOKED", "BOOT_FAIL", "TIMEOUT", "DEADLINE")
 _PROCESS_DIED = ("COMPLETED", "FAILED", "OUT_OF_MEMORY")
 # Reasons to wait that waiting does not end.
 _FOR_EVER = re.compile("BadConstraints|MaxWall|Invalid|NotAllowed|JobHeld|Partition(TimeLimit|NodeLimit|Down|Inactive)")
-
-
-class Cluster(Protocol):
-    """Takes bundles.
-
-    name: of all its jobs, and of nobody else's. settle_seconds: for how long the last files of an ended job may be on their way.
-    slots: how many jobs may be in the queue. minutes: that one may last.
-    """
-
-    name: str
-    settle_seconds: float
-    slots: int
-    minutes: float
-
-    @property
-    def has_gpus(self) -> bool:
-        """Whether a job can have any."""
-
-    def places(self) -> list[str]:
-        """The machines that are known."""
-
-    def check(self, needs: Sequence[Needs]) -> None:
-        """Raise EngineError where a job with these needs would never run."""
-
-    def submit(self, needs: Needs, function: Callable[..., None], *arguments: Any) -> Any:
-        """Submitit's job. Raises EngineError where it is refused."""
-
-    def lost(self, jobs: Sequence[Any]) -> dict[str, Loss]:
-        """Those of the jobs that have ended, by their numbers, with what to say of members that gave no answer."""
-
-    def stop(self) -> None:
-        """End all jobs."""
-
-    def stop_earlier(self, name: str) -> int:
-        """End the jobs of a session that was killed, called `name`; returns how many there were.
-
-        Waits for their end: two jobs must not train from one state. Raises EngineError where they do not end.
-        """
 
 
 class SlurmCluster:
@@ -88,7 +43,7 @@ class SlurmCluster:
         self.slots = options["slots"] or 64
         self._nodes = self._of_partition(slurm_commands.partitions())
         self._longest = max(node.minutes for node in self._nodes)
-        self.minutes = options["time"] or int(min(_MINUTES, self._longest))
+        self.minutes = options["time"] or int(min(MINUTES, self._longest))
         self._asked = self._answered = time.monotonic()
         self._unknown: dict[str, int] = {}
         self._told: set[str] = set()
@@ -134,7 +89,7 @@ class SlurmCluster:
         # Slurm is asked once for each kind of job, about the largest.
         largest = {(need.gpus, need.cpus): need for need in sorted(needs, key=lambda need: need.memory)}
         for need in largest.values():
-            with _plain_environment():
+            with plain_environment():
                 slurm_commands.ask(["sbatch", "--test-only", *self._flags(need), "--wrap=true"])
 
     def _check_nodes(self, name: str, need: Needs) -> None:
@@ -180,14 +135,14 @@ class SlurmCluster:
         executor = submitit.SlurmExecutor(self._folder)
         executor.update_parameters(
             **self._parameters(needs),
-            setup=_before(self._options["setup"], needs),
+            setup=before(self._options["setup"], needs),
             stderr_to_stdout=True,
             # A step of its own would get one core since Slurm 22.05, whatever the job has.
             use_srun=False,
             # The controller submits again, and counts how often.
             additional_parameters={"no-requeue": True},
         )
-        with _plain_environment():
+        with plain_environment():
             try:
                 return executor.submit(function, *arguments)
             except (FailedJobError, FailedSubmissionError, OSError) as error:
@@ -253,7 +208,7 @@ class SlurmCluster:
         live = _live(slurm_commands.job_states(name))
         if live:
             slurm_commands.cancel(name)
-        deadline = time.monotonic() + _END_SECONDS
+        deadline = time.monotonic() + END_SECONDS
         while _live(slurm_commands.job_states(name)):
             if time.monotonic() > deadline:
                 raise EngineError(
@@ -263,130 +218,5 @@ class SlurmCluster:
         return len(live)
 
 
-class LocalCluster:
-    """Processes of this machine in the place of Slurm jobs, to try what would be submitted. All of them see the same GPUs."""
-
-    settle_seconds = 0.0
-
-    def __init__(self, options: Mapping[str, Any], folder: Path, name: str) -> None:
-        from sslbench.features.device import resolve_device
-
-        self._options, self._folder, self.name = options, folder, name
-        self._gpus = resolve_device("auto").startswith("cuda")
-        self.slots = options["slots"] or (1 if self._gpus else os.cpu_count() or 1)
-        self.minutes = options["time"] or _MINUTES
-        self._begun: dict[str, float] = {}
-        self._jobs: list[Any] = []
-
-    @property
-    def has_gpus(self) -> bool:
-        """Whether torch finds one."""
-        return self._gpus
-
-    def places(self) -> list[str]:
-        """This machine."""
-        return [platform.node()]
-
-    def check(self, needs: Sequence[Needs]) -> None:
-        """Cores and memory can be tried; a GPU that is not there cannot."""
-        if any(need.gpus for need in needs) and not self._gpus:
-            raise EngineError("a case needs a GPU, and torch finds none on this machine (executor=local)")
-
-    def submit(self, needs: Needs, function: Callable[..., None], *arguments: Any) -> Any:
-        """A process."""
-        import submitit
-
-        # submitit would run `setup` in a shell that stays between it and the process, which it then could not stop.
-        commands = " && ".join([*_before(self._options["setup"], needs), f'exec {shlex.quote(sys.executable)} "$@"'])
-        executor = submitit.LocalExecutor(self._folder, python=f"bash -c {shlex.quote(commands)} sslbench")
-        executor.update_parameters(
-            timeout_min=self.minutes,
-            stderr_to_stdout=True,
-            gpus_per_node=math.ceil(needs.gpus),
-            signal_delay_s=0,
-        )
-        with _plain_environment():
-            job = executor.submit(function, *arguments)
-        self._begun[job.job_id] = time.monotonic()
-        self._jobs.append(job)
-        return job
-
-    def lost(self, jobs: Sequence[Any]) -> dict[str, Loss]:
-        """Those whose process is no more."""
-        found = {}
-        for job in jobs:
-            if job.done():
-                over = time.monotonic() - self._begun[job.job_id] > 60 * self.minutes
-                limit = f"the process reached the time limit of {self.minutes} minutes"
-                found[job.job_id] = (
-                    Loss("machine", limit) if over else Loss("worker", f"the process of job {job.job_id} died")
-                )
-        return found
-
-    def stop(self) -> None:
-        """Interrupt them, and wait until they are gone."""
-        live = [job for job in self._jobs if not job.done()]
-        for job in live:
-            job.cancel()
-        deadline = time.monotonic() + _END_SECONDS
-        while any(not job.done() for job in live) and time.monotonic() < deadline:
-            time.sleep(0.02)
-        self._jobs.clear()
-
-    def stop_earlier(self, name: str) -> int:
-        """They are known by their folder, which is on their command line; where there is no /proc none is found."""
-        folder = self._folder.with_name(name)
-        live = _processes(folder)
-        for number in live:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(number, signal.SIGKILL)
-        deadline = time.monotonic() + _END_SECONDS
-        while _processes(folder):
-            if time.monotonic() > deadline:
-                raise EngineError(
-                    f"processes of an earlier session do not end: {', '.join(map(str, live))}; end them by hand"
-                )
-            time.sleep(0.05)
-        # Each has one that watches over it.
-        return -(-len(live) // 2)
-
-
 def _live(states: Mapping[str, JobState]) -> list[str]:
     return [number for number, state in states.items() if state.name not in _MACHINE_GONE + _PROCESS_DIED]
-
-
-def _processes(folder: Path) -> list[int]:
-    found = []
-    for file in Path("/proc").glob("[0-9]*/cmdline"):
-        with contextlib.suppress(OSError):
-            # That of a process that is dead and not yet waited for is empty.
-            if str(folder).encode() in file.read_bytes().split(b"\0"):
-                found.append(int(file.parent.name))
-    return found
-
-
-def _before(setup: str, needs: Needs) -> list[str]:
-    """The commands before python. What they export comes first: a module that is loaded may add to it."""
-    exported = {"OMP_NUM_THREADS": str(max(1, math.ceil(needs.cpus))), "PYTHONPATH": ""}
-    exported = {name: os.environ.get(name, value) for name, value in exported.items()}
-    return [
-        *(f"export {name}={shlex.quote(value)}" for name, value in exported.items() if value),
-        *([setup] if setup else []),
-    ]
-
-
-@contextlib.contextmanager
-def _plain_environment() -> Iterator[None]:
-    """Without what a job inherits where this session is one itself: submitit and srun would take it for the new job's own.
-
-    SBATCH_* are the user's defaults, and SLURM_CONF leads to the cluster.
-    """
-    taken = {
-        name: os.environ.pop(name)
-        for name in list(os.environ)
-        if name.startswith(("SLURM_", "SLURMD_", "SRUN_", "SUBMITIT_")) and name != "SLURM_CONF"
-    }
-    try:
-        yield
-    finally:
-        os.environ.update(taken)

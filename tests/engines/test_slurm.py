@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from sslbench.engine import slurm_cluster, slurm_commands
+from sslbench.engine import process_cluster, slurm_cluster, slurm_commands
 from sslbench.engine.base import Job, Needs, engine_spec
 from sslbench.engine.engines import slurm
 from sslbench.errors import DataWarning, EngineError
@@ -238,7 +238,7 @@ def test_a_reached_time_limit_is_the_machines_loss(tmp_path):
 
 
 def test_a_queue_that_is_full_for_a_while(monkeypatch, tmp_path):
-    engine, submit = started(tmp_path, executor="local", bundle="1"), slurm_cluster.LocalCluster.submit
+    engine, submit = started(tmp_path, executor="local", bundle="1"), process_cluster.ProcessCluster.submit
     refusals = [False, True, True, False]
 
     def submit_or_not(*arguments):
@@ -246,7 +246,7 @@ def test_a_queue_that_is_full_for_a_while(monkeypatch, tmp_path):
             raise EngineError("sbatch refused a job: QOSMaxSubmitJobPerUserLimit")
         return submit(*arguments)
 
-    monkeypatch.setattr(slurm_cluster.LocalCluster, "submit", submit_or_not)
+    monkeypatch.setattr(process_cluster.ProcessCluster, "submit", submit_or_not)
     monkeypatch.setattr(slurm, "_REFUSED_SECONDS", 0.01)
     try:
         for number in range(2):
@@ -266,7 +266,7 @@ def test_the_first_refusal_ends_it(monkeypatch, tmp_path):
     def refuse(*_):
         raise EngineError("sbatch refused a job: Invalid account")
 
-    monkeypatch.setattr(slurm_cluster.LocalCluster, "submit", refuse)
+    monkeypatch.setattr(process_cluster.ProcessCluster, "submit", refuse)
     engine = started(tmp_path, executor="local")
     engine.submit(Job("job", slurm_jobs.double, 1))
     with pytest.raises(EngineError, match="Invalid account"):

@@ -20,7 +20,9 @@ from filelock import FileLock, Timeout
 
 from sslbench.engine.base import Ended, Engine, EngineSpec, Job, Loss, Needs, Option
 from sslbench.engine.bundle import BEGUN, ENDED, LEFT, marker, read_ended, run_bundle
-from sslbench.engine.slurm_cluster import Cluster, LocalCluster, SlurmCluster
+from sslbench.engine.cluster import Cluster
+from sslbench.engine.process_cluster import ProcessCluster
+from sslbench.engine.slurm_cluster import SlurmCluster
 from sslbench.errors import EngineError, tell
 from sslbench.files import write_atomic
 
@@ -72,7 +74,7 @@ class SlurmEngine:
             self._bundle = options["bundle"]
             name = f"sslbench-{secrets.token_hex(4)}"
             self._folder, self._jobs_file = folder / name, folder / _JOBS_FILE
-            cluster: Callable[..., Cluster] = SlurmCluster if options["executor"] == "slurm" else LocalCluster
+            cluster: Callable[..., Cluster] = SlurmCluster if options["executor"] == "slurm" else ProcessCluster
             self._cluster = cluster(options, self._folder, name)
             self._seconds = 60.0 * self._cluster.minutes
             self._stop_earlier(options["executor"])

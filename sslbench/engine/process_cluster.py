@@ -1,0 +1,117 @@
+"""Processes of this machine in the place of a Slurm cluster."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import platform
+import shlex
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sslbench.engine.base import Loss, Needs
+from sslbench.engine.cluster import END_SECONDS, MINUTES, before, plain_environment
+from sslbench.errors import EngineError
+
+
+class ProcessCluster:
+    """Processes of this machine in the place of Slurm jobs, to try what would be submitted. All of them see the same GPUs."""
+
+    settle_seconds = 0.0
+
+    def __init__(self, options: Mapping[str, Any], folder: Path, name: str) -> None:
+        from sslbench.features.device import resolve_device
+
+        self._options, self._folder, self.name = options, folder, name
+        self._gpus = resolve_device("auto").startswith("cuda")
+        self.slots = options["slots"] or (1 if self._gpus else os.cpu_count() or 1)
+        self.minutes = options["time"] or MINUTES
+        self._begun: dict[str, float] = {}
+        self._jobs: list[Any] = []
+
+    @property
+    def has_gpus(self) -> bool:
+        """Whether torch finds one."""
+        return self._gpus
+
+    def places(self) -> list[str]:
+        """This machine."""
+        return [platform.node()]
+
+    def check(self, needs: Sequence[Needs]) -> None:
+        """Cores and memory can be tried; a GPU that is not there cannot."""
+        if any(need.gpus for need in needs) and not self._gpus:
+            raise EngineError("a case needs a GPU, and torch finds none on this machine (executor=local)")
+
+    def submit(self, needs: Needs, function: Callable[..., None], *arguments: Any) -> Any:
+        """A process."""
+        import submitit
+
+        # submitit would run `setup` in a shell that stays between it and the process, which it then could not stop.
+        commands = " && ".join([*before(self._options["setup"], needs), f'exec {shlex.quote(sys.executable)} "$@"'])
+        executor = submitit.LocalExecutor(self._folder, python=f"bash -c {shlex.quote(commands)} sslbench")
+        executor.update_parameters(
+            timeout_min=self.minutes,
+            stderr_to_stdout=True,
+            gpus_per_node=math.ceil(needs.gpus),
+            signal_delay_s=0,
+        )
+        with plain_environment():
+            job = executor.submit(function, *arguments)
+        self._begun[job.job_id] = time.monotonic()
+        self._jobs.append(job)
+        return job
+
+    def lost(self, jobs: Sequence[Any]) -> dict[str, Loss]:
+        """Those whose process is no more."""
+        found = {}
+        for job in jobs:
+            if job.done():
+                over = time.monotonic() - self._begun[job.job_id] > 60 * self.minutes
+                limit = f"the process reached the time limit of {self.minutes} minutes"
+                found[job.job_id] = (
+                    Loss("machine", limit) if over else Loss("worker", f"the process of job {job.job_id} died")
+                )
+        return found
+
+    def stop(self) -> None:
+        """Interrupt them, and wait until they are gone."""
+        live = [job for job in self._jobs if not job.done()]
+        for job in live:
+            job.cancel()
+        deadline = time.monotonic() + END_SECONDS
+        while any(not job.done() for job in live) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        self._jobs.clear()
+
+    def stop_earlier(self, name: str) -> int:
+        """They are known by their folder, which is on their command line; where there is no /proc none is found."""
+        folder = self._folder.with_name(name)
+        live = _processes(folder)
+        for number in live:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(number, signal.SIGKILL)
+        deadline = time.monotonic() + END_SECONDS
+        while _processes(folder):
+            if time.monotonic() > deadline:
+                raise EngineError(
+                    f"processes of an earlier session do not end: {', '.join(map(str, live))}; end them by hand"
+                )
+            time.sleep(0.05)
+        # Each has one that watches over it.
+        return -(-len(live) // 2)
+
+
+def _processes(folder: Path) -> list[int]:
+    found = []
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            # That of a process that is dead and not yet waited for is empty.
+            if str(folder).encode() in file.read_bytes().split(b"\0"):
+                found.append(int(file.parent.name))
+    return found
