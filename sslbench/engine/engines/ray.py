@@ -58,6 +58,7 @@ class RayEngine:
         self._ended: deque[Ended] = deque()
         self._known: tuple[float, list[dict[str, Any]]] = (0.0, [])
         self._running: tuple[float, int] = (0.0, 0)
+        self._told: dict[str, _Begun] = {}
         self._unmet_since: float | None = None
         self._gone_since: float | None = None
         self._undo, self._own = contextlib.ExitStack(), False
@@ -298,10 +299,12 @@ class RayEngine:
         import ray
 
         try:
-            return {name: _Begun(*begun) for name, begun in ray.get(self._board.all.remote(), timeout=10.0).items()}
+            told = {name: _Begun(*begun) for name, begun in ray.get(self._board.all.remote(), timeout=10.0).items()}
         except (ray.exceptions.RayActorError, ray.exceptions.GetTimeoutError):
-            # Its process was killed too; it comes back empty.
-            return {}
+            told = {}
+        # Its process may be busy, or was killed too and comes back empty: what it said before is as good.
+        self._told = told or self._told
+        return self._told
 
     def running(self) -> int:
         """How many jobs have begun, by their own word of a second ago at most."""
