@@ -89,6 +89,7 @@ def main() -> int:
     parser.add_argument("--cores", type=int, default=2, help="of each machine")
     parser.add_argument("--tasks", default=TASKS)
     parser.add_argument("--backbones", default=BACKBONES)
+    parser.add_argument("--pause", type=float, nargs=2, default=(0.5, 5.0), help="least and most seconds between kills")
     given = parser.parse_args()
     chance = random.Random(given.seed)
     with tempfile.TemporaryDirectory(prefix="sslbench-break-") as place:
@@ -120,7 +121,7 @@ def _rounds(given: Any, chance: random.Random, place: Path, cluster: Cluster, ex
             sessions += 1
             running, begun = session(folder, given.tasks, given.backbones, *engine), time.monotonic()
             while running.poll() is None:
-                until = time.monotonic() + chance.uniform(0.5, 5.0)
+                until = time.monotonic() + chance.uniform(*given.pause)
                 while time.monotonic() < until and running.poll() is None:
                     time.sleep(0.05)
                 busy = cluster.busy()
