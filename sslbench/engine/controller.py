@@ -161,7 +161,9 @@ class Controller:
             self.close()
             if isinstance(error, EngineError):
                 raise
-            raise EngineError(f"the engine failed, which is a mistake in sslbench: {type(error).__name__}: {error}") from error
+            raise EngineError(
+                f"the engine failed, which is a mistake in sslbench: {type(error).__name__}: {error}"
+            ) from error
 
     @property
     def progress(self) -> Progress:

@@ -295,7 +295,9 @@ def test_a_second_grid_of_a_case_is_handed_over_too(tmp_path):
 
 def test_each_trial_that_finds_a_shared_gpu_full_gets_one_to_itself(tmp_path):
     full = Answer(failure=Failure("case", "OutOfMemoryError", "CUDA out of memory"))
-    engine = Scripted(lambda order, number: full if order.trial in ("k1", "k2") and number == 1 else grid(order, number))
+    engine = Scripted(
+        lambda order, number: full if order.trial in ("k1", "k2") and number == 1 else grid(order, number)
+    )
     one = controller(engine, tmp_path)
     one.submit([Planned(planned("a", hand_over=True).order, Needs(gpus=0.5))])
     assert one.wait_for(name("a")).failure is None
