@@ -9,7 +9,7 @@ from typing import Literal
 
 from sslbench.engine.base import Ended, Engine, Job, Loss, Needs
 from sslbench.engine.worker import Answer, Failure, Order, probe, run
-from sslbench.errors import EngineError, RecordError
+from sslbench.errors import EngineError, RecordError, SslbenchError
 from sslbench.results.record import Record, case_name
 from sslbench.results.runs import Run
 from sslbench.results.shared_run import SharedRun
@@ -159,8 +159,8 @@ class Controller:
         except Exception as error:
             # Whatever else has ended may be lost with it, and would be waited for without end.
             self.close()
-            if isinstance(error, EngineError):
-                raise
+            if isinstance(error, SslbenchError):
+                raise EngineError(str(error)) from error
             raise EngineError(
                 f"the engine failed, which is a mistake in sslbench: {type(error).__name__}: {error}"
             ) from error
@@ -175,8 +175,10 @@ class Controller:
         """Take in what has ended, and stop the rest. May be called twice."""
         try:
             for ended in self._last_ended():
-                if isinstance(ended.answer, Answer) and ended.answer.record is not None:
-                    self._take(ended)
+                sent = self._jobs.pop(ended.name, None)
+                # Nothing is submitted any more for what it would make possible.
+                if sent is not None and isinstance(ended.answer, Answer) and ended.answer.record is not None:
+                    self._answers[sent.case] = self._kept(sent.case, ended.answer)
         finally:
             self._jobs.clear()
             self._engine.close()

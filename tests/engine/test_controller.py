@@ -327,3 +327,15 @@ def test_an_engine_that_is_gone_can_be_closed(tmp_path):
     one.submit([planned("a"), planned("b")])
     one.close()
     assert engine.closed
+
+
+def test_closing_begins_nothing(tmp_path):
+    record = read_records(BASELINE)[0]
+    protocol, _, rest = record.task["id"].partition("/")
+    case = Planned(Order(record.backbone["name"], Task(protocol, *rest.split("/", 1)), Settings()), Needs(), 0.5, "x")
+    engine = Scripted(lambda order, number: Answer(record.to_json(), b"samples"))
+    one = controller(engine, tmp_path)
+    one.submit([case, planned("a", 1, "x")])
+    one.close()
+    assert Run(tmp_path).record_path(record.case).exists()
+    assert len(engine.submitted) == 1

@@ -215,7 +215,9 @@ while True:
         start()
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"executor": "local", "name": "../mine"}', '{"executor": "local", "name": 1}'])
+@pytest.mark.parametrize(
+    "text", ["{", "[]", '{"executor": "local", "name": "../mine"}', '{"executor": "local", "name": 1}']
+)
 def test_a_forged_file_of_jobs_ends_nothing_and_empties_no_folder(tmp_path, text):
     (tmp_path / "engine").mkdir()
     (tmp_path / "mine").mkdir()
