@@ -229,6 +229,14 @@ def test_a_forged_file_of_jobs_ends_nothing_and_empties_no_folder(tmp_path, text
     assert (tmp_path / "mine" / "file").exists()
 
 
+def test_a_job_that_slurm_overlooks_now_and_then_is_not_lost():
+    cluster = object.__new__(slurm_cluster.SlurmCluster)
+    cluster._unknown = {}
+    running = slurm_commands.JobState("RUNNING")
+    assert [cluster._loss("7", state) for state in (None, None, running, None, None, running)] == [None] * 6
+    assert [cluster._loss("7", None) for _ in range(3)][-1].cause == "machine"
+
+
 def test_nobody_else_may_write_answers(start, tmp_path):
     start()
     (folder,) = tmp_path.glob("engine/sslbench-*")
