@@ -279,6 +279,21 @@ class PreparedCase:
         return record
 
 
+def resumed_record(case: PreparedCase, rerun: str) -> Record | None:
+    """The record of an earlier run that still counts, or None.
+
+    rerun: `missing`, `failed` where one whose verdict is `below` does not count, or `all` where none does.
+    """
+    if rerun == "all":
+        return None
+    try:
+        record = case.resume()
+    except SslbenchError:
+        # A network that cannot be run; the run meets it again, and tells.
+        return None
+    return None if record is not None and rerun == "failed" and record.verdict == "below" else record
+
+
 @dataclass(frozen=True)
 class _Ran:
     outcome: Outcome

@@ -9,7 +9,7 @@ from typing import Literal
 
 from sslbench.engine.base import Ended, Engine, Job, Loss, Needs
 from sslbench.engine.worker import Answer, Failure, Order, probe, run
-from sslbench.errors import EngineError, RecordError
+from sslbench.errors import EngineError, RecordError, SslbenchError
 from sslbench.results.record import Record, case_name
 from sslbench.results.runs import Run
 from sslbench.results.shared_run import SharedRun
@@ -43,12 +43,26 @@ class Planned:
 
 @dataclass
 class _Asked:
-    """A case on its way. missing: its trials that others are at. deaths: by the cause of the losses of each of its jobs."""
+    """A case on its way.
+
+    missing: its trials that others are at. tried: those that others were ever at. deaths: by the cause of the losses of each of
+    its jobs.
+    """
 
     planned: Planned
     missing: set[str] = field(default_factory=set)
+    tried: set[str] = field(default_factory=set)
     deaths: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     failed: Failure | None = None
+
+
+@dataclass(frozen=True)
+class _Sent:
+    """A job that an engine has: of which case, which of its trials if any, and with what needs."""
+
+    case: str
+    trial: str
+    needs: Needs
 
 
 @dataclass(frozen=True)
@@ -71,7 +85,7 @@ class Controller:
         self._engine, self._run, self._tell = engine, run, tell
         self._asked: dict[str, _Asked] = {}
         self._answers: dict[str, Answer] = {}
-        self._jobs: dict[str, tuple[str, str]] = {}
+        self._jobs: dict[str, _Sent] = {}
         # By what they share: the cases that wait for the first.
         self._held: dict[str, deque[_Asked]] = {}
         self._first: dict[str, str] = {}
@@ -133,42 +147,62 @@ class Controller:
         """A case's answer. Raises EngineError where a machine cannot run any case, and where the engine is gone."""
         while name not in self._answers:
             if not self._jobs:
-                raise EngineError(f"{name} was not submitted")
-            for ended in self._engine.collect(_WAIT_SECONDS):
+                raise EngineError(f"{name} is not on its way: it was not submitted, or the engine has been stopped")
+            for ended in self._collect():
                 self._take(ended)
             self._tell(self.progress)
         return self._answers[name]
 
+    def _collect(self) -> list[Ended]:
+        try:
+            return self._engine.collect(_WAIT_SECONDS)
+        except Exception as error:
+            # Whatever else has ended may be lost with it, and would be waited for without end.
+            self.close()
+            if isinstance(error, SslbenchError):
+                raise EngineError(str(error)) from error
+            raise EngineError(
+                f"the engine failed, which is a mistake in sslbench: {type(error).__name__}: {error}"
+            ) from error
+
     @property
     def progress(self) -> Progress:
         """How far it is by now."""
-        trials = sum(1 for _, trial in self._jobs.values() if trial)
+        trials = sum(1 for sent in self._jobs.values() if sent.trial)
         return Progress(len(self._answers), len(self._asked), self._engine.running(), trials)
 
     def close(self) -> None:
         """Take in what has ended, and stop the rest. May be called twice."""
         try:
-            for ended in self._engine.collect(0) if self._jobs else []:
-                if isinstance(ended.answer, Answer) and ended.answer.record is not None:
-                    self._take(ended)
+            for ended in self._last_ended():
+                sent = self._jobs.pop(ended.name, None)
+                # Nothing is submitted any more for what it would make possible.
+                if sent is not None and isinstance(ended.answer, Answer) and ended.answer.record is not None:
+                    self._answers[sent.case] = self._kept(sent.case, ended.answer)
         finally:
             self._jobs.clear()
             self._engine.close()
+
+    def _last_ended(self) -> list[Ended]:
+        try:
+            return self._engine.collect(0) if self._jobs else []
+        except Exception:  # noqa: BLE001 an engine that is gone; who closes it has been told, or has tables to write
+            return []
 
     def _send(self, asked: _Asked, trial: str = "") -> None:
         planned, what = asked.planned, f"{asked.planned.name}{f' trial {trial[:8]}' if trial else ''}"
         # An engine may remember names of jobs that are lost.
         self._numbers[what] += 1
         name = f"{what} #{self._numbers[what]}" if self._numbers[what] > 1 else what
-        self._jobs[name] = (planned.name, trial)
+        self._jobs[name] = _Sent(planned.name, trial, planned.needs)
         order = replace(planned.order, trial=trial, hand_over=planned.order.hand_over and not trial)
         self._engine.submit(Job(name, run, order, planned.needs, near=self._places.get(planned.shares, "")))
 
     def _take(self, ended: Ended) -> None:
         if ended.name not in self._jobs:
             return
-        name, trial = self._jobs.pop(ended.name)
-        asked = self._asked[name]
+        sent = self._jobs.pop(ended.name)
+        name, trial, asked = sent.case, sent.trial, self._asked[sent.case]
         if ended.loss is not None:
             self._lost(asked, trial, ended.loss)
             return
@@ -176,14 +210,20 @@ class Controller:
         self._refuse_ground(answer)
         if ended.place and asked.planned.shares:
             self._places.setdefault(asked.planned.shares, ended.place)
-        if answer.failure is not None and answer.failure.error in _NO_MEMORY and 0 < asked.planned.needs.gpus < 1:
-            # Its neighbours may have had it.
+        if answer.failure is not None and answer.failure.error in _NO_MEMORY and 0 < sent.needs.gpus < 1:
+            # Its neighbours may have had it; so may those of a trial that was sent before another one found that out.
             asked.planned = replace(asked.planned, needs=replace(asked.planned.needs, gpus=1.0))
             self._send(asked, trial)
         elif trial:
             self._trial_ended(asked, trial, answer.failure)
         elif answer.trials:
+            if not asked.tried.isdisjoint(answer.trials):
+                # They have ended and left no result, as on a full disk; handing them over again would never end.
+                asked.planned = replace(asked.planned, order=replace(asked.planned.order, hand_over=False))
+                self._send(asked)
+                return
             asked.missing = set(answer.trials)
+            asked.tried |= asked.missing
             for key in answer.trials:
                 self._send(asked, key)
         else:

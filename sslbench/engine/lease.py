@@ -38,18 +38,25 @@ def claim(what: Run | Path | Store) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _claimed_folder(folder: Path) -> Iterator[None]:
-    folder.mkdir(parents=True, exist_ok=True)
     lock, says = FileLock(folder / ".lease.lock"), folder / ".lease.json"
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
     except Timeout as error:
         holder = Holder.from_bytes(says.read_bytes() if says.exists() else None)
         raise _held(str(folder), holder) from error
+    except OSError as error:
+        raise EngineError(
+            f"the run {folder} cannot be locked: {error}; choose another place with --sslbench-results"
+        ) from error
     try:
-        write_atomic(says, this_process().to_bytes())
+        # For people: what holds is the lock.
+        with contextlib.suppress(OSError):
+            write_atomic(says, this_process().to_bytes())
         yield
     finally:
-        says.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            says.unlink()
         lock.release()
 
 

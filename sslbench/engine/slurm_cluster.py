@@ -178,6 +178,7 @@ class SlurmCluster:
                 if self._unknown[number] >= 3
                 else None
             )
+        self._unknown.pop(number, None)
         if state.name not in _MACHINE_GONE + _PROCESS_DIED:
             self._tell_of(number, state)
             return None

@@ -21,7 +21,7 @@ from sslbench.results.runs import Run, describe_samples, pack_samples
 from sslbench.tasks import Task
 
 if TYPE_CHECKING:
-    from sslbench.runner import PreparedCase, Runner
+    from sslbench.runner import Runner
 
 
 class Project(Protocol):
@@ -42,16 +42,16 @@ class Ground(Protocol):
 class Order:
     """One case to be run, as it travels.
 
-    run: the folder of the run where the worker has the same one; None where records travel by value alone. again: whether a
-    record that is there does not count. trial: the key of the one trial to run instead of the case. hand_over: whether a grid is
-    left to others (`Answer.trials`). threads: of torch at most; 0 for as many as there are.
+    run: the folder of the run where the worker has the same one; None where records travel by value alone. rerun: which records
+    that are there do not count, as of `sslbench.runner.resumed_record`. trial: the key of the one trial to run instead of the
+    case. hand_over: whether a grid is left to others (`Answer.trials`). threads: of torch at most; 0 for as many as there are.
     """
 
     backbone: str
     task: Task
     settings: Settings
     run: Path | None = None
-    again: bool = False
+    rerun: str = "missing"
     trial: str = ""
     hand_over: bool = False
     threads: int = 0
@@ -226,7 +226,7 @@ def _runner(order: Order) -> Runner:
 
 
 def _run(order: Order) -> Answer:
-    from sslbench.runner import Case
+    from sslbench.runner import Case, resumed_record
     from sslbench.training.trials import HandedOverError
 
     runner = _runner(order)
@@ -234,7 +234,7 @@ def _run(order: Order) -> Answer:
     if order.trial:
         case.train(order.trial)
         return Answer()
-    if not order.again and (record := _resumed(case)) is not None:
+    if (record := resumed_record(case, order.rerun)) is not None:
         return Answer(record.to_json(), resumed=True)
     try:
         case.execute(hand_over=order.hand_over)
@@ -244,11 +244,3 @@ def _run(order: Order) -> Answer:
     kept = runner.run.kept
     written = runner.run.shared and "full" not in kept
     return Answer(kept["record"], None if written else kept["samples"])
-
-
-def _resumed(case: PreparedCase) -> Record | None:
-    try:
-        return case.resume()
-    except SslbenchError:
-        # A network that cannot be run; the run meets it again, and tells.
-        return None

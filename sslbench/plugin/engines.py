@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,13 +22,13 @@ from sslbench.engine.placing import place
 from sslbench.engine.settings import read_engine_settings
 from sslbench.engine.shipping import Project
 from sslbench.engine.worker import Failure, Order
-from sslbench.errors import EngineError, SettingsError, SslbenchError
-from sslbench.plugin.fixtures import resumed_record
+from sslbench.errors import CacheWarning, EngineError, SettingsError, SslbenchError
 from sslbench.results.record import Record, case_name
 
 if TYPE_CHECKING:
     from sslbench.config import Settings
     from sslbench.plugin.state import SessionState
+    from sslbench.runner import Runner
     from sslbench.tasks import Task
 
 _TELL_SECONDS = 30.0
@@ -88,11 +89,13 @@ class EngineSession:
                 cases[0][1],
                 elsewhere,
                 run=common,
-                again=options.rerun == "all",
+                rerun=options.rerun,
                 project=_project(state.config, cases),
                 ground=ground,
             )
-            planned = place(cases, template, settings, gpus=self.has_gpus, records=state.run.records())
+            with self._damage_told():
+                records = state.run.records()
+            planned = place(cases, template, settings, gpus=self.has_gpus, records=records)
             self._planned = {case.name: case for case in planned}
             self._controller = Controller(engine, state.run, self._tell)
             open_things.callback(self._controller.close)
@@ -105,7 +108,8 @@ class EngineSession:
     def _begin(self) -> None:
         """Those without a record are on their way before those with one are looked at, which takes loading them."""
         run, again = self._state.run, self._state.options.rerun == "all"
-        absent = [planned for planned in self._planned.values() if again or run.read(planned.name) is None]
+        with self._damage_told():
+            absent = [planned for planned in self._planned.values() if again or run.read(planned.name) is None]
         self._controller.submit(absent)
         unsound = []
         for planned in self._planned.values():
@@ -118,15 +122,37 @@ class EngineSession:
                 self._records[planned.name] = record
         self._controller.submit(unsound)
 
+    @contextmanager
+    def _damage_told(self) -> Iterator[None]:
+        """What is wrong with records is told below the table: where warnings are errors, they would end the session here."""
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always", CacheWarning)
+            yield
+        self._state.summary += [
+            text for text in map(str, (one.message for one in told)) if text not in self._state.summary
+        ]
+
     def _sound(self, planned: Planned) -> Record | None:
-        from sslbench.runner import Case
+        from sslbench.runner import Case, resumed_record
 
         try:
-            case = self._state.runner.prepare(Case(planned.order.backbone, planned.order.task))
+            case = self._runner.prepare(Case(planned.order.backbone, planned.order.task))
         except SslbenchError:
             # What is missing here may be there, and otherwise a worker tells.
             return None
-        return resumed_record(self._state.options.rerun, case)
+        return resumed_record(case, planned.order.rerun)
+
+    @cached_property
+    def _runner(self) -> Runner:
+        """Who looks at records. A session that stands on a machine without a GPU may ask for cases on one."""
+        from sslbench.runner import Runner
+
+        settings = self._state.options.settings
+        return (
+            Runner(replace(settings, device="cpu"), self._state.run)
+            if settings.device == "cuda"
+            else self._state.runner
+        )
 
     def record(self, backbone: str, task: Task) -> Record:
         """The record of a case, waited for. What went wrong with it is raised here as it would have been by running it."""
@@ -160,14 +186,16 @@ class EngineSession:
         raise error
 
     def _tell(self, progress: Progress) -> None:
-        terminal: Any = self._state.config.pluginmanager.get_plugin("terminalreporter")
+        plugins = self._state.config.pluginmanager
+        terminal: Any = plugins.get_plugin("terminalreporter")
         if terminal is None or terminal.verbosity < 0 or time.monotonic() - self._told < _TELL_SECONDS:
             return
         self._told = time.monotonic()
         trials = f", {progress.trials} of its jobs are trials" if progress.trials else ""
-        capture: Any = self._state.config.pluginmanager.get_plugin("capturemanager")
+        # Neither is there under -p no:NAME.
+        capture: Any = plugins.get_plugin("capturemanager")
         text = f"sslbench: {progress.done} of {progress.cases} cases done, {progress.running} jobs running{trials}"
-        with capture.global_and_fixture_disabled():
+        with capture.global_and_fixture_disabled() if capture is not None else nullcontext():
             terminal.ensure_newline()
             terminal.write_line(text)
 

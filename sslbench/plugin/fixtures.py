@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sslbench.errors import NotInstalledError, SslbenchError
+from sslbench.errors import NotInstalledError
 from sslbench.plugin.state import CASE_RECORD, STATE
 
 if TYPE_CHECKING:
@@ -80,24 +80,12 @@ def sslbench_record(
     if isinstance(sslbench_ready, Record):
         found: Record | None = sslbench_ready
     else:
-        found = resumed_record(request.config.stash[STATE].options.rerun, sslbench_ready)
+        from sslbench.runner import resumed_record
+
+        found = resumed_record(sslbench_ready, request.config.stash[STATE].options.rerun)
     run = (lambda: found) if found is not None else sslbench_ready.execute  # type: ignore[union-attr]
     record = sslbench_timer(run, protocol, timed=found is None)
     request.node.stash[CASE_RECORD] = record
     # What record_property does, without its warning in every case under the default xunit2 family.
     request.node.user_properties.append((f"sslbench_{record.main_score}", record.main.value))
-    return record
-
-
-def resumed_record(rerun: str, case: PreparedCase) -> Record | None:
-    """The record of an earlier run that still counts, or None. rerun: the option's value."""
-    if rerun == "all":
-        return None
-    try:
-        record = case.resume()
-    except SslbenchError:
-        # A network that cannot be run; the run meets it again, and tells.
-        return None
-    if record is not None and rerun == "failed" and record.verdict == "below":
-        return None
     return record

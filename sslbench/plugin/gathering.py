@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sslbench.errors import CacheWarning, StoreError
+from sslbench.errors import CacheWarning, SslbenchError, StoreError
 from sslbench.names import printable
 from sslbench.plugin.before import raise_told
 from sslbench.plugin.state import STATE
@@ -71,7 +71,11 @@ class Gathering:
     def pytest_sessionfinish(self) -> None:
         """Write the tables of the run, and the baseline that was asked for."""
         state = self.state
-        state.close_engine()
+        try:
+            state.close_engine()
+        except SslbenchError as error:
+            # What it may have left behind is told below the table, which is written all the same.
+            state.summary.append(str(error))
         if not state.records:
             # Not for the ini file's: it stands there for other sessions too.
             target = self.config.getoption("--sslbench-save-baseline")

@@ -51,12 +51,13 @@ class SharedRun(Run):
     def pull(self) -> list[str]:
         """Fetch the records that are new or have changed in the store; a message for each damaged one, which is left out.
 
-        Raises StoreError.
+        One that was written here since and could not be shared stays where it is the newer one. Raises StoreError.
         """
         (self.directory / "records").mkdir(parents=True, exist_ok=True)
         with self._lock():
             known = self._known()
-            there = self.store.names("records/")
+            # No deeper ones: a name of somebody else's making must not lead out of the directory.
+            there = {name: tag for name, tag in self.store.names("records/").items() if name.count("/") == 1}
             for name in known.keys() - there.keys():
                 # What was written here since and could not be shared stays.
                 if _digest(self.directory / name) == known[name]["sha256"]:
@@ -69,27 +70,40 @@ class SharedRun(Run):
                 and (name not in known or known[name]["version"] != version or not (self.directory / name).exists())
             ]
             with ThreadPoolExecutor(_AT_A_TIME) as pool:
-                problems = list(pool.map(self._pulled, new))
+                problems = list(pool.map(lambda name: self._pulled(name, known.get(name)), new))
             for name, problem in zip(new, problems, strict=True):
                 if problem is None and (digest := _digest(self.directory / name)) is not None:
                     known[name] = _Known(version=there[name], sha256=digest)
             self._remember(known)
-        return [problem for problem in problems if problem is not None]
+        return [problem for problem in problems if problem]
 
-    def _pulled(self, name: str) -> str | None:
+    def _pulled(self, name: str, known: _Known | None) -> str | None:
+        """What is wrong with a record; None where it is here now, nothing where the one of this directory stays."""
         path = self.directory / "records" / Path(name).name
         fetched = path.with_name(f"{path.name}.pulled")
         if not self.store.get(name, fetched):
             return None
         try:
-            if self.record_path(read_record(fetched).case) != path:
+            record = read_record(fetched)
+            if self.record_path(record.case) != path:
                 raise RecordError(f"{name} is the record of another case")
+            if self._is_newer_here(path, known, record):
+                fetched.unlink()
+                return ""
             fetched.replace(path)
         except RecordError as error:
             fetched.unlink()
             text = str(error).replace(str(fetched), f"{self.store.url}/{name}")
             return f"{text}; left out, and replaced when the case has run"
         return None
+
+    @staticmethod
+    def _is_newer_here(path: Path, known: _Known | None, there: Record) -> bool:
+        if not path.exists() or (known is not None and known["sha256"] == _digest(path)):
+            return False
+        with contextlib.suppress(RecordError):
+            return read_record(path).created > there.created
+        return False
 
     def samples_sound(self, record: Record) -> bool:
         """As of any run; samples that are not here are fetched."""
@@ -139,7 +153,9 @@ class SharedRun(Run):
                         read_record(path)
                         self._push(path)
             for path in sorted(self._others()):
-                self.store.put(path, path.relative_to(self.directory).as_posix())
+                # Others may tidy up meanwhile.
+                with contextlib.suppress(FileNotFoundError):
+                    self.store.put(path, path.relative_to(self.directory).as_posix())
         except StoreError as error:
             return [
                 f"{error}. Not everything of this run is in {self.store.url}: it is in {self.directory}, and the same command "
@@ -166,7 +182,7 @@ class SharedRun(Run):
             path
             for path in self.directory.rglob("*")
             if path.is_file()
-            and (inside := path.relative_to(self.directory).parts)[0] not in ("records", "samples")
+            and (inside := path.relative_to(self.directory).parts)[0] not in ("records", "samples", "engine")
             and not any(part.startswith(".") for part in inside)
             and path.suffix not in (".tmp", ".lock")
         ]

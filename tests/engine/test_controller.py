@@ -271,3 +271,71 @@ def test_closing_keeps_what_has_ended(tmp_path):
     one.close()
     one.close()
     assert Run(tmp_path).record_path(record.case).exists()
+
+
+def test_trials_whose_results_cannot_be_kept_are_not_handed_over_again(tmp_path):
+    def answer(order: Order, number: int) -> Answer | Loss:
+        return Answer(trials=("k1", "k2")) if order.hand_over else Answer()
+
+    engine = Scripted(answer)
+    one = controller(engine, tmp_path)
+    one.submit([planned("a", hand_over=True)])
+    assert one.wait_for(name("a")).failure is None
+    assert engine.begun == [("knn/a", ""), ("knn/a", "k1"), ("knn/a", "k2"), ("knn/a", ""), ("knn/a", "")]
+
+
+def test_a_second_grid_of_a_case_is_handed_over_too(tmp_path):
+    grids = {1: Answer(trials=("k1", "k2")), 2: Answer(trials=("l1", "l2"))}
+    engine = Scripted(lambda order, number: Answer() if order.trial else grids.get(number, Answer()))
+    one = controller(engine, tmp_path)
+    one.submit([planned("a", hand_over=True)])
+    assert one.wait_for(name("a")).failure is None
+    assert [trial for _, trial in engine.begun] == ["", "k1", "k2", "", "l1", "l2", ""]
+
+
+def test_each_trial_that_finds_a_shared_gpu_full_gets_one_to_itself(tmp_path):
+    full = Answer(failure=Failure("case", "OutOfMemoryError", "CUDA out of memory"))
+    engine = Scripted(
+        lambda order, number: full if order.trial in ("k1", "k2") and number == 1 else grid(order, number)
+    )
+    one = controller(engine, tmp_path)
+    one.submit([Planned(planned("a", hand_over=True).order, Needs(gpus=0.5))])
+    assert one.wait_for(name("a")).failure is None
+    assert engine.tries["knn/a", "k1"] == engine.tries["knn/a", "k2"] == 2
+
+
+def test_an_engine_that_fails_is_waited_for_no_longer(tmp_path):
+    def broken(order: Order, number: int) -> Answer:
+        raise ValueError("cannot pickle that")
+
+    engine = Scripted(broken)
+    one = controller(engine, tmp_path)
+    one.submit([planned("a"), planned("b")])
+    with pytest.raises(EngineError, match="cannot pickle that"):
+        one.wait_for(name("a"))
+    assert engine.closed
+    with pytest.raises(EngineError, match="not on its way"):
+        one.wait_for(name("b"))
+
+
+def test_an_engine_that_is_gone_can_be_closed(tmp_path):
+    def gone(order: Order, number: int) -> Answer:
+        raise EngineError("the head is gone")
+
+    engine = Scripted(gone)
+    one = controller(engine, tmp_path)
+    one.submit([planned("a"), planned("b")])
+    one.close()
+    assert engine.closed
+
+
+def test_closing_begins_nothing(tmp_path):
+    record = read_records(BASELINE)[0]
+    protocol, _, rest = record.task["id"].partition("/")
+    case = Planned(Order(record.backbone["name"], Task(protocol, *rest.split("/", 1)), Settings()), Needs(), 0.5, "x")
+    engine = Scripted(lambda order, number: Answer(record.to_json(), b"samples"))
+    one = controller(engine, tmp_path)
+    one.submit([case, planned("a", 1, "x")])
+    one.close()
+    assert Run(tmp_path).record_path(record.case).exists()
+    assert len(engine.submitted) == 1

@@ -78,3 +78,19 @@ def test_a_run_is_claimed_where_its_records_are_shared(tmp_path: Path) -> None:
     with claim(run):
         assert not (tmp_path / "b").exists()
         assert Store(f"file://{tmp_path}/store/b").names("leases/controller/")
+
+
+def test_a_folder_that_cannot_be_had_is_told(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(EngineError, match="cannot be locked"), claim(tmp_path / "file" / "run"):
+        pass
+
+
+def test_what_is_said_of_a_holder_holds_nothing(tmp_path, monkeypatch):
+    def full(path, data):
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr("sslbench.engine.lease.write_atomic", full)
+    for _ in range(2):
+        with claim(tmp_path):
+            pass

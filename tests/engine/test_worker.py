@@ -68,7 +68,16 @@ def test_a_record_that_is_there_is_not_made_again_unless_that_is_asked_for(order
     assert not first.resumed
     assert again.resumed
     assert told(again.record) == told(first.record)
-    assert not run(Order(**{**vars(order), "again": True})).resumed
+    assert not run(Order(**{**vars(order), "rerun": "all"})).resumed
+
+
+def test_where_failed_ones_are_run_again_a_record_below_its_reference_does_not_count(order, monkeypatch):
+    run(order)
+    failed = Order(**{**vars(order), "rerun": "failed"})
+    assert run(failed).resumed
+    monkeypatch.setattr("sslbench.runner.verdict", lambda score, references: "below")
+    assert run(order).resumed
+    assert not run(failed).resumed
 
 
 def test_a_full_disk_costs_no_record(order, monkeypatch):

@@ -210,9 +210,37 @@ while True:
     assert all_of(engine, 1)["new"].answer == 8
     other = {"slurm": "local", "local": "slurm"}[executor]
     engine.close()
-    (tmp_path / "engine" / "slurm-jobs.json").write_text(json.dumps({"executor": other, "name": "sslbench-0"}))
+    (tmp_path / "engine" / "slurm-jobs.json").write_text(json.dumps({"executor": other, "name": "sslbench-00000000"}))
     with pytest.raises(EngineError, match=f"an earlier session with executor={other} was killed"):
         start()
+
+
+@pytest.mark.parametrize(
+    "text", ["{", "[]", '{"executor": "local", "name": "../mine"}', '{"executor": "local", "name": 1}']
+)
+def test_a_forged_file_of_jobs_ends_nothing_and_empties_no_folder(tmp_path, text):
+    (tmp_path / "engine").mkdir()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "file").touch()
+    (tmp_path / "engine" / "slurm-jobs.json").write_text(text)
+    for _ in range(2):
+        with pytest.raises(EngineError, match="is damaged"):
+            started(tmp_path, executor="local")
+    assert (tmp_path / "mine" / "file").exists()
+
+
+def test_a_job_that_slurm_overlooks_now_and_then_is_not_lost():
+    cluster = object.__new__(slurm_cluster.SlurmCluster)
+    cluster._unknown = {}
+    running = slurm_commands.JobState("RUNNING")
+    assert [cluster._loss("7", state) for state in (None, None, running, None, None, running)] == [None] * 6
+    assert [cluster._loss("7", None) for _ in range(3)][-1].cause == "machine"
+
+
+def test_nobody_else_may_write_answers(start, tmp_path):
+    start()
+    (folder,) = tmp_path.glob("engine/sslbench-*")
+    assert folder.stat().st_mode & 0o077 == 0
 
 
 def test_no_member_begins_in_the_second_half_of_the_time(start, tmp_path):

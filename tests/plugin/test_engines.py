@@ -53,6 +53,26 @@ def test_a_case_that_cannot_run_fails_by_itself_in_a_line(project):
     assert "Traceback" not in result.stdout.str()
 
 
+def test_what_nobody_waits_for_any_more_is_not_begun(project):
+    project.run("--sslbench-backbones=poisoned,tiny", "--sslbench-tasks=knn/digits", LOCAL, "-x").assert_outcomes(
+        errors=1
+    )
+    assert not project.record_files()
+
+
+@pytest.mark.parametrize("how", ["warning", "error"])
+def test_a_damaged_record_is_told_and_made_again(project, how):
+    project.run(*CHOSEN, LOCAL).assert_outcomes(passed=2)
+    damaged = project.record_files()[0]
+    damaged.write_text("{")
+    result = project.run(*CHOSEN, LOCAL, f"-W{how}::sslbench.errors.CacheWarning" if how == "error" else "-Wdefault")
+    assert "INTERNALERROR" not in result.stdout.str() + result.stderr.str()
+    assert damaged.name in result.stdout.str()
+    if how == "warning":
+        result.assert_outcomes(passed=2)
+        json.loads(damaged.read_bytes())
+
+
 def test_where_it_went_wrong_is_told_under_vv(project):
     result = project.run("--sslbench-backbones=poisoned", "--sslbench-tasks=knn/digits", LOCAL, "-vv")
     assert "extract" in result.stdout.str()

@@ -136,6 +136,37 @@ def test_what_was_removed_elsewhere_but_written_here_since_stays(machine, make_r
     assert run.finish() == [] and machine("b").records() == [later]
 
 
+def test_what_changed_elsewhere_gives_way_to_what_was_written_here_later(machine, make_record) -> None:
+    first, second = machine("a"), machine("b")
+    for run in (first, second):
+        run.push(write(run, replace(make_record(), created="2026-11-01T00:00:00+00:00")))
+    second.push(write(second, replace(make_record(), created="2026-11-02T00:00:00+00:00")))
+    latest = write(first, replace(make_record(), created="2026-11-03T00:00:00+00:00"), seed=1)
+    assert first.pull() == [] and first.records() == [latest]
+    assert first.finish() == [] and machine("c").records() == [latest]
+    older = write(first, replace(make_record(), created="2026-11-01T12:00:00+00:00"))
+    write(second, replace(make_record(), created="2026-11-04T00:00:00+00:00"))
+    second.finish()
+    assert first.pull() == [] and first.records() != [older]
+
+
+def test_a_name_of_somebody_else_s_making_leads_nowhere_else(machine, make_record, tmp_path, monkeypatch) -> None:
+    run = machine("a")
+    record = write(run, make_record())
+    run.push(record)
+    name = f"records/{run.record_path(record.case).name}"
+    victim = tmp_path / "a" / Path(name).name
+    victim.write_bytes(run.record_path(record.case).read_bytes())
+    evil = f"records/../../{victim.name}"
+    names, get = Store.names, Store.get
+    monkeypatch.setattr(Store, "names", lambda self, prefix="": {**names(self, prefix), evil: "1"})
+    monkeypatch.setattr(Store, "get", lambda self, what, into: get(self, name if what == evil else what, into))
+    run.pull()
+    monkeypatch.setattr(Store, "names", names)
+    run.pull()
+    assert victim.exists()
+
+
 def test_a_store_that_fails_is_told_once_and_has_all_in_the_end(machine, make_record, monkeypatch) -> None:
     run = machine("a")
     put, calls = Store.put, []
@@ -159,9 +190,9 @@ def test_a_store_that_fails_is_told_once_and_has_all_in_the_end(machine, make_re
 def test_tables_go_along_and_hidden_files_do_not(machine, make_record) -> None:
     run = machine("a")
     run.push(write(run, make_record()))
-    for name in ("summary.csv", "figures/one.svg", ".lease.json", "report.html.1-a.tmp"):
+    for name in ("summary.csv", "figures/one.svg", "engine/1/1.ended", ".lease.json", "report.html.1-a.tmp"):
         path = run.directory / name
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(name)
     assert run.finish() == []
     assert [name for name in names(run) if name.partition("/")[0] not in ("records", "samples")] == [

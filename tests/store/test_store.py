@@ -251,3 +251,10 @@ def test_a_store_can_be_pickled(tmp_path: Path) -> None:
     store = Store(f"file://{tmp_path}/")
     store.write("one", b"data")
     assert pickle.loads(pickle.dumps(store)).read("one") == b"data"
+
+
+def test_an_object_that_is_written_again_while_it_is_fetched_comes_whole(store, tmp_path, monkeypatch) -> None:
+    store.write("a", b"longer than before")
+    monkeypatch.setattr(Store, "size", lambda self, name: 3)
+    assert store.get("a", tmp_path / "a")
+    assert (tmp_path / "a").read_bytes() == b"longer than before"

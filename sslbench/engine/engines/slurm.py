@@ -7,6 +7,7 @@ import json
 import math
 import os
 import pickle
+import re
 import secrets
 import shutil
 import time
@@ -27,6 +28,7 @@ from sslbench.errors import EngineError, tell
 from sslbench.files import write_atomic
 
 _JOBS_FILE = "slurm-jobs.json"
+_NAME = re.compile(r"sslbench-[0-9a-f]{8}")
 _LOG_BYTES = 8192
 _REFUSED_SECONDS, _REFUSED_LONG = 60.0, 600.0
 
@@ -78,7 +80,8 @@ class SlurmEngine:
             self._cluster = cluster(options, self._folder, name)
             self._seconds = 60.0 * self._cluster.minutes
             self._stop_earlier(options["executor"])
-            self._folder.mkdir()
+            # Answers in it are pickles: whoever may write there may run code here.
+            self._folder.mkdir(mode=0o700)
             # Before the first job: who finds this after the session was killed finds all its jobs by their name.
             write_atomic(self._jobs_file, json.dumps({"executor": options["executor"], "name": name}).encode())
         except BaseException:
@@ -210,8 +213,8 @@ class SlurmEngine:
             place, path = self._place(key), self._folder / f"{key}{ENDED}"
             yield Ended(member.name, read_ended(path), place=place)
             # Each look lists the folder.
-            path.unlink()
-            path.with_suffix(BEGUN).unlink()
+            path.unlink(missing_ok=True)
+            path.with_suffix(BEGUN).unlink(missing_ok=True)
 
     def _losses(self) -> list[Ended]:
         now = time.monotonic()
@@ -268,7 +271,7 @@ class SlurmEngine:
         """End what a session left behind that was killed."""
         if not self._jobs_file.exists():
             return
-        left = json.loads(self._jobs_file.read_text())
+        left = _read_jobs_file(self._jobs_file)
         if left["executor"] != executor:
             raise EngineError(
                 f"an earlier session with executor={left['executor']} was killed; start one like it, which ends its "
@@ -278,6 +281,20 @@ class SlurmEngine:
             tell(f"ended {count} job(s) of an earlier session that was killed; trainings go on from their last states")
         _tidy(self._jobs_file.parent / left["name"])
         self._jobs_file.unlink()
+
+
+def _read_jobs_file(path: Path) -> dict[str, str]:
+    """What an earlier session wrote. By the name jobs are ended and a folder is emptied, so that it has to be one of ours."""
+    try:
+        left: dict[str, str] = json.loads(path.read_bytes())
+        if _NAME.fullmatch(left["name"]) and isinstance(left["executor"], str):
+            return left
+    except (ValueError, KeyError, TypeError):
+        pass
+    raise EngineError(
+        f"{path} is damaged: expected the name of an earlier session's jobs, sslbench- and eight digits. See that no such jobs "
+        "are left (squeue), then remove the file"
+    )
 
 
 def _locked(folder: Path) -> FileLock:
