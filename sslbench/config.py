@@ -37,8 +37,8 @@ def expand(path: str | os.PathLike[str]) -> Path:
     """
     if is_url(path) or (isinstance(path, os.PathLike) and is_url_as_path(os.fspath(path))):
         raise SettingsError(
-            f"{path}: expected a directory here; a URL is taken by --sslbench-cache and --sslbench-results, SSLBENCH_CACHE and "
-            "SSLBENCH_RESULTS, and Settings, as text (docs/shared-state.md)"
+            f"{path}: expected a directory here; a URL (s3://BUCKET/PREFIX, file:///FOLDER) is taken by --sslbench-cache and "
+            "--sslbench-results, SSLBENCH_CACHE and SSLBENCH_RESULTS, and Settings, as text (docs/shared-state.md)"
         )
     try:
         return Path(path).expanduser()

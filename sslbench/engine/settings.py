@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -23,30 +23,33 @@ def _versions(text: str) -> str:
     return text
 
 
-def _cores(text: str) -> float:
-    if not 0 < (cores := float(text)) < 1e4:
-        raise ValueError("expected a number of cores")
-    return cores
+def _amount(below: float, of: str) -> Callable[[str], float]:
+    """A reader of a number above 0; what is no number at all is told like one that is out of range."""
 
+    def read(text: str) -> float:
+        try:
+            amount = float(text)
+        except ValueError:
+            amount = 0.0
+        if not 0 < amount < below:
+            raise ValueError(f"expected a number of {of}")
+        return amount
 
-def _gib(text: str) -> float:
-    if not 0 < (amount := float(text)) < 1e5:
-        raise ValueError("expected a number of GiB, such as 16")
-    return amount
-
-
-def _gpus(text: str) -> float:
-    if not 0 < (gpus := float(text)) < 1e3:
-        raise ValueError("expected a number of GPUs, such as 1 or 0.5")
-    return gpus
+    return read
 
 
 COMMON: Mapping[str, Option] = {
     "shared": Option(_yes, True, "yes where all machines see the same cache and results, no for records by value"),
     "versions": Option(_versions, "same", "same to refuse machines with other versions, any to take them"),
-    "cpus": Option(_cores, None, "cores of a case; by default 1, and 2 where it trains on a GPU"),
-    "memory": Option(_gib, 0.0, "GiB that a case is to have; by default what the machine gives"),
-    "gpus": Option(_gpus, None, "GPUs of a case; by default 1 where it trains and a quarter where it is small"),
+    "cpus": Option(
+        _amount(1e4, "cores, such as 2"), None, "cores of a case; by default 1, and 2 where it trains on a GPU"
+    ),
+    "memory": Option(
+        _amount(1e5, "GiB, such as 16"), 0.0, "GiB that a case is to have; by default what the machine gives"
+    ),
+    "gpus": Option(
+        _amount(1e3, "GPUs, such as 1 or 0.5"), None, "GPUs of a case; by default 1, a quarter where it is small"
+    ),
 }
 
 

@@ -201,7 +201,7 @@ def _read(given: dict[str, _Given]) -> PluginOptions:
         claims=given["claims"].text or "run",
         pictures=given["pictures"].switched,
         engine=given["engine"].text,
-        engine_options=tuple(given["engine_options"].texts),
+        engine_options=_engine_options(given),
     )
 
 
@@ -271,6 +271,16 @@ class _Given:
         # A relative directory in the ini file belongs to the project, wherever pytest is called from.
         path = expand(self.text)
         return path if self.on_command_line else self._root / path
+
+
+def _engine_options(given: Mapping[str, _Given]) -> tuple[str, ...]:
+    options = given["engine_options"]
+    # In an ini file they may wait for a session that names an engine.
+    if options.on_command_line and options.texts and not given["engine"].text:
+        raise SettingsError(
+            f"{options.label}={options.text} without --sslbench-engine would be without effect: name an engine, or leave it out"
+        )
+    return tuple(options.texts)
 
 
 def _baseline(text: str) -> tuple[Path | None, str | None]:
