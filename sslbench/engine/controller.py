@@ -104,7 +104,7 @@ class Controller:
             self._engine.submit(Job(f"look at {place}", probe, order, Needs(cpus=0.0), near=place, only=True))
         waiting = len(places)
         while waiting:
-            for ended in self._engine.collect(_WAIT_SECONDS):
+            for ended in self._collect():
                 waiting -= 1
                 if ended.loss is not None:
                     raise EngineError(f"{ended.name}: {ended.loss.why}{_tail(ended.loss.log)}")
