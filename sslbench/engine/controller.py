@@ -46,14 +46,15 @@ class _Asked:
     """A case on its way.
 
     missing: its trials that others are at. tried: those that others were ever at. deaths: by the cause of the losses of each of
-    its jobs.
+    its jobs. failed: the first trial that did. warnings: of all of its jobs.
     """
 
     planned: Planned
     missing: set[str] = field(default_factory=set)
     tried: set[str] = field(default_factory=set)
     deaths: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
-    failed: Failure | None = None
+    failed: Answer | None = None
+    warnings: tuple[tuple[type[Warning], str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ class Controller:
             self._engine.submit(Job(f"look at {place}", probe, order, Needs(cpus=0.0), near=place, only=True))
         waiting = len(places)
         while waiting:
-            for ended in self._engine.collect(_WAIT_SECONDS):
+            for ended in self._collect():
                 waiting -= 1
                 if ended.loss is not None:
                     raise EngineError(f"{ended.name}: {ended.loss.why}{_tail(ended.loss.log)}")
@@ -208,6 +209,7 @@ class Controller:
             return
         answer: Answer = ended.answer
         self._refuse_ground(answer)
+        asked.warnings = tuple(dict.fromkeys((*asked.warnings, *answer.warnings)))
         if ended.place and asked.planned.shares:
             self._places.setdefault(asked.planned.shares, ended.place)
         if answer.failure is not None and answer.failure.error in _NO_MEMORY and 0 < sent.needs.gpus < 1:
@@ -215,7 +217,7 @@ class Controller:
             asked.planned = replace(asked.planned, needs=replace(asked.planned.needs, gpus=1.0))
             self._send(asked, trial)
         elif trial:
-            self._trial_ended(asked, trial, answer.failure)
+            self._trial_ended(asked, trial, answer)
         elif answer.trials:
             if not asked.tried.isdisjoint(answer.trials):
                 # They have ended and left no result, as on a full disk; handing them over again would never end.
@@ -229,13 +231,14 @@ class Controller:
         else:
             self._finish(asked, self._kept(name, answer))
 
-    def _trial_ended(self, asked: _Asked, trial: str, failure: Failure | None) -> None:
+    def _trial_ended(self, asked: _Asked, trial: str, answer: Answer) -> None:
         asked.missing.discard(trial)
-        asked.failed = asked.failed or failure
+        if asked.failed is None and answer.failure is not None:
+            asked.failed = answer
         if asked.missing:
             return
         if asked.failed is not None:
-            self._finish(asked, Answer(failure=asked.failed))
+            self._finish(asked, asked.failed)
         else:
             self._send(asked)
 
@@ -252,13 +255,13 @@ class Controller:
             "case", "EngineError", f"{what.format(of)} {deaths[loss.cause]} times, at last: {loss.why}{_tail(loss.log)}"
         )
         if trial:
-            self._trial_ended(asked, trial, failure)
+            self._trial_ended(asked, trial, Answer(failure=failure))
         else:
             self._finish(asked, Answer(failure=failure))
 
     def _finish(self, asked: _Asked, answer: Answer) -> None:
         name, shares = asked.planned.name, asked.planned.shares
-        self._answers[name] = answer
+        self._answers[name] = replace(answer, warnings=asked.warnings)
         if self._first.get(shares) != name:
             return
         del self._first[shares]

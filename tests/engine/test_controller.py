@@ -339,3 +339,18 @@ def test_closing_begins_nothing(tmp_path):
     one.close()
     assert Run(tmp_path).record_path(record.case).exists()
     assert len(engine.submitted) == 1
+
+
+def test_what_its_trials_say_is_told_of_the_case(tmp_path):
+    def answer(order: Order, number: int) -> Answer | Loss:
+        if order.trial == "k2":
+            return Answer(
+                failure=Failure("case", "DataError", "no data"), host="node 7", warnings=((UserWarning, "odd"),)
+            )
+        return Answer(warnings=((UserWarning, "even"),)) if order.trial else grid(order, number)
+
+    one = controller(Scripted(answer), tmp_path)
+    one.submit([planned("a", hand_over=True)])
+    found = one.wait_for(name("a"))
+    assert found.host == "node 7"
+    assert found.warnings == ((UserWarning, "even"), (UserWarning, "odd"))

@@ -6,6 +6,8 @@ import json
 
 import pytest
 
+from sslbench.engine.engines import local
+from sslbench.errors import EngineError
 from tests.plugin.conftest import TINY
 from tests.plugin.test_matrix import refused
 
@@ -176,3 +178,31 @@ def test_shape(sslbench_features):
     )
     project.run(*TINY, "--sslbench-tasks=knn/digits", LOCAL).assert_outcomes(passed=1)
     assert not project.record_files()
+
+
+def test_a_session_without_a_gpu_knows_the_records_of_cases_that_ask_for_one(project, monkeypatch):
+    project.run(*CHOSEN).assert_outcomes(passed=2)
+    before = project.written()
+    monkeypatch.setattr(local.LocalEngine, "has_gpus", True)
+    monkeypatch.setattr(local.LocalEngine, "places", lambda self: [])
+    project.run(*CHOSEN, LOCAL, "--sslbench-device=cuda").assert_outcomes(passed=2)
+    assert project.written() == before
+
+
+def test_an_engine_that_is_lost_ends_the_session_with_its_tables(project, monkeypatch):
+    collect, calls = local.LocalEngine.collect, []
+
+    def lost(self, seconds):
+        calls.append(seconds)
+        # After the look at this machine and one case.
+        if len(calls) > 2:
+            raise EngineError("the head is gone")
+        return collect(self, seconds)
+
+    monkeypatch.setattr(local.LocalEngine, "collect", lost)
+    result = project.run(*CHOSEN, LOCAL)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert "sslbench: the head is gone" in result.stdout.str() + result.stderr.str()
+    assert "INTERNALERROR" not in result.stdout.str() + result.stderr.str()
+    assert len(project.record_files()) == 1
+    assert (project.path / "results" / "chosen" / "report.html").is_file()

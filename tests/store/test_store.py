@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import pickle
 import random
 import signal
@@ -258,3 +259,14 @@ def test_an_object_that_is_written_again_while_it_is_fetched_comes_whole(store, 
     monkeypatch.setattr(Store, "size", lambda self, name: 3)
     assert store.get("a", tmp_path / "a")
     assert (tmp_path / "a").read_bytes() == b"longer than before"
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.ENOTSUP, errno.ENOSYS])
+def test_a_folder_without_second_names_has_one_creator_all_the_same(tmp_path, monkeypatch, number) -> None:
+    def link(*paths: object) -> None:
+        raise OSError(number, "no second names")
+
+    monkeypatch.setattr("os.link", link)
+    store = Store(f"file://{tmp_path}/store")
+    assert store.create("a", b"1") and not store.create("a", b"2")
+    assert store.read("a") == b"1"
