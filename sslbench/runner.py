@@ -203,13 +203,13 @@ class PreparedCase:
         trials = Trials(folder, self._what_fit_sees(), shared, hand_over=hand_over, only=only)
         predictor = protocol.fit(development, self.backbone, trials)
         hyperparameters = _stated(predictor, self.case.task)
-        fitted = clock.lap()
+        fitted = clock.lap() + trials.seconds_elsewhere()
         # The test split is opened here, after selection.
         held_out = HeldOut(material.parts(spec.scored_on(dataset)), dataset.classes, metric, recipe)
         outcome = protocol.score(predictor, held_out)
         if not isinstance(outcome, Outcome):
             raise SslbenchError(f"{self.case.task.id}: `score` has to give an Outcome, got a {type(outcome).__name__}")
-        return _Ran(outcome, hyperparameters, fitted, clock.lap())
+        return _Ran(outcome, hyperparameters, fitted, clock.lap() + trials.seconds_elsewhere())
 
     def _what_fit_sees(self) -> dict[str, Any]:
         """What a training can depend on beside its hyperparameters: the key of its trials.

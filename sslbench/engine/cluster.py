@@ -62,7 +62,7 @@ def before(setup: str, needs: Needs) -> list[str]:
     exported = {name: os.environ.get(name, value) for name, value in exported.items()}
     return [
         *(f"export {name}={shlex.quote(value)}" for name, value in exported.items() if value),
-        *([setup] if setup else []),
+        *([f"{{ {setup}; }} || exit 97"] if setup else []),
     ]
 
 

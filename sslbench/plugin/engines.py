@@ -73,6 +73,11 @@ class EngineSession:
             raise SettingsError(
                 f"--sslbench-device={device} names one GPU of a machine, and an engine chooses among many; say cuda"
             )
+        urls = (options.settings.shared_cache, options.settings.shared_results)
+        if spec.elsewhere and any(url.startswith("memory:") for url in urls):
+            raise SettingsError(
+                f"memory:// is the memory of one process, and the engine {spec.name} has others; name a store"
+            )
         run = state.run.directory.absolute()
         with ExitStack() as open_things:
             open_things.enter_context(claim(state.run))

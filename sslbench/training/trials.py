@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 import tempfile
+import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
@@ -31,12 +32,14 @@ class TrialResult:
     """What one training gave.
 
     values: plain data, as JSON keeps it (a tuple becomes a list). tensors: such as weights, on the CPU. diverged_at: the step,
-    counted from 1, at which the loss or a weight was not finite any more; values are None then.
+    counted from 1, at which the loss or a weight was not finite any more; values are None then. seconds: that it took, in the
+    process that ended it; 0 where an earlier version kept it.
     """
 
     values: Any
     tensors: Mapping[str, Tensor] = field(default_factory=dict)
     diverged_at: int | None = None
+    seconds: float = 0.0
 
 
 class HandedOverError(Exception):
@@ -206,12 +209,14 @@ class Trial:
             return None
 
     def _train(self, folder: Path | None, *, fetched: bool = False) -> TrialResult:
+        begun = time.perf_counter()
         try:
             result = self._begun(folder, fetched=fetched)
         except DivergedError as error:
-            return TrialResult(None, diverged_at=error.step)
+            return TrialResult(None, diverged_at=error.step, seconds=time.perf_counter() - begun)
         # As it will be read: a result must not depend on whether it was kept.
-        return TrialResult(json.loads(json.dumps(result.values)), result.tensors, result.diverged_at)
+        values = json.loads(json.dumps(result.values))
+        return TrialResult(values, result.tensors, result.diverged_at, time.perf_counter() - begun)
 
     def _begun(self, folder: Path | None, *, fetched: bool) -> TrialResult:
         try:
@@ -248,6 +253,7 @@ class Trial:
             **json.loads(json.dumps(self._ingredients)),
             "values": result.values,
             "diverged_at": result.diverged_at,
+            "seconds": result.seconds,
             "tensors": _write_tensors(folder / f"{self.key}.safetensors", result.tensors) if result.tensors else None,
         }
         text = json.dumps({**content, "checksum": _digest(content)}, indent=1)
@@ -268,6 +274,7 @@ class Trials:
     shared: str = ""
     hand_over: bool = False
     only: str = ""
+    _before: list[float] = field(default_factory=list, compare=False, repr=False)
 
     def map(
         self,
@@ -300,16 +307,30 @@ class Trials:
                 raise HandedOverError(missing)
         results: list[TrialResult | None] = []
         for trial in trials:
-            results.append(trial.run_unless_busy())
+            results.append(self._counted(trial.run_unless_busy))
             if (found := results[-1]) is not None:
                 watch(trial.hyperparameters, found)
         whole: list[TrialResult] = []
         for trial, result in zip(trials, results, strict=True):
             if result is None:
-                result = trial.run()
+                result = self._counted(trial.run)
+                assert result is not None
                 watch(trial.hyperparameters, result)
             whole.append(result)
         return whole
+
+    def _counted(self, run: Callable[[], TrialResult | None]) -> TrialResult | None:
+        begun = time.perf_counter()
+        result = run()
+        if result is not None:
+            self._before.append(max(0.0, result.seconds - (time.perf_counter() - begun)))
+        return result
+
+    def seconds_elsewhere(self) -> float:
+        """Seconds that trials of `map` took in other processes or sessions, since this was last asked."""
+        total = sum(self._before)
+        self._before.clear()
+        return total
 
 
 def read_description(path: Path) -> dict[str, Any]:
@@ -334,12 +355,12 @@ def read_result(path: Path) -> TrialResult:
     content, weights = read_description(path), path.with_suffix(".safetensors")
     try:
         if content["tensors"] is None:
-            return TrialResult(content["values"], {}, content["diverged_at"])
+            return TrialResult(content["values"], {}, content["diverged_at"], content.get("seconds", 0.0))
         if _file_digest(weights) != content["tensors"]:
             raise ValueError(f"{weights.name} is not the file that it names")
         from safetensors.torch import load_file
 
-        return TrialResult(content["values"], load_file(weights), content["diverged_at"])
+        return TrialResult(content["values"], load_file(weights), content["diverged_at"], content.get("seconds", 0.0))
     except (OSError, ValueError, KeyError) as error:
         raise CacheError(f"damaged result {path} of a trial: {error}") from error
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import threading
+import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,7 +16,7 @@ import torch
 
 from sslbench.errors import CacheError, CacheWarning, SslbenchError
 from sslbench.training import trials
-from sslbench.training.trials import Trial, TrialResult, Trials
+from sslbench.training.trials import HandedOverError, Trial, TrialEndedError, TrialResult, Trials
 from tests.training.toy import Toy, trained
 
 GRID = [{"rate": rate} for rate in (0.3, 0.1, 0.2)]
@@ -54,6 +55,34 @@ def test_results_come_in_the_grids_order_and_equal_those_that_are_not_kept(tmp_p
     assert [result.values["rate"] for result in kept] == [0.3, 0.1, 0.2]
     assert all(map(same, kept, loose))
     assert len(kept[0].tensors) == 9 and kept[0].values["losses"] != kept[1].values["losses"]
+
+
+def test_what_trials_took_elsewhere_is_known_where_their_results_are_read(tmp_path: Path) -> None:
+    def slow(settings: Mapping[str, Any], folder: Path | None) -> TrialResult:
+        time.sleep(0.05)
+        return TrialResult("done")
+
+    first = Trials(tmp_path, CASE)
+    results = first.map(slow, GRID, stage="search")
+    assert first.seconds_elsewhere() == 0
+    again = Trials(tmp_path, CASE)
+    assert [result.seconds for result in again.map(slow, GRID, stage="search")] == [one.seconds for one in results]
+    assert 0 < again.seconds_elsewhere() <= sum(result.seconds for result in results)
+    assert again.seconds_elsewhere() == 0
+
+
+def test_a_grid_is_handed_over_where_several_have_no_result(tmp_path: Path) -> None:
+    function = Counted()
+    with pytest.raises(HandedOverError) as told:
+        Trials(tmp_path, CASE, hand_over=True).map(function, GRID, stage="search")
+    assert len(told.value.keys) == 3 and not function.rates
+    for key in told.value.keys[:2]:
+        with pytest.raises(TrialEndedError):
+            Trials(tmp_path, CASE, only=key).map(function, GRID, stage="search")
+    assert function.rates == [0.3, 0.1]
+    # One alone is not worth a way there and back.
+    assert len(Trials(tmp_path, CASE, hand_over=True).map(function, GRID, stage="search")) == 3
+    assert function.rates == [0.3, 0.1, 0.2]
 
 
 def test_nothing_finished_is_trained_again_whatever_the_grid_it_comes_in(tmp_path: Path) -> None:
