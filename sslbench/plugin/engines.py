@@ -107,6 +107,8 @@ class EngineSession:
             self._controller.check(planned)
             self._records: dict[str, Record] = {}
             self._given: set[str] = set()
+            # By case: the machine that made its record.
+            self._ran: dict[str, str] = {}
             self._begin()
             self._open = open_things.pop_all()
 
@@ -177,6 +179,8 @@ class EngineSession:
         if answer.failure is not None:
             self._raise(answer.failure, backbone, answer.host)
         assert answer.record is not None
+        if not answer.resumed:
+            self._ran[name] = answer.host
         return Record.from_json(dict(answer.record), where=name)
 
     def _raise(self, failure: Failure, backbone: str, host: str) -> None:
@@ -206,4 +210,9 @@ class EngineSession:
 
     def close(self) -> None:
         """Take in what has ended and stop what runs."""
+        if self._ran:
+            machines, self._ran = len(set(self._ran.values())), {}
+            self._state.summary.append(
+                f"cases ran on {machines} machine{'s' if machines > 1 else ''} by the engine {self._state.options.engine}"
+            )
         self._open.close()

@@ -25,7 +25,9 @@ def scored(records):
 
 def test_records_equal_those_of_a_session_without_an_engine(project):
     project.run(*CHOSEN).assert_outcomes(passed=2)
-    project.run(*CHOSEN, LOCAL, "--sslbench-results", "other").assert_outcomes(passed=2)
+    result = project.run(*CHOSEN, LOCAL, "--sslbench-results", "other")
+    result.assert_outcomes(passed=2)
+    assert "cases ran on 1 machine by the engine local" in result.outlines
     assert scored(project.records("other")) == scored(project.records())
 
 
