@@ -1,4 +1,4 @@
-"""Time many short jobs on a Ray cluster of this machine, by the engine and as bare tasks of Ray beside it.
+"""Time many short jobs on a Ray cluster of this machine: stub cases by the controller, jobs by the engine, bare tasks of Ray.
 
 python tools/compare_engines.py --jobs 1120 --slots 16 --seconds 1
 
@@ -17,7 +17,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from sslbench.config import Settings
+from sslbench.engine import controller
 from sslbench.engine.base import Job, Needs, engine_spec
+from sslbench.engine.worker import Answer, Order
+from sslbench.results.references import read_records
+from sslbench.results.runs import Run
+from sslbench.tasks import Task
+
+RECORD = read_records(Path(__file__).parents[1] / "results" / "baselines" / "embedded.json")[0].to_json()
 
 
 def nap(seconds: float) -> float:
@@ -53,6 +61,31 @@ def by_engine(engine: Any, jobs: int, seconds: float) -> tuple[float, float]:
     return time.perf_counter() - begun, time.process_time() - spent
 
 
+def stub(order: Order) -> Answer:
+    """What a stub case does instead of running: it sleeps, and answers with a record and samples that are written here."""
+    time.sleep(float(order.task.variant))
+    return Answer(compare_engines.RECORD, b"samples")
+
+
+def by_controller(engine: Any, folder: Path, jobs: int, seconds: float) -> tuple[float, float]:
+    """The same as cases of 14 backbones, with all that the controller does for each."""
+    begun, spent = time.perf_counter(), time.process_time()
+    run = Run(folder / f"run-{seconds}")
+    run.check_writable()
+    one = controller.Controller(engine, run)
+    controller.run = compare_engines.stub
+    tasks = [Task("knn", f"stub{number}", str(seconds)) for number in range(-(-jobs // 14))]
+    cases = [
+        controller.Planned(Order(f"backbone{number}", task, Settings(), threads=1), Needs(cpus=1))
+        for number in range(14)
+        for task in tasks
+    ][:jobs]
+    one.submit(cases)
+    for case in cases:
+        assert one.wait_for(case.name).failure is None
+    return time.perf_counter() - begun, time.process_time() - spent
+
+
 def by_ray(jobs: int, seconds: float) -> tuple[float, float]:
     """The same as tasks of Ray, all gathered at the end."""
     import ray
@@ -81,6 +114,7 @@ def main() -> None:
         for seconds in (given.seconds, 0.0):
             ideal = given.jobs * seconds / given.slots
             for name, run in (
+                ("controller", lambda s=seconds: by_controller(engine, Path(folder), given.jobs, s)),
                 ("engine ray", lambda s=seconds: by_engine(engine, given.jobs, s)),
                 ("bare ray", lambda s=seconds: by_ray(given.jobs, s)),
             ):

@@ -40,7 +40,9 @@ def place(
             hand_over=cost.trials > 1 and (settings.shared or bool(template.settings.shared_cache)),
             threads=max(1, int(wanted.cpus)),
         )
-        planned.append(Planned(order, wanted, cost.order, cost.features))
+        # Side by side its trainings take no longer than the longest of them one after another.
+        seconds = cost.order if cost.longest is None or not order.hand_over else cost.longest
+        planned.append(Planned(order, wanted, seconds, cost.features))
     return planned
 
 
