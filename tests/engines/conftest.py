@@ -1,6 +1,29 @@
-"""Tests on clusters and servers of this machine, by several processes: `tox -e engines` runs them, with the extras they want."""
+"""Tests on clusters and servers of this machine, by several processes: `tox -e engines` runs them, with what they want."""
 
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
 from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
 
 # Elsewhere they are not collected, rather than skipped one by one.
 collect_ignore_glob = [] if all(map(find_spec, ("ray", "submitit", "moto", "s3fs"))) else ["test_*.py"]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """One cluster at a time: under `--dist loadgroup` they stay on one worker, and other tests on the others."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.xdist_group("clusters"))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_worker_of_xdist() -> Iterator[None]:
+    """Sessions that these tests start are none."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("PYTEST_XDIST")]:
+            patch.delenv(name)
+        yield
