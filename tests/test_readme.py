@@ -26,7 +26,7 @@ def test_the_two_commands_stand_in_the_readme_and_in_tox(environment: str) -> No
     assert f"    python -m pip install tox && tox -e {environment} " in README
     tox = configparser.ConfigParser(interpolation=None)
     tox.read(ROOT / "tox.ini")
-    commands = tox["testenv:{bench,test,lint}"]["commands"]
+    commands = tox["testenv:{bench,test,engines,lint}"]["commands"]
     line = next(line for line in commands.splitlines() if line.startswith(f"{environment}: "))
     # Both run in one and the same environment directory.
     assert line.startswith(f"{environment}: python -m tox run -q -e env -- python -m pytest ")
