@@ -64,7 +64,7 @@ def by_engine(engine: Any, jobs: int, seconds: float) -> tuple[float, float]:
 def stub(order: Order) -> Answer:
     """What a stub case does instead of running: it sleeps, and answers with a record and samples that are written here."""
     time.sleep(float(order.task.variant))
-    return Answer(compare_engines.RECORD, b"samples")
+    return Answer(RECORD, b"samples")
 
 
 def by_controller(engine: Any, folder: Path, jobs: int, seconds: float) -> tuple[float, float]:
