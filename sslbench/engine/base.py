@@ -105,6 +105,13 @@ class Option:
     help: str
 
 
+def yes_or_no(text: str) -> bool:
+    """How a switch among an engine's options is read. Raises ValueError."""
+    if text not in ("yes", "no"):
+        raise ValueError("expected yes or no")
+    return text == "yes"
+
+
 @dataclass(frozen=True)
 class EngineSpec:
     """The declaration of an engine.

@@ -6,15 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sslbench.engine.base import EngineSpec, Option
+from sslbench.engine.base import EngineSpec, Option, yes_or_no
 from sslbench.errors import SettingsError
 from sslbench.names import unknown
-
-
-def _yes(text: str) -> bool:
-    if text not in ("yes", "no"):
-        raise ValueError("expected yes or no")
-    return text == "yes"
 
 
 def _versions(text: str) -> str:
@@ -39,7 +33,7 @@ def _amount(below: float, of: str) -> Callable[[str], float]:
 
 
 COMMON: Mapping[str, Option] = {
-    "shared": Option(_yes, True, "yes where all machines see the same cache and results, no for records by value"),
+    "shared": Option(yes_or_no, True, "yes where all machines see the same cache and results, no for records by value"),
     "versions": Option(_versions, "same", "same to refuse machines with other versions, any to take them"),
     "cpus": Option(
         _amount(1e4, "cores, such as 2"), None, "cores of a case; by default 1, and 2 where it trains on a GPU"

@@ -15,9 +15,9 @@ import pytest
 
 from sslbench import errors
 from sslbench.engine.base import engine_spec
+from sslbench.engine.claim import claim
 from sslbench.engine.controller import Controller, Planned, Progress
 from sslbench.engine.ground import Ground
-from sslbench.engine.lease import claim
 from sslbench.engine.placing import place
 from sslbench.engine.settings import read_engine_settings
 from sslbench.engine.shipping import Project

@@ -17,7 +17,7 @@ pytest.importorskip("s3fs")
 import boto3  # noqa: E402
 import s3fs  # noqa: E402
 
-from sslbench.engine.lease import claim  # noqa: E402
+from sslbench.engine.claim import claim  # noqa: E402
 from sslbench.errors import EngineError, StoreError  # noqa: E402
 from sslbench.features.cache import FeatureCache  # noqa: E402
 from sslbench.store import lease  # noqa: E402

@@ -32,17 +32,10 @@ class FaultyFileSystem(MemoryFileSystem):
     _inside = threading.local()
 
     @classmethod
-    def reset(
-        cls,
-        seed: int = 0,
-        rate: float = 0.0,
-        late: float = 0.0,
-        error: type[Exception] = ConnectionError,
-        most: int = 3,
-    ) -> None:
+    def reset(cls, **behaviour: Any) -> None:
         cls.store.clear()
         cls.pseudo_dirs[:] = [""]
-        cls.behave(seed, rate, late, error, most)
+        cls.behave(**behaviour)
 
     @classmethod
     def behave(

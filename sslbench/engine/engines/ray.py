@@ -21,7 +21,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sslbench.engine.base import Ended, Engine, EngineSpec, Job, Loss, Needs, Option
+from sslbench.engine.base import Ended, Engine, EngineSpec, Job, Loss, Needs, Option, yes_or_no
 from sslbench.errors import EngineError
 
 # How long a cluster may take to answer, with the start of the Python process that asks it.
@@ -559,12 +559,6 @@ def _tail(path: str, size: int = 8000) -> str | None:
         return None
 
 
-def _yes(text: str) -> bool:
-    if text not in ("yes", "no"):
-        raise ValueError("expected yes or no")
-    return text == "yes"
-
-
 def _start(options: Mapping[str, Any], folder: Path) -> Engine:
     return RayEngine(options, folder)
 
@@ -575,7 +569,7 @@ ENGINE = EngineSpec(
     _start,
     {
         "address": Option(str, "", "auto, local (start one here) or HOST:PORT; by default RAY_ADDRESS, else auto"),
-        "grows": Option(_yes, False, "yes: the cluster adds machines as they are asked for"),
+        "grows": Option(yes_or_no, False, "yes: the cluster adds machines as they are asked for"),
     },
     extra="ray",
 )

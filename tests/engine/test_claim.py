@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from sslbench.engine import lease as module
-from sslbench.engine.lease import claim
+from sslbench.engine import claim as module
+from sslbench.engine.claim import claim
 from sslbench.errors import EngineError
 from sslbench.results.runs import Run
 from sslbench.results.shared_run import run_at
@@ -20,7 +20,7 @@ from sslbench.store.store import Store
 HOLDS = """
 import sys
 from pathlib import Path
-from sslbench.engine.lease import claim
+from sslbench.engine.claim import claim
 from sslbench.store import lease
 from sslbench.store.store import Store
 lease.BEAT = 0.05
@@ -90,7 +90,7 @@ def test_what_is_said_of_a_holder_holds_nothing(tmp_path, monkeypatch):
     def full(path, data):
         raise OSError("no space left on device")
 
-    monkeypatch.setattr("sslbench.engine.lease.write_atomic", full)
+    monkeypatch.setattr("sslbench.engine.claim.write_atomic", full)
     for _ in range(2):
         with claim(tmp_path):
             pass
