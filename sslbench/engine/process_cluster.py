@@ -92,26 +92,36 @@ class ProcessCluster:
     def stop_earlier(self, name: str) -> int:
         """They are known by their folder, which is on their command line; where there is no /proc none is found."""
         folder = self._folder.with_name(name)
-        live = _processes(folder)
-        for number in live:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(number, signal.SIGKILL)
+        ended: set[int] = set()
         deadline = time.monotonic() + END_SECONDS
-        while _processes(folder):
+        # Looked for again: one may have been about to start another.
+        while live := _processes(folder) | {number for number in ended if _lives(number)}:
             if time.monotonic() > deadline:
-                raise EngineError(
-                    f"processes of an earlier session do not end: {', '.join(map(str, live))}; end them by hand"
-                )
+                numbers = ", ".join(map(str, sorted(live)))
+                raise EngineError(f"processes of an earlier session do not end: {numbers}; end them by hand")
+            for number in live - ended:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(number, signal.SIGKILL)
+            ended |= live
             time.sleep(0.05)
         # Each has one that watches over it.
-        return -(-len(live) // 2)
+        return -(-len(ended) // 2)
 
 
-def _processes(folder: Path) -> list[int]:
-    found = []
+def _processes(folder: Path) -> set[int]:
+    """Those with the folder on their command line, which is empty from the moment on at which one begins to die."""
+    found = set()
     for file in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):
-            # That of a process that is dead and not yet waited for is empty.
             if str(folder).encode() in file.read_bytes().split(b"\0"):
-                found.append(int(file.parent.name))
+                found.add(int(file.parent.name))
     return found
+
+
+def _lives(number: int) -> bool:
+    """Whether a process runs or is about to die: until it is dead it may still write, and hold memory of a GPU."""
+    try:
+        state = Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state not in ("Z", "X")
