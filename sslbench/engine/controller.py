@@ -79,11 +79,18 @@ class Progress:
 class Controller:
     """Submits cases, most expensive first, and gives out each one's answer when somebody waits for it.
 
-    run: where records go, whoever scored them. tell: told of a progress now and then, while somebody waits.
+    run: where records go, whoever scored them. tell: told of a progress now and then, while somebody waits. check_claim: raises
+    EngineError once the run is another controller's, by which this one stops.
     """
 
-    def __init__(self, engine: Engine, run: Run, tell: Callable[[Progress], None] = lambda progress: None) -> None:
-        self._engine, self._run, self._tell = engine, run, tell
+    def __init__(
+        self,
+        engine: Engine,
+        run: Run,
+        tell: Callable[[Progress], None] = lambda progress: None,
+        check_claim: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._engine, self._run, self._tell, self._check_claim = engine, run, tell, check_claim
         self._asked: dict[str, _Asked] = {}
         self._answers: dict[str, Answer] = {}
         self._jobs: dict[str, _Sent] = {}
@@ -145,7 +152,7 @@ class Controller:
         return name in self._asked
 
     def wait_for(self, name: str) -> Answer:
-        """A case's answer. Raises EngineError where a machine cannot run any case, and where the engine is gone."""
+        """A case's answer. Raises EngineError where a machine cannot run any case, and where the engine or the run is gone."""
         while name not in self._answers:
             if not self._jobs:
                 raise EngineError(f"{name} is not on its way: it was not submitted, or the engine has been stopped")
@@ -156,6 +163,8 @@ class Controller:
 
     def _collect(self) -> list[Ended]:
         try:
+            # All that is submitted later follows from what is collected here.
+            self._check_claim()
             return self._engine.collect(_WAIT_SECONDS)
         except Exception as error:
             # Whatever else has ended may be lost with it, and would be waited for without end.

@@ -14,6 +14,7 @@ import pytest
 moto = pytest.importorskip("moto.server")
 pytest.importorskip("s3fs")
 
+import aiohttp  # noqa: E402
 import boto3  # noqa: E402
 import s3fs  # noqa: E402
 
@@ -125,6 +126,28 @@ def test_what_cannot_be_used_is_one_clear_error(
     with pytest.raises(StoreError, match=told) as error:
         Store(url).check()
     assert "\n" not in str(error.value) and len(str(error.value)) < 900
+
+
+@pytest.mark.parametrize("protocol", ["s3", "gs"])
+def test_a_check_does_not_multiply_the_drivers_tries_with_its_own(
+    credentials: None, monkeypatch: pytest.MonkeyPatch, protocol: str
+) -> None:
+    pytest.importorskip({"s3": "s3fs", "gs": "gcsfs"}[protocol])
+    calls = []
+
+    async def refused(*_args: Any, **_options: Any) -> None:
+        calls.append(1)
+        raise aiohttp.ClientConnectionError("nobody is there")
+
+    monkeypatch.setattr(aiohttp.TCPConnector, "connect", refused)
+    monkeypatch.setattr(store_module, "WAITS", (0.0, 0.0, 0.0))
+    monkeypatch.setattr(store_module, "_BRIEF", 600.0)
+    monkeypatch.delenv("AWS_MAX_ATTEMPTS")
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", "http://127.0.0.1:9")
+    monkeypatch.setenv("NO_GCE_CHECK", "true")
+    with pytest.raises(StoreError, match="Expected a store that can be written and read"):
+        Store(f"{protocol}://bucket/prefix").check()
+    assert len(calls) == 4
 
 
 async def _refused(*_args: Any, **_options: Any) -> None:
