@@ -74,7 +74,7 @@ def _claimed_store(store: Store) -> Iterator[Callable[[], None]]:
     def check() -> None:
         if lease.lost:
             raise EngineError(
-                f"the run {store.url} was taken over {_by(lease.taken_by)}: this session was suspended, or cut off from the store, "
+                f"the run {store.url} was taken over {_by(lease.taken_by)}: this session was suspended, or cut off from it, "
                 f"for more than {leases.DEAD:.0f} s. It has been stopped, and what had ended is kept; when the other one has "
                 "ended, the same command goes on from there"
             )

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 
 from sslbench.errors import CacheWarning, StoreError, TrainingError
 from sslbench.features.cache import Arrays, FeatureCache
@@ -72,6 +73,29 @@ def test_a_second_machine_computes_nothing_and_has_the_same(store: Store, tmp_pa
     assert store.names().keys() == {f"features/{key[:2]}/{key}.safetensors"}
     # It lies in the local cache now: the store is not needed again.
     assert get(tmp_path / "b", "")[1] == 0
+
+
+@pytest.mark.parametrize("kind", ["features", "trial"])
+def test_whoever_waits_for_a_lock_that_nobody_will_give_back_goes_on_when_its_file_is_removed(
+    tmp_path: Path, kind: str
+) -> None:
+    """What docs/shared-state.md has an administrator do: a file server may keep the lock of a machine that is gone."""
+    trial = Trial(trained, GIVEN, CASE, "search", tmp_path)
+    features, results = FeatureCache(tmp_path), list[object]()
+    path = features.path(RECIPE).with_suffix(".lock") if kind == "features" else tmp_path / f"{trial.key}.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+
+    def make() -> None:
+        results.append(trial.run() if kind == "trial" else features.get(RECIPE, Counting())[1])
+
+    with FileLock(path):
+        waiter = threading.Thread(target=make, daemon=True)
+        waiter.start()
+        waiter.join(0.2)
+        assert waiter.is_alive() and results == []
+        path.unlink()
+        waiter.join(60)
+        assert len(results) == 1
 
 
 def test_what_lies_here_already_is_shared(tmp_path: Path, url: str) -> None:
