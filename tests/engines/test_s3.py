@@ -89,7 +89,7 @@ def test_of_many_who_create_an_object_one_has_it(store: Store) -> None:
     ready = threading.Barrier(6)
 
     def create(number: int) -> bool:
-        ready.wait(20)
+        ready.wait(120)
         return Store(store.url).create("one", str(number).encode())
 
     with ThreadPoolExecutor(6) as pool:

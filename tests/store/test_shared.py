@@ -80,7 +80,7 @@ def test_whoever_waits_for_a_lock_that_nobody_will_give_back_goes_on_when_its_fi
     tmp_path: Path, kind: str
 ) -> None:
     """What docs/shared-state.md has an administrator do: a file server may keep the lock of a machine that is gone."""
-    trial = Trial(trained, GIVEN, CASE, "search", tmp_path)
+    trial = Trial(lambda given, folder: TrialResult("made"), GIVEN, CASE, "search", tmp_path)
     features, results = FeatureCache(tmp_path), list[object]()
     path = features.path(RECIPE).with_suffix(".lock") if kind == "features" else tmp_path / f"{trial.key}.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -94,7 +94,7 @@ def test_whoever_waits_for_a_lock_that_nobody_will_give_back_goes_on_when_its_fi
         waiter.join(0.2)
         assert waiter.is_alive() and results == []
         path.unlink()
-        waiter.join(60)
+        waiter.join(600)
         assert len(results) == 1
 
 
@@ -184,7 +184,7 @@ def _other_machine(root: Path, url: str, begun: Any, go_on: Any) -> None:
 
     def compute() -> Arrays:
         begun.release()
-        assert go_on.acquire(timeout=120)
+        assert go_on.acquire(timeout=600)
         return Counting()()
 
     cache = FeatureCache(root, url)
@@ -199,7 +199,7 @@ def test_a_machine_waits_for_another_one_until_that_has_ended_or_is_dead(
     begun, go_on = context.Semaphore(0), context.Semaphore(0)
     process = context.Process(target=_other_machine, args=(tmp_path / "a", url, begun, go_on))
     process.start()
-    assert begun.acquire(timeout=120) and process.pid is not None
+    assert begun.acquire(timeout=600) and process.pid is not None
     waits = []
 
     def wait(seconds: float) -> None:
@@ -213,9 +213,9 @@ def test_a_machine_waits_for_another_one_until_that_has_ended_or_is_dead(
     # With its second permit it would go on: it is killed before.
     while go_on.acquire(block=False):
         pass
-    assert begun.acquire(timeout=120)
+    assert begun.acquire(timeout=600)
     os.kill(process.pid, signal.SIGKILL)
-    process.join(120)
+    process.join(600)
     monkeypatch.setattr(lease, "DEAD", 0.2)
     compute = Counting()
     FeatureCache(tmp_path / "b", url).get({**RECIPE, "version": 2}, compute)
