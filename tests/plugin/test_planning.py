@@ -79,3 +79,14 @@ def test_without_a_case_there_is_nothing_to_plan(project: Project) -> None:
     result = project.run("--sslbench-plan=1")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["ERROR: --sslbench-plan: none of the collected tests asks for a case*"])
+
+
+def test_records_of_another_machine_count_where_results_are_shared(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared = (*KNN, f"--sslbench-results=file://{project.path}/store", "-k", "tiny and pair")
+    for machine, plan in (("one", ()), ("two", ("--sslbench-plan=1xcpu",))):
+        monkeypatch.setenv("SSLBENCH_LOCAL_CACHE", str(project.path / machine))
+        result = project.run(*shared, *plan)
+        assert result.ret == 0
+    assert "1 have a record that counts in" in output(result)
