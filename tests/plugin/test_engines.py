@@ -95,7 +95,7 @@ def test_knn(sslbench_case, sslbench_record):
     project.run(*TINY, "--sslbench-tasks=knn/digits", LOCAL).assert_outcomes(passed=1)
 
 
-def test_the_grid_of_a_training_is_handed_over_and_gives_the_same(project):
+def test_the_grid_of_a_training_is_handed_over_and_gives_the_same(project, monkeypatch):
     chosen = ("--sslbench-backbones=trained", "--sslbench-tasks=finetune/pair/recipe=quick+steps=3+batch=4")
     project.conftest(project.path.joinpath("conftest.py").read_text() + TRAINED)
     project.tests(
@@ -109,8 +109,13 @@ def test_tuned(sslbench_record):
     )
     result = project.run(*chosen, "--sslbench-cache=one")
     result.assert_outcomes(passed=1)
+    # As if the trials had run in a process of their own, which had more memory than the last one.
+    monkeypatch.setattr("sslbench.training.trials.peak_memory", lambda device: {"rss": 1 << 60, "device": None})
     project.run(*chosen, LOCAL, "--sslbench-cache=two", "--sslbench-results", "other").assert_outcomes(passed=1)
     assert scored(project.records("other")) == scored(project.records())
+    peaks = [next(iter(project.records(name).values()))["peak_memory"] for name in ("results", "other")]
+    assert 0 < peaks[0]["rss"] < peaks[1]["rss"] == 1 << 60
+    assert peaks[0]["device"] is None
     trials = [
         sorted(path.name for path in (project.path / cache / "trials").glob("*.json")) for cache in ("one", "two")
     ]
