@@ -16,6 +16,7 @@ import pytest
 
 ray = pytest.importorskip("ray")
 
+from sslbench.engine import ray_connection  # noqa: E402
 from sslbench.engine.base import Job, Needs  # noqa: E402
 from sslbench.engine.engines import ray as engine_ray  # noqa: E402
 from sslbench.errors import EngineError  # noqa: E402
@@ -137,9 +138,9 @@ def test_the_head_goes(tmp_path: Path) -> None:
     """In a process of its own: Ray ends one whose head is gone."""
     program = (
         "import sys, time; from pathlib import Path; from sslbench.engine.base import Job; from tests.engines import jobs\n"
-        "from sslbench.engine.engines import ray as engine_ray; from sslbench.errors import EngineError\n"
+        "from sslbench.engine import ray_connection; from sslbench.errors import EngineError\n"
         "from tests.engines.clusters import make_cluster, start, drain\n"
-        "engine_ray._HEAD_SECONDS = 2.0\n"
+        "ray_connection._HEAD_SECONDS = 2.0\n"
         "cluster = make_cluster(1)\n"
         "engine = start(Path(sys.argv[1]), address=cluster.address)\n"
         "engine.submit(Job('sleeps', jobs.sleep, 300.0))\n"
@@ -166,7 +167,7 @@ def test_an_address_where_nothing_is(tmp_path: Path) -> None:
 
 
 def test_an_address_where_something_else_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine_ray, "_REACH_SECONDS", 3.0)
+    monkeypatch.setattr(ray_connection, "_REACH_SECONDS", 3.0)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
