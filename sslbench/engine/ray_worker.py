@@ -6,6 +6,7 @@ import contextlib
 import os
 import pickle
 import platform
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,7 +24,13 @@ def remote_run() -> Any:
         try:
             from sslbench.engine.ray_worker import execute
         except ImportError as error:
-            return "missing", __import__("platform").node(), f"{sys.executable}: {error}".encode()
+            import platform
+
+            import ray
+
+            # As `place_name`, which is not to be had.
+            place = f"{platform.node()}/{ray.get_runtime_context().get_node_id()[:8]}"
+            return "missing", place, f"{sys.executable}: {error}".encode()
         return execute(blob, name, logs, cpus, board)
 
     return sslbench
@@ -41,7 +48,7 @@ def execute(blob: bytes, name: str, logs: str, cpus: float, board: Any) -> tuple
     # Not waited for: Ray would lend this job's cores to another one meanwhile.
     board.begin.remote(name, place, str(path))
     _limit_threads(max(1, int(cpus)))
-    with _written_to(path):
+    with _written_to(path), _terminable():
         try:
             function, argument = pickle.loads(blob)
         except (ImportError, AttributeError) as error:
@@ -87,6 +94,22 @@ def _written_to(path: Path) -> Iterator[None]:
             for there, number in zip(before, (1, 2), strict=True):
                 os.dup2(there, number)
                 os.close(there)
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM, by which a machine is taken away, ends this process and is not an answer of the job.
+
+    Ray's own handler raises SystemExit in the middle of the job, which would look like one of the user's code.
+    """
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    except KeyboardInterrupt:
+        # Ray would call it a cancelled job.
+        sys.exit(1)
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _limit_threads(count: int) -> None:

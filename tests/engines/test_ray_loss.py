@@ -83,6 +83,33 @@ def test_each_job_with_a_gpu_has_a_process_of_its_own(cluster: Any, tmp_path: Pa
         cluster.remove_node(machine)
 
 
+def test_a_machine_without_sslbench_is_left_out(cluster: Any, tmp_path: Path) -> None:
+    # Ray puts this session's sys.path in front on each machine.
+    (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['sslbench'] = None\n")
+    machine = cluster.add_node(num_cpus=4, num_gpus=1, env_vars={"PYTHONPATH": str(tmp_path)}, **SMALL)
+    engine = start(tmp_path, address=cluster.address)
+    try:
+        place = next(place for place in engine.places() if place.endswith(machine.node_id[:8]))
+        engine.submit(Job("look", jobs.echo, 1, near=place, only=True))
+        ended = drain(engine, 1)["look"]
+        assert (
+            ended.loss is not None and ended.loss.cause == "ground" and "cannot run sslbench's jobs" in ended.loss.why
+        )
+        assert ended.place == place
+        engine.check([Needs(cpus=4)])
+        engine.exclude(place)
+        assert len(engine.places()) == 1 and not engine.has_gpus
+        with pytest.raises(EngineError, match="0 GPUs, 4 cores"):
+            engine.check([Needs(cpus=4)])
+        # The other machine has two cores.
+        for number in range(6):
+            engine.submit(Job(f"{number}", jobs.sleep, 0.2, near=place if number % 2 else engine.places()[0]))
+        assert {one.place for one in drain(engine, 6).values()} == set(engine.places())
+    finally:
+        engine.close()
+        cluster.remove_node(machine)
+
+
 def test_no_machine_is_left_for_what_waits(cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine_ray, "_PATIENCE_SECONDS", 1.0)
     engine = start(tmp_path, address=cluster.address)

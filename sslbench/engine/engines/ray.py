@@ -63,6 +63,10 @@ class RayEngine:
         """The machines that have cores to give."""
         return self._machines.places()
 
+    def exclude(self, place: str) -> None:
+        """Keep what is submitted from now on away from a machine; what waits already may begin there still."""
+        self._machines.exclude(place)
+
     def submit(self, job: Job) -> None:
         """Hand a job to Ray, which keeps the order of those with the same needs and the same `near`."""
         where = self._machines.scheduling(job)
@@ -126,10 +130,11 @@ class RayEngine:
         except exceptions.RayError as error:
             raise EngineError(f"Ray could not run {job.name}: {line(error)}") from error
         if kind == "missing":
-            raise EngineError(
+            why = (
                 f"a worker on {place} cannot run sslbench's jobs ({blob.decode()}); install the same sslbench, and whatever "
                 "modules the run takes, in the Python of Ray on every machine"
             )
+            return Ended(job.name, loss=Loss("ground", why), place=place)
         return Ended(job.name, pickle.loads(blob), place=place)
 
     def _lost(self, job: Job, error: Exception) -> Ended:
