@@ -65,7 +65,8 @@ def log_of(begun: Begun | None, machines: Machines) -> str:
             num_cpus=0, max_retries=0, scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)
         )
         with contextlib.suppress(ray.exceptions.RayError):
-            text = ray.get(there.remote(begun.log), timeout=10.0)
+            # It may take the start of a process on a machine that is busy.
+            text = ray.get(there.remote(begun.log), timeout=60.0)
     return text or ""
 
 

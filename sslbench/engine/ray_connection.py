@@ -13,8 +13,8 @@ from collections.abc import Iterator
 
 from sslbench.errors import EngineError
 
-# How long a cluster may take to answer, with the start of the Python process that asks it.
-_REACH_SECONDS = 15.0
+# How long a cluster may take to answer, with the start of the Python process that asks it, which on a busy machine is slow.
+_REACH_SECONDS = 60.0
 # Ray ends a process whose head has been gone for a minute, without another word; ours says so before.
 _HEAD_SECONDS = 40.0
 # Objects of a cluster that is started here: arguments and answers that are under way; what is more goes to disk.

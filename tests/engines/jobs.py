@@ -54,7 +54,7 @@ def die(number: int) -> None:
     print("last words")
     sys.stdout.flush()
     # It has to be known by then where this ran.
-    time.sleep(0.5)
+    time.sleep(1.0)
     if number == signal.SIGSEGV:
         ctypes.string_at(0)
     os.kill(os.getpid(), number)

@@ -95,7 +95,7 @@ def bench(where: Path, folder: Path, *arguments: str) -> subprocess.CompletedPro
             f"--sslbench-results={folder / 'results'}", *arguments,
         ],
         cwd=where, env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}, capture_output=True, text=True,
-        timeout=240,
+        timeout=600,
     )  # fmt: skip
 
 
