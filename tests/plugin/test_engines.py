@@ -57,6 +57,18 @@ def test_a_case_that_cannot_run_fails_by_itself_in_a_line(project):
     assert "Traceback" not in result.stdout.str()
 
 
+def test_a_case_that_skips_itself_is_skipped_as_without_an_engine(project):
+    skipping = (
+        "\n\ndef absent():\n    pytest.skip('not on this machine')\n\n\nsslbench.register_backbone('absent', absent)\n"
+    )
+    conftest = project.path.joinpath("conftest.py").read_text()
+    project.conftest(f"import pytest\n{conftest}{skipping}")
+    for more in ([], [LOCAL]):
+        result = project.run("--sslbench-backbones=absent,tiny", "--sslbench-tasks=knn/digits", "-rs", *more)
+        result.assert_outcomes(passed=1, skipped=1)
+        assert "not on this machine" in result.stdout.str()
+
+
 def test_what_nobody_waits_for_any_more_is_not_begun(project):
     project.run("--sslbench-backbones=poisoned,tiny", "--sslbench-tasks=knn/digits", LOCAL, "-x").assert_outcomes(
         errors=1
@@ -209,7 +221,8 @@ def test_an_engine_that_is_lost_ends_the_session_with_its_tables(project, monkey
     monkeypatch.setattr(local.LocalEngine, "collect", lost)
     result = project.run(*CHOSEN, LOCAL)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    assert "sslbench: the head is gone" in result.stdout.str() + result.stderr.str()
+    assert "ERROR: the head is gone" in result.stderr.str()
+    assert "the head is gone" not in result.stdout.str()
     assert "INTERNALERROR" not in result.stdout.str() + result.stderr.str()
     assert len(project.record_files()) == 1
     assert (project.path / "results" / "chosen" / "report.html").is_file()
