@@ -38,6 +38,20 @@ def cpu_model() -> str:
     return platform.processor() or platform.machine()
 
 
+def peak_memory(device: str) -> dict[str, int | None]:
+    """Most bytes so far: `rss` of this process; `device` of what torch has on a GPU since it last began to count, else None."""
+    import resource
+
+    rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # Linux counts kilobytes, macOS bytes.
+    found: dict[str, int | None] = {"rss": rss if sys.platform == "darwin" else rss * 1024, "device": None}
+    if device.startswith("cuda"):
+        import torch
+
+        found["device"] = torch.cuda.max_memory_allocated(device)
+    return found
+
+
 def environment(device: str) -> dict[str, Any]:
     """Versions, system and hardware of this process."""
     import torch

@@ -1,4 +1,4 @@
-"""Files that are either the old version or the whole new one, whatever interrupts the writer."""
+"""Files that are either the old version or the whole new one, whatever interrupts the writer; how sizes are told."""
 
 from __future__ import annotations
 
@@ -37,3 +37,13 @@ def is_there(path: Path) -> bool:
     with contextlib.suppress(OSError, ValueError):
         return path.exists()
     return False
+
+
+def size_text(size: int | None) -> str:
+    """Bytes in decimal units, as download pages give them."""
+    if size is None:
+        return "size unknown"
+    for unit, step in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if size >= step:
+            return f"{size / step:.1f} {unit}"
+    return f"{size} bytes"

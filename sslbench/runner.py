@@ -8,6 +8,7 @@ import json
 import os
 import time
 from collections import OrderedDict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -19,7 +20,7 @@ from sslbench.backbones import load_backbone
 from sslbench.compat import concerning
 from sslbench.config import Settings
 from sslbench.datasets import Dataset, dataset_spec, load_dataset
-from sslbench.environment import environment
+from sslbench.environment import environment, peak_memory
 from sslbench.errors import DataError, SslbenchError, tell
 from sslbench.features.device_store import FeatureStore
 from sslbench.material import CaseMaterial
@@ -32,7 +33,7 @@ from sslbench.results.references import find_references, verdict
 from sslbench.results.runs import Run
 from sslbench.tasks import Task, case_id
 from sslbench.threads import giving_way, share_cores
-from sslbench.training.trials import TrialEndedError, Trials
+from sslbench.training.trials import TrialEndedError, Trials, largest
 
 if TYPE_CHECKING:
     from sslbench.backbones import Backbone
@@ -154,8 +155,7 @@ class PreparedCase:
         hand_over: leave a grid of which several trials have no result to other processes, by a HandedOverError.
         Raises DataError for images that cannot be read, or where too few are left without those that were skipped.
         """
-        cuda = self._runner.store.device.startswith("cuda")
-        return self._store(self._computed(cuda, hand_over=hand_over), cuda)
+        return self._store(self._computed(hand_over=hand_over))
 
     def train(self, trial: str) -> None:
         """Run one trial of the case and keep its result.
@@ -163,18 +163,18 @@ class PreparedCase:
         trial: its key. Raises SslbenchError where the case has no such trial.
         """
         with contextlib.suppress(TrialEndedError):
-            self._computed(self._runner.store.device.startswith("cuda"), only=trial)
+            self._computed(only=trial)
             raise SslbenchError(
                 f"{self.case.name} has no trial {trial}: code, data or options are not those it was found with; run it again"
             )
 
-    def _computed(self, cuda: bool, *, hand_over: bool = False, only: str = "") -> _Ran:
+    def _computed(self, *, hand_over: bool = False, only: str = "") -> _Ran:
         if self._executed:
             # The network may have been changed since.
             self.material = CaseMaterial(self.backbone, self.dataset, self._runner.store)
             self.__dict__.pop("key", None)
         self._executed = True
-        if cuda:
+        if self._runner.store.device.startswith("cuda"):
             torch.cuda.reset_peak_memory_stats(self._runner.store.device)
         try:
             with giving_way():
@@ -200,7 +200,8 @@ class PreparedCase:
             self.backbone.require(material.seen.digest)
             self.backbone.to(runner.store.device)
         folder, shared = runner.settings.cache_dir / "trials", runner.settings.shared_cache
-        trials = Trials(folder, self._what_fit_sees(), shared, hand_over=hand_over, only=only)
+        device = runner.store.device
+        trials = Trials(folder, self._what_fit_sees(), shared, hand_over=hand_over, only=only, device=device)
         predictor = protocol.fit(development, self.backbone, trials)
         hyperparameters = _stated(predictor, self.case.task)
         fitted = clock.lap() + trials.seconds_elsewhere()
@@ -209,7 +210,8 @@ class PreparedCase:
         outcome = protocol.score(predictor, held_out)
         if not isinstance(outcome, Outcome):
             raise SslbenchError(f"{self.case.task.id}: `score` has to give an Outcome, got a {type(outcome).__name__}")
-        return _Ran(outcome, hyperparameters, fitted, clock.lap() + trials.seconds_elsewhere())
+        scored = clock.lap() + trials.seconds_elsewhere()
+        return _Ran(outcome, hyperparameters, fitted, scored, trials.peaks)
 
     def _what_fit_sees(self) -> dict[str, Any]:
         """What a training can depend on beside its hyperparameters: the key of its trials.
@@ -226,7 +228,7 @@ class PreparedCase:
             "compat": self.compat,
         }
 
-    def _store(self, ran: _Ran, cuda: bool) -> Record:
+    def _store(self, ran: _Ran) -> Record:
         runner, task, material, outcome = self._runner, self.case.task, self.material, ran.outcome
         main = outcome.scores[outcome.main]
         described = {
@@ -265,10 +267,7 @@ class PreparedCase:
                 "images_per_second": rate,
                 "threads": torch.get_num_threads(),
             },
-            peak_memory={
-                "rss": _peak_rss(),
-                "device": torch.cuda.max_memory_allocated(runner.store.device) if cuda else None,
-            },
+            peak_memory=largest([peak_memory(runner.store.device), *ran.peaks]),
             environment=environment(runner.store.device),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             paired=_packed(outcome),
@@ -300,6 +299,7 @@ class _Ran:
     hyperparameters: dict[str, Any]
     fit_seconds: float
     score_seconds: float
+    peaks: Sequence[Mapping[str, int | None]]
 
 
 class _Clock:
@@ -344,12 +344,3 @@ def _compat(task: Task, settings: Settings) -> dict[str, str]:
     declaration = dataset_spec(task.dataset)
     switches = concerning(task.protocol, task.dataset, declaration.compat)
     return {name: settings.choice(name) for name in switches}
-
-
-def _peak_rss() -> int:
-    import resource
-    import sys
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    # Linux counts kilobytes, macOS bytes.
-    return peak if sys.platform == "darwin" else peak * 1024

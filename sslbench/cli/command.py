@@ -54,13 +54,3 @@ def check_writable(directory: Path, remedy: str) -> None:
     except OSError as error:
         reason = error.strerror or str(error)
         raise SettingsError(f"the directory {directory} cannot be written: {reason}. {remedy}") from error
-
-
-def size_text(size: int | None) -> str:
-    """Bytes in decimal units, as download pages give them."""
-    if size is None:
-        return "size unknown"
-    for unit, step in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
-        if size >= step:
-            return f"{size / step:.1f} {unit}"
-    return f"{size} bytes"

@@ -6,8 +6,9 @@ import argparse
 from typing import TYPE_CHECKING
 
 from sslbench.cli.cache import parts_text
-from sslbench.cli.command import Commands, data_option, results_option, size_text
+from sslbench.cli.command import Commands, data_option, results_option
 from sslbench.config import Settings, default_cache_dir, url_in
+from sslbench.files import size_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,10 +10,10 @@ from typing import Literal
 
 from sslbench.backbones.checkpoints import CHECKPOINTS
 from sslbench.backbones.checkpoints.convert import convert
-from sslbench.cli.command import size_text
 from sslbench.config import Settings
 from sslbench.datasets import dataset_spec, list_datasets
 from sslbench.datasets.status import Status, status_of
+from sslbench.files import size_text
 from sslbench.names import select
 from sslbench.sources import Source
 from sslbench.sources.obtain import is_obtained, obtain

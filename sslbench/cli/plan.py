@@ -4,14 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections import Counter
-from typing import TYPE_CHECKING, Any
 
-from sslbench.cli.command import Commands, cache_option, data_option, results_option, size_text
-
-if TYPE_CHECKING:
-    from sslbench.engine.costs.devices import Device
-    from sslbench.engine.plan import Plan
+from sslbench.cli.command import Commands, cache_option, data_option, results_option
 
 
 def add(commands: Commands) -> None:
@@ -39,11 +33,12 @@ def add(commands: Commands) -> None:
 
 def _plan(arguments: argparse.Namespace) -> int:
     from sslbench.config import Settings, default_offline
-    from sslbench.engine.costs.remembered import Remembered
+    from sslbench.engine.costs.devices import device_for
     from sslbench.engine.plan import Asked, make_plan
+    from sslbench.engine.plan_text import plan_lines, to_json
     from sslbench.errors import SettingsError
     from sslbench.names import split_patterns
-    from sslbench.results.runs import open_records
+    from sslbench.results.runs import Run, open_records
 
     try:
         gpus = int(arguments.gpus)
@@ -58,166 +53,8 @@ def _plan(arguments: argparse.Namespace) -> int:
         arguments.suite,
         *(split_patterns(given) if given else None for given in (arguments.backbones, arguments.tasks)),
     )
-    device, why = _device(arguments.device)
+    device, why = device_for(arguments.device)
     records = [record for name in arguments.records for record in open_records(name, arguments.results)]
-    run = arguments.results / asked.run
-    if (run / "records").is_dir():
-        records += _quietly(run)
-    plan = make_plan(asked, settings, device, gpus, Remembered.of(records, settings) if records else None)
+    plan = make_plan(Run(arguments.results / asked.run), asked.cases(), settings, device, gpus, records=records)
     print(json.dumps(to_json(plan), indent=1) if arguments.json else "\n".join(plan_lines(plan, why)))
     return 0
-
-
-def _quietly(run: Any) -> list[Any]:
-    """The sound records of the run itself; the plan tells of the others."""
-    import warnings
-
-    from sslbench.results.runs import Run
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return Run(run).records()
-
-
-def _device(name: str | None) -> tuple[Device, str]:
-    """What to reckon with, and how it came to be that."""
-    from sslbench.engine.costs.devices import ASSUMED_GPU, device_here, device_of
-
-    if name is not None:
-        return device_of(name), "as asked for"
-    here = device_here()
-    return (here, "as here") if here is not None else (ASSUMED_GPU, "assumed: no GPU here; --device names another")
-
-
-def plan_lines(plan: Plan, why: str) -> list[str]:
-    """The plan for a terminal, in Markdown."""
-    what = "GPU" if plan.device.is_gpu else "process"
-    unit = f"{what}{'s' if plan.device.is_gpu else 'es'}" if plan.devices > 1 else what
-    recorded = len(plan.cases) - len(plan.to_run)
-    lines = [
-        f"# {plan.run.directory.name}: {len(plan.cases)} cases on {plan.devices} {unit} ({plan.device.name}, {why})",
-        "",
-        f"{recorded} have a record in {plan.run.directory}, {len(plan.to_run)} are to run. A record counts if its key is still "
-        "the same, which is seen when a case is loaded.",
-        *(f"- {note}" for note in plan.notes),
-        "",
-        *_hours(plan, what),
-        "",
-        *_largest(plan),
-        "",
-        *_disk(plan),
-    ]
-    for reason, names in plan.unknown.items():
-        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-        lines += ["", f"Not estimated, {len(names)}: {', '.join(names[:3])}{more}", f"  {reason}"]
-    return lines
-
-
-def _hours(plan: Plan, what: str) -> list[str]:
-    from sslbench.results.markdown import table
-
-    rows = []
-    legend = Counter[str]()
-    for name, hours in plan.protocols.items():
-        kinds = Counter[str]()
-        for text, count in hours.told.items():
-            kinds[text.partition(":")[0]] += count
-            legend[text] += count
-        told = (
-            ", ".join(kinds) if len(kinds) < 2 else ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
-        )
-        estimate = time_text(hours.device_seconds) + (f" + {hours.unknown} unknown" if hours.unknown else "")
-        rows.append(
-            (name, told or "nothing to run", str(hours.cases), str(hours.recorded), str(hours.trainings), estimate)
-        )
-    total = time_text(plan.device_seconds)
-    trainings = sum(hours.trainings for hours in plan.protocols.values())
-    recorded = sum(hours.recorded for hours in plan.protocols.values())
-    rows.append(("all", "", str(len(plan.cases)), str(recorded), str(trainings), total))
-    head = ("protocol", "seconds are", "cases", "recorded", "trainings", f"{what} time")
-    return [
-        *table(head, rows, left=2).splitlines(),
-        "",
-        *(f"- {count} {text}" for text, count in legend.most_common()),
-        "",
-        f"On {plan.devices}: {time_text(plan.wall)}, the longest way to go first, trainings of a grid side by side; the longest "
-        f"chain of one thing after another is {time_text(plan.chain)}, which more of them do not shorten.",
-    ]
-
-
-def _largest(plan: Plan) -> list[str]:
-    lines = ["The largest case of each of the largest tasks:"]
-    for case, count in plan.largest():
-        stages = ", then ".join(
-            f"{stage.trials} x {time_text(stage.seconds)} ({stage.name})" for stage in case.cost.stages
-        )
-        memory = f"{case.cost.gpu_memory / 1e9:.0f} GB of GPU memory (assumed)" if plan.device.is_gpu else ""
-        of = f"of {count} cases" if count > 1 else ""
-        told = (f"{case.name}: {time_text(case.cost.order)}", stages, memory, of)
-        lines.append("- " + ", ".join(filter(None, told)))
-    return lines
-
-
-def _disk(plan: Plan) -> list[str]:
-    space, cached = plan.space, plan.cached
-    known, least = sum(space.data.values()), "at least " if space.unstated else ""
-    lines = ["Disk:"]
-    if space.data:
-        hint = f"; not all sizes are stated of {', '.join(space.unstated)}" if space.unstated else ""
-        lines.append(
-            f"- data to get, {len(space.data)} sets: {least}{size_text(known)}, unpacked about as much again{hint}"
-        )
-    if space.there:
-        lines.append(f"- data there: {', '.join(space.there)} (their folders; `sslbench doctor` looks into them)")
-    capped = (
-        f", of which decoded_gib keeps {size_text(space.pictures_allowed)}"
-        if space.pictures > space.pictures_allowed
-        else ""
-    )
-    lines += [
-        f"- features and maps: {size_text(space.features)}",
-        f"- decoded pictures: {size_text(space.pictures)}{capped}",
-        f"- results of trainings: {size_text(space.trials)}",
-    ]
-    if cached.pairs:
-        lines.append(
-            f"- in the cache: something of {cached.features} of {cached.pairs} pairs of backbone and dataset (sizes and other "
-            "choices are compared when they are loaded, so that the estimate counts them all the same)"
-        )
-    if cached.trials:
-        told = ", ".join(f"{count} of {name}" for name, count in sorted(cached.trials.items()))
-        lines.append(f"- in the cache: finished trainings, {told}; whose is seen when a case is loaded")
-    return lines
-
-
-def time_text(seconds: float) -> str:
-    """Seconds, minutes or hours, with as many digits as an estimate has."""
-    if seconds < 100:
-        return f"{seconds:.2g} s" if seconds else "0 s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:,.{0 if seconds >= 36_000 else 1}f} h"
-
-
-def to_json(plan: Plan) -> dict[str, Any]:
-    """Everything of a plan as plain data; times in seconds, sizes in bytes."""
-    from dataclasses import asdict
-
-    return {
-        "run": str(plan.run.directory),
-        "device": asdict(plan.device),
-        "devices": plan.devices,
-        "wall_seconds": plan.wall,
-        "chain_seconds": plan.chain,
-        "device_seconds": plan.device_seconds,
-        "protocols": {name: asdict(hours) for name, hours in plan.protocols.items()},
-        "disk": asdict(plan.space),
-        "cached": asdict(plan.cached),
-        "notes": list(plan.notes),
-        "cases": [
-            {
-                "case": case.name,
-                "recorded": case.recorded,
-                **{k: v for k, v in asdict(case.cost).items() if k != "case"},
-            }
-            for case in plan.cases
-        ],
-    }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from sslbench.registry import Registry, declared
 
@@ -42,11 +42,12 @@ class Job:
 class Loss:
     """How a job ended that gave no answer.
 
-    cause: `worker` where its process died, which may be the job's own doing; `machine` where the machine went, or was taken away.
-    why: for people (`killed by signal 9`). log: the end of what its process wrote, as far as there is any.
+    cause: `worker` where its process died, which may be the job's own doing; `machine` where the machine went, or was taken away;
+    `ground` where the machine is there and can run none of these jobs. why: for people (`killed by signal 9`). log: the end of
+    what its process wrote, as far as there is any.
     """
 
-    cause: Literal["worker", "machine"]
+    cause: Literal["worker", "machine", "ground"]
     why: str
     log: str = ""
 
@@ -94,6 +95,14 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Stop what has not ended, and let go of everything. May be called twice."""
+
+
+@runtime_checkable
+class Excluding(Protocol):
+    """An engine that can leave a machine out; what has no such method cannot."""
+
+    def exclude(self, place: str) -> None:
+        """Run nothing there that is submitted from now on; it is none of `places` any more, and meets no needs."""
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import NoReturn
 
-from sslbench.engine.base import Ended, Engine, Job, Loss, Needs
-from sslbench.engine.worker import Answer, Failure, Order, probe, run
+from sslbench.engine.base import Ended, Engine, Excluding, Job, Loss, Needs
+from sslbench.engine.looking import ground_problem, look, tail
+from sslbench.engine.worker import Answer, Failure, Order, run
 from sslbench.errors import EngineError, RecordError, SslbenchError
 from sslbench.results.record import Record, case_name
 from sslbench.results.runs import Run
@@ -19,7 +20,6 @@ WORKER_DEATHS, MACHINE_LOSSES = 3, 10
 _WAIT_SECONDS = 1.0
 # How a GPU tells that it has no memory left: torch's way and sslbench's.
 _NO_MEMORY = ("OutOfMemoryError", "DeviceError")
-_LOG_LINES = 20
 
 
 @dataclass(frozen=True)
@@ -79,8 +79,11 @@ class Progress:
 class Controller:
     """Submits cases, most expensive first, and gives out each one's answer when somebody waits for it.
 
-    run: where records go, whoever scored them. tell: told of a progress now and then, while somebody waits. check_claim: raises
-    EngineError once the run is another controller's, by which this one stops.
+    A machine that cannot run any case is left out where the engine can do without it; where none is left, all ends.
+
+    run: where records go, whoever scored them. tell: told of a progress now and then, while somebody waits. warn: told once of
+    each machine that is left out, by its place, and why. check_claim: raises EngineError once the run is
+    another controller's, by which this one stops.
     """
 
     def __init__(
@@ -88,9 +91,11 @@ class Controller:
         engine: Engine,
         run: Run,
         tell: Callable[[Progress], None] = lambda progress: None,
+        warn: Callable[[str, str], None] = lambda place, why: None,
         check_claim: Callable[[], None] = lambda: None,
     ) -> None:
-        self._engine, self._run, self._tell, self._check_claim = engine, run, tell, check_claim
+        self._engine, self._run, self._tell, self._warn = engine, run, tell, warn
+        self._check_claim = check_claim
         self._asked: dict[str, _Asked] = {}
         self._answers: dict[str, Answer] = {}
         self._jobs: dict[str, _Sent] = {}
@@ -99,23 +104,42 @@ class Controller:
         self._first: dict[str, str] = {}
         self._places: dict[str, str] = {}
         self._numbers: Counter[str] = Counter()
+        # By place: why.
+        self._left_out: dict[str, str] = {}
 
     def check(self, cases: Sequence[Planned]) -> None:
-        """Look whether the engine can run these, on every machine that is known. Raises EngineError, before any is submitted."""
+        """Look whether the engine can run these, and at every machine that is known, before any is submitted.
+
+        Raises EngineError where it cannot, or not without the machines that are left out.
+        """
         if not cases:
             return
-        self._engine.check([planned.needs for planned in cases])
-        places = self._engine.places()
-        for place in places:
-            order = replace(cases[0].order, threads=1)
-            self._engine.submit(Job(f"look at {place}", probe, order, Needs(cpus=0.0), near=place, only=True))
-        waiting = len(places)
-        while waiting:
-            for ended in self._collect():
-                waiting -= 1
-                if ended.loss is not None:
-                    raise EngineError(f"{ended.name}: {ended.loss.why}{_tail(ended.loss.log)}")
-                self._refuse_ground(ended.answer)
+        needs = [planned.needs for planned in cases]
+        self._engine.check(needs)
+        if unsound := look(self._engine, cases[0].order, self._collect):
+            self._leave_out(unsound, needs)
+
+    def _leave_out(self, unsound: Mapping[str, str], needs: Sequence[Needs]) -> None:
+        """Go on without these places. Raises EngineError where the others cannot meet the needs."""
+        new = {place: why for place, why in unsound.items() if place not in self._left_out}
+        if not new:
+            # Of a job that waited already when its machine was left out.
+            return
+        self._left_out |= new
+        engine = self._engine
+        if not isinstance(engine, Excluding) or "" in new or set(engine.places()) <= set(self._left_out):
+            self._end()
+        for place, why in new.items():
+            engine.exclude(place)
+            self._warn(place, why)
+        try:
+            engine.check(needs)
+        except EngineError as error:
+            self._end(str(error))
+
+    def _end(self, *because: str) -> NoReturn:
+        self.close()
+        raise EngineError("\n".join(dict.fromkeys([*because, *self._left_out.values()])))
 
     def submit(self, cases: Iterable[Planned]) -> None:
         """Have cases run. One that was submitted before is run again when it has failed, and otherwise left."""
@@ -152,7 +176,7 @@ class Controller:
         return name in self._asked
 
     def wait_for(self, name: str) -> Answer:
-        """A case's answer. Raises EngineError where a machine cannot run any case, and where the engine or the run is gone."""
+        """A case's answer. Raises EngineError where no machine is left that can run it, or the engine or the run is gone."""
         while name not in self._answers:
             if not self._jobs:
                 raise EngineError(f"{name} is not on its way: it was not submitted, or the engine has been stopped")
@@ -213,11 +237,14 @@ class Controller:
             return
         sent = self._jobs.pop(ended.name)
         name, trial, asked = sent.case, sent.trial, self._asked[sent.case]
+        if why := ground_problem(ended):
+            self._leave_out({ended.place: why}, [sent.needs, *(other.needs for other in self._jobs.values())])
+            self._lost(asked, trial, Loss("machine", why))
+            return
         if ended.loss is not None:
             self._lost(asked, trial, ended.loss)
             return
         answer: Answer = ended.answer
-        self._refuse_ground(answer)
         asked.warnings = tuple(dict.fromkeys((*asked.warnings, *answer.warnings)))
         if ended.place and asked.planned.shares:
             self._places.setdefault(asked.planned.shares, ended.place)
@@ -254,14 +281,13 @@ class Controller:
     def _lost(self, asked: _Asked, trial: str, loss: Loss) -> None:
         deaths = asked.deaths[trial]
         deaths[loss.cause] += 1
-        limits: dict[Literal["worker", "machine"], int] = {"worker": WORKER_DEATHS, "machine": MACHINE_LOSSES}
-        if deaths[loss.cause] < limits[loss.cause]:
+        if deaths[loss.cause] < (WORKER_DEATHS if loss.cause == "worker" else MACHINE_LOSSES):
             self._send(asked, trial)
             return
         of = f"the trial {trial} of this case" if trial else "this case"
         what = "the process of {} died" if loss.cause == "worker" else "the machine of {} was lost"
         failure = Failure(
-            "case", "EngineError", f"{what.format(of)} {deaths[loss.cause]} times, at last: {loss.why}{_tail(loss.log)}"
+            "case", "EngineError", f"{what.format(of)} {deaths[loss.cause]} times, at last: {loss.why}{tail(loss.log)}"
         )
         if trial:
             self._trial_ended(asked, trial, Answer(failure=failure))
@@ -301,13 +327,3 @@ class Controller:
             # At once: who waits for it may be killed before its turn.
             self._run.push(record)
         return replace(answer, samples=None)
-
-    def _refuse_ground(self, answer: Answer) -> None:
-        if answer.failure is not None and answer.failure.kind == "ground":
-            self.close()
-            raise EngineError(answer.failure.message)
-
-
-def _tail(log: str) -> str:
-    lines = log.strip().splitlines()[-_LOG_LINES:]
-    return "; the end of its log:" + "".join(f"\n    {line}" for line in lines) if lines else ""

@@ -7,7 +7,6 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from sslbench.backbones.registry import expand_backbones
 from sslbench.config import Settings
@@ -15,19 +14,17 @@ from sslbench.datasets import dataset_spec
 from sslbench.engine.cost import Cost, expected, needs
 from sslbench.engine.costs.devices import Device
 from sslbench.engine.costs.pictures import pictures_of
+from sslbench.engine.costs.remembered import Remembered
 from sslbench.engine.schedule import Unit, schedule, ways
 from sslbench.errors import CacheError, SettingsError
-from sslbench.results.record import case_name
+from sslbench.results.record import Record, case_name
 from sslbench.results.runs import Run
 from sslbench.tasks import CHOSEN, Task, expand_tasks, suite, within_suite
-
-if TYPE_CHECKING:
-    from sslbench.engine.costs.remembered import Remembered
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What is to be planned: a suite, and globs of its backbones and tasks, None for all of them."""
+    """A suite, and globs of its backbones and tasks, None for all of them: what pytest would collect of names that are known."""
 
     suite: str
     backbones: Sequence[str] | None = None
@@ -148,15 +145,22 @@ class Cached:
 
 
 def make_plan(
-    asked: Asked, settings: Settings, device: Device, devices: int, remembered: Remembered | None = None
-) -> Plan:
-    """The plan of a run on so many devices. Opens no picture and no weights. Raises SettingsError for less than one device."""
+    run: Run, wanted: Iterable[tuple[str, Task]], settings: Settings, device: Device, devices: int, *,
+    records: Iterable[Record] = (), rerun: str = "missing",
+) -> Plan:  # fmt: skip
+    """The plan of a run on so many devices. Opens no picture and no weights. Raises SettingsError for less than one device.
+
+    wanted: its cases. records: of other runs, whose timings are used beside those of this one. rerun: which of its records do
+    not count, as of `sslbench.runner.resumed_record`.
+    """
     if devices < 1:
         raise SettingsError(f"expected one GPU (or process) or more, got {devices}")
-    run = Run(settings.results_dir / asked.run)
-    recorded, notes = _recorded(run)
+    own, notes = _own_records(run)
+    timed = [*records, *own]
+    remembered = Remembered.of(timed, settings) if timed else None
+    recorded = {record.case for record in own if rerun != "all" and (rerun, record.verdict) != ("failed", "below")}
     cases = []
-    for backbone, task in asked.cases():
+    for backbone, task in dict.fromkeys(wanted):
         name = case_name(backbone, task.id)
         cost = expected(backbone, task, device=device, settings=settings, remembered=remembered)
         cases.append(PlannedCase(name, task, backbone, cost, name in recorded))
@@ -229,7 +233,7 @@ def _share(cost: Cost, device: Device) -> float:
 def _by_protocol(cases: Sequence[PlannedCase], device: Device) -> dict[str, Hours]:
     placed = {each.cost.case: each for each in _ordered(case.cost for case in cases if not case.recorded)}
     found = {}
-    for protocol in dict.fromkeys(case.task.protocol for case in cases):
+    for protocol in sorted({case.task.protocol for case in cases}):
         own = [case for case in cases if case.task.protocol == protocol]
         waiting = [case for case in own if not case.recorded]
         known = [placed[case.name] for case in waiting if case.name in placed]
@@ -241,11 +245,11 @@ def _by_protocol(cases: Sequence[PlannedCase], device: Device) -> dict[str, Hour
     return found
 
 
-def _recorded(run: Run) -> tuple[set[str], tuple[str, ...]]:
-    """Cases with a record of today's schema and protocol version, and what was said of others."""
+def _own_records(run: Run) -> tuple[list[Record], tuple[str, ...]]:
+    """Those of today's schema and protocol version, and what was said of others."""
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
-        found = {record.case for record in run.records()}
+        found = run.records()
     return found, tuple(str(each.message) for each in said)
 
 

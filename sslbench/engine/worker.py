@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import platform
+import sys
 import time
 import traceback
+import unittest
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -63,11 +65,12 @@ class Order:
 class Failure:
     """Why there is no record.
 
-    kind: `ground` for what would stop every case on that machine, `not-installed` for a backbone whose package is missing, `case`
-    for all else. error: the exception's class; message: as a line; text: the traceback.
+    kind: `ground` for what would stop every case on that machine, `not-installed` for a backbone whose package is missing, `skip`
+    where the user's code asked for that, `case` for all else. error: the exception's class; message: as a line; text: the
+    traceback.
     """
 
-    kind: Literal["ground", "not-installed", "case"]
+    kind: Literal["ground", "not-installed", "skip", "case"]
     error: str
     message: str
     text: str = ""
@@ -111,13 +114,21 @@ def _answered(order: Order, work: Any) -> Answer:
         try:
             _prepare(order)
             answer: Answer = work()
-        except (Exception, SystemExit) as error:  # noqa: BLE001 whatever a user's backbone or dataset raises is this case's failure
+        except BaseException as error:
+            if not isinstance(error, (Exception, SystemExit, *_outcomes("skip"), *_outcomes("fail"))):
+                raise
             answer = Answer(failure=_failure(error))
     told = tuple((category, text) for category, text in dict.fromkeys(kept))
     return Answer(
         answer.record, answer.samples, answer.resumed, answer.trials, answer.failure, told, platform.node(),
         time.monotonic() - begun,
     )  # fmt: skip
+
+
+def _outcomes(name: str) -> tuple[type[BaseException], ...]:
+    """What `pytest.NAME()` raises, which is no Exception; nothing where nobody has imported pytest."""
+    pytest = sys.modules.get("pytest")
+    return (getattr(pytest, name).Exception,) if pytest is not None else ()
 
 
 @contextmanager
@@ -155,6 +166,8 @@ def _failure(error: BaseException) -> Failure:
         return Failure("ground", "EngineError", message)
     if isinstance(error, NotInstalledError):
         return Failure("not-installed", "NotInstalledError", message)
+    if isinstance(error, (unittest.SkipTest, *_outcomes("skip"))):
+        return Failure("skip", type(error).__name__, message, text)
     if isinstance(error, UnknownNameError):
         message = (
             f"{message}. It is known where this session was started, but not on {platform.node()}: register it where "

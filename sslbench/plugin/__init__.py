@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sslbench.errors import SslbenchError
-from sslbench.plugin import before, claims, failures, markers, timing
+from sslbench.plugin import before, claims, failures, markers, planning, timing
 from sslbench.plugin.claims import sslbench_claim
 from sslbench.plugin.command_line import check_carried, check_paths
 from sslbench.plugin.fixtures import sslbench_case, sslbench_features, sslbench_names, sslbench_ready, sslbench_record
@@ -41,6 +41,7 @@ _NO_CASE = "no case"
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
     """Declare the options."""
     add_options(parser, IniFile.add(parser, pluginmanager))
+    planning.add_option(parser)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -51,8 +52,10 @@ def pytest_configure(config: pytest.Config) -> None:
         markers.register_common(config)
     timing.add_timer(config)
     config.pluginmanager.register(Sharding(_case), "sslbench-sharding")
+    if config.getoption(planning.FLAG) is not None:
+        config.pluginmanager.register(planning.Planning(config, _case), "sslbench-planning")
     if not hasattr(config, "workerinput"):
-        check_paths(config, FLAGS)
+        check_paths(config, (*FLAGS, planning.FLAG))
         check_carried(config, FLAGS)
         config.pluginmanager.register(Gathering(config), "sslbench-gathering")
 
@@ -141,7 +144,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     cases = [case for case in map(_case, session.items) if case]
     # pytest comes here after an error as well.
     about = any(claims.param_of(item) is not None for item in session.items)
-    if not (cases or about) or state.problems or config.option.collectonly:
+    nothing_runs = config.option.collectonly or config.getoption(planning.FLAG) is not None
+    if not (cases or about) or state.problems or nothing_runs:
         return
     problems = before.check_ground(state, cases) if cases else []
     if about:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from functools import cached_property
@@ -23,6 +23,7 @@ from sslbench.engine.settings import read_engine_settings
 from sslbench.engine.shipping import Project
 from sslbench.engine.worker import Failure, Order
 from sslbench.errors import CacheWarning, EngineError, SettingsError, SslbenchError
+from sslbench.names import printable
 from sslbench.results.record import Record, case_name
 
 if TYPE_CHECKING:
@@ -102,22 +103,21 @@ class EngineSession:
                 records = state.run.records()
             planned = place(cases, template, settings, gpus=self.has_gpus, records=records)
             self._planned = {case.name: case for case in planned}
-            self._controller = Controller(engine, state.run, self._tell, check_claim)
+            self._left_out: list[str] = []
+            self._controller = Controller(engine, state.run, self._tell, self._warn, check_claim)
             open_things.callback(self._controller.close)
             self._controller.check(planned)
             self._records: dict[str, Record] = {}
             self._given: set[str] = set()
             # By case: the machine that made its record.
             self._ran: dict[str, str] = {}
-            self._begin()
+            self._begin({record.case for record in records})
             self._open = open_things.pop_all()
 
-    def _begin(self) -> None:
+    def _begin(self, recorded: Set[str]) -> None:
         """Those without a record are on their way before those with one are looked at, which takes loading them."""
-        run, again = self._state.run, self._state.options.rerun == "all"
-        with self._damage_told():
-            absent = [planned for planned in self._planned.values() if again or run.read(planned.name) is None]
-        self._controller.submit(absent)
+        again = self._state.options.rerun == "all"
+        self._controller.submit([case for case in self._planned.values() if again or case.name not in recorded])
         unsound = []
         for planned in self._planned.values():
             if self._controller.has(planned.name):
@@ -144,7 +144,7 @@ class EngineSession:
 
         try:
             case = self._runner.prepare(Case(planned.order.backbone, planned.order.task))
-        except SslbenchError:
+        except (SslbenchError, pytest.skip.Exception):
             # What is missing here may be there, and otherwise a worker tells.
             return None
         return resumed_record(case, planned.order.rerun)
@@ -173,6 +173,7 @@ class EngineSession:
         try:
             answer = self._controller.wait_for(name)
         except EngineError as error:
+            self._state.lost = str(error)
             pytest.exit(f"sslbench: {error}", returncode=pytest.ExitCode.USAGE_ERROR)
         for category, text in answer.warnings:
             warnings.warn(text, category, stacklevel=2)
@@ -186,6 +187,8 @@ class EngineSession:
     def _raise(self, failure: Failure, backbone: str, host: str) -> None:
         if failure.kind == "not-installed" and backbone not in (self._state.options.backbones or ()):
             pytest.skip(failure.message)
+        if failure.kind == "skip":
+            pytest.skip(failure.message)
         known = getattr(errors, failure.error, None)
         # By its own name, without its module, which need not be here.
         kind: Any = known if isinstance(known, type) else type(failure.error, (SslbenchError,), {})
@@ -195,18 +198,27 @@ class EngineSession:
         raise error
 
     def _tell(self, progress: Progress) -> None:
-        plugins = self._state.config.pluginmanager
-        terminal: Any = plugins.get_plugin("terminalreporter")
-        if terminal is None or terminal.verbosity < 0 or time.monotonic() - self._told < _TELL_SECONDS:
+        if self._state.config.get_verbosity() < 0 or time.monotonic() - self._told < _TELL_SECONDS:
             return
         self._told = time.monotonic()
         trials = f", {progress.trials} of its jobs are trials" if progress.trials else ""
+        self._write(f"{progress.done} of {progress.cases} cases done, {progress.running} jobs running{trials}")
+
+    def _warn(self, place: str, why: str) -> None:
+        """At once: the session may last for days without the machine."""
+        self._left_out.append(place)
+        self._write(f"{place} is left out: {why}")
+
+    def _write(self, text: str) -> None:
+        plugins = self._state.config.pluginmanager
         # Neither is there under -p no:NAME.
+        terminal: Any = plugins.get_plugin("terminalreporter")
         capture: Any = plugins.get_plugin("capturemanager")
-        text = f"sslbench: {progress.done} of {progress.cases} cases done, {progress.running} jobs running{trials}"
+        if terminal is None:
+            return
         with capture.global_and_fixture_disabled() if capture is not None else nullcontext():
             terminal.ensure_newline()
-            terminal.write_line(text)
+            terminal.write_line(printable(f"sslbench: {text}"))
 
     def close(self) -> None:
         """Take in what has ended and stop what runs."""
@@ -215,4 +227,7 @@ class EngineSession:
             self._state.summary.append(
                 f"cases ran on {machines} machine{'s' if machines > 1 else ''} by the engine {self._state.options.engine}"
             )
+        if self._left_out:
+            self._state.summary.append(f"left out, for what is told above: {', '.join(self._left_out)}")
+            self._left_out.clear()
         self._open.close()

@@ -61,7 +61,13 @@ class Gathering:
     @pytest.hookimpl(wrapper=True)
     def pytest_runtestloop(self) -> Generator[None, object, object]:
         """Run the gate once every case is in."""
-        result = yield
+        try:
+            result = yield
+        except pytest.exit.Exception:
+            # By that alone a session ends out of a test; it is told like what is wrong before the first one.
+            if self.state.lost:
+                raise pytest.UsageError(self.state.lost) from None
+            raise
         if self.state.records and self.state.options.baseline is not None:
             from sslbench.plugin.regression import run_gate
 

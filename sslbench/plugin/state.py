@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 class SessionState:
     """Options, the matrix of cases, and the records that came in.
 
-    problems: what is wrong with tests that ask for cases, told before anything runs.
+    problems: what is wrong with tests that ask for cases, told before anything runs. lost: why no case can be run any more.
     """
 
     config: pytest.Config
@@ -36,6 +36,7 @@ class SessionState:
     nodes: dict[str, str] = field(default_factory=dict)
     summary: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    lost: str = ""
 
     @cached_property
     def options(self) -> PluginOptions:

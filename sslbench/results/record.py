@@ -34,8 +34,8 @@ class Record:
     is of the main one. paired: what a paired test takes (see `pack_paired`), and by name under `others` what that of a further
     score takes; older records have none.
     samples: path (relative to the record) and digest of the per-sample predictions, or None in a baseline.
-    timings in seconds (extract, fit, score) and images per second; peak_memory in bytes (rss: of the process so far;
-    device: of this case).
+    timings in seconds (extract, fit, score) and images per second; peak_memory in bytes, the most of any
+    process that trained or scored (rss: of the process so far; device: of this case).
     """
 
     case: str

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
+from sslbench.environment import peak_memory
 from sslbench.errors import CacheError, CacheWarning, DamagedStateError, DivergedError, TrainingError
 from sslbench.files import replacing, write_atomic
 from sslbench.store.shared import SharedFiles, shared_files
@@ -33,13 +34,15 @@ class TrialResult:
 
     values: plain data, as JSON keeps it (a tuple becomes a list). tensors: such as weights, on the CPU. diverged_at: the step,
     counted from 1, at which the loss or a weight was not finite any more; values are None then. seconds: that it took, in the
-    process that ended it; 0 where an earlier version kept it.
+    process that ended it; 0 where an earlier version kept it. peak_memory: of that process, as `sslbench.environment.peak_memory`
+    gives it; empty where an earlier version kept it.
     """
 
     values: Any
     tensors: Mapping[str, Tensor] = field(default_factory=dict)
     diverged_at: int | None = None
     seconds: float = 0.0
+    peak_memory: Mapping[str, int | None] = field(default_factory=dict)
 
 
 class HandedOverError(Exception):
@@ -65,7 +68,7 @@ class Trial:
     function: called with the hyperparameters and a folder of its own. It keeps what it needs to go on there, and the folder is
     removed once the trial is finished. hyperparameters, case: plain data. stage: which of a case's trainings it is; the digest of
     these three is the trial's key. folder: of all trials, None to keep nothing. shared: URL of a store that results and states
-    are shared through; whoever does not see the folder may run the trial then as well.
+    are shared through; whoever does not see the folder may run the trial then as well. device: whose memory is measured.
     """
 
     function: Function
@@ -74,6 +77,7 @@ class Trial:
     stage: str
     folder: Path | None
     shared: str = ""
+    device: str = "cpu"
 
     @property
     def key(self) -> str:
@@ -213,10 +217,11 @@ class Trial:
         try:
             result = self._begun(folder, fetched=fetched)
         except DivergedError as error:
-            return TrialResult(None, diverged_at=error.step, seconds=time.perf_counter() - begun)
+            result = TrialResult(None, diverged_at=error.step)
         # As it will be read: a result must not depend on whether it was kept.
         values = json.loads(json.dumps(result.values))
-        return TrialResult(values, result.tensors, result.diverged_at, time.perf_counter() - begun)
+        seconds, peak = time.perf_counter() - begun, peak_memory(self.device)
+        return TrialResult(values, result.tensors, result.diverged_at, seconds, peak)
 
     def _begun(self, folder: Path | None, *, fetched: bool) -> TrialResult:
         try:
@@ -254,6 +259,7 @@ class Trial:
             "values": result.values,
             "diverged_at": result.diverged_at,
             "seconds": result.seconds,
+            "peak_memory": dict(result.peak_memory),
             "tensors": _write_tensors(folder / f"{self.key}.safetensors", result.tensors) if result.tensors else None,
         }
         text = json.dumps({**content, "checksum": _digest(content)}, indent=1)
@@ -267,6 +273,7 @@ class Trials:
     folder: where results are kept, and the states of trainings that were interrupted; None for nowhere. case: what every result
     depends on besides its hyperparameters, as plain data: the case's key, a version. shared: as of `Trial`. hand_over: whether a
     grid of which several trials have no result is left to other processes. only: the key of the one trial to run, empty for all.
+    device: as of `Trial`. peaks: `TrialResult.peak_memory` of the results so far.
     """
 
     folder: Path | None
@@ -274,6 +281,8 @@ class Trials:
     shared: str = ""
     hand_over: bool = False
     only: str = ""
+    device: str = "cpu"
+    peaks: list[Mapping[str, int | None]] = field(default_factory=list, compare=False, repr=False)
     _before: list[float] = field(default_factory=list, compare=False, repr=False)
 
     def map(
@@ -295,7 +304,8 @@ class Trials:
         another one is at comes last, and is waited for.
         """
         trials = [
-            Trial(function, hyperparameters, self.case, stage, self.folder, self.shared) for hyperparameters in grid
+            Trial(function, hyperparameters, self.case, stage, self.folder, self.shared, self.device)
+            for hyperparameters in grid
         ]
         for trial in trials:
             if self.only and trial.key == self.only:
@@ -324,6 +334,7 @@ class Trials:
         result = run()
         if result is not None:
             self._before.append(max(0.0, result.seconds - (time.perf_counter() - begun)))
+            self.peaks.append(result.peak_memory)
         return result
 
     def seconds_elsewhere(self) -> float:
@@ -331,6 +342,15 @@ class Trials:
         total = sum(self._before)
         self._before.clear()
         return total
+
+
+def largest(peaks: Iterable[Mapping[str, int | None]]) -> dict[str, int | None]:
+    """The most bytes of each kind in any of them; None where none has measured it."""
+    found: dict[str, int | None] = {}
+    for peak in peaks:
+        for name, size in peak.items():
+            found[name] = max((each for each in (found.get(name), size) if each is not None), default=None)
+    return found
 
 
 def read_description(path: Path) -> dict[str, Any]:
@@ -354,13 +374,16 @@ def read_result(path: Path) -> TrialResult:
     """A trial's result from its `KEY.json`. Raises CacheError for a damaged one, or one without its tensors."""
     content, weights = read_description(path), path.with_suffix(".safetensors")
     try:
-        if content["tensors"] is None:
-            return TrialResult(content["values"], {}, content["diverged_at"], content.get("seconds", 0.0))
-        if _file_digest(weights) != content["tensors"]:
-            raise ValueError(f"{weights.name} is not the file that it names")
-        from safetensors.torch import load_file
+        tensors: Mapping[str, Tensor] = {}
+        if content["tensors"] is not None:
+            if _file_digest(weights) != content["tensors"]:
+                raise ValueError(f"{weights.name} is not the file that it names")
+            from safetensors.torch import load_file
 
-        return TrialResult(content["values"], load_file(weights), content["diverged_at"], content.get("seconds", 0.0))
+            tensors = load_file(weights)
+        # Earlier versions kept neither of the last two.
+        seconds, peak = content.get("seconds", 0.0), content.get("peak_memory", {})
+        return TrialResult(content["values"], tensors, content["diverged_at"], seconds, peak)
     except (OSError, ValueError, KeyError) as error:
         raise CacheError(f"damaged result {path} of a trial: {error}") from error
 

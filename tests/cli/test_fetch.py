@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from sslbench.cli import fetchable, main
-from sslbench.cli.command import size_text
 from sslbench.datasets import DatasetSpec, register_dataset
 from sslbench.datasets.status import Status
+from sslbench.files import size_text
 from sslbench.sources import Source, download
 from tests.conftest import Registries
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from sslbench.cli import main
-from sslbench.cli.plan import time_text
+from sslbench.engine.plan_text import time_text
 from sslbench.results.references import read_records
 from sslbench.results.runs import Run
 from tests.results.conftest import build
@@ -103,7 +103,7 @@ def test_cases_with_a_record_are_not_run_again(plan, tmp_path):
     assert recorded == {record.case for record in records}
     assert sum(hours["recorded"] for hours in found["protocols"].values()) == 5
     _, out, _ = plan("--suite", "embedded", "--device", "cpu")
-    assert "5 have a record in results/embedded, 241 are to run" in out
+    assert "5 have a record that counts in results/embedded, 241 are to run" in out
 
 
 def test_a_record_of_another_version_counts_for_nothing_and_is_told(plan, tmp_path):
@@ -112,7 +112,7 @@ def test_a_record_of_another_version_counts_for_nothing_and_is_told(plan, tmp_pa
     run.write(build("zoo:simclr", "knn/digits", version=99))
     _, out, err = plan("--suite", "embedded", "--device", "cpu")
     assert err == ""
-    assert "0 have a record" in out
+    assert "0 have a record that counts" in out
     assert "- zoo:simclr|knn/digits was run with version 99 of its protocol" in out
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import unittest
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,12 +113,27 @@ def _exits():
     raise SystemExit("factories read no command line")
 
 
+def _skips():
+    pytest.skip("not on this machine")
+
+
+def _skips_by_unittest():
+    raise unittest.SkipTest("not on this machine")
+
+
+def _fails():
+    pytest.fail("not like this")
+
+
 @pytest.mark.parametrize(
     ("factory", "kind", "error", "message"),
     [
         (_Careless, "case", "", "it does not add up"),
         (_Absent, "not-installed", "NotInstalledError", "is not installed"),
         (_exits, "case", "SystemExit", "factories read no command line"),
+        (_skips, "skip", "Skipped", "not on this machine"),
+        (_skips_by_unittest, "skip", "SkipTest", "not on this machine"),
+        (_fails, "case", "Failed", "not like this"),
     ],
 )
 def test_what_goes_wrong_is_an_answer(order, registries, factory, kind, error, message):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import ray
 
 from sslbench.engine.base import Ended, engine_spec
 from sslbench.engine.engines.ray import RayEngine
@@ -41,10 +42,12 @@ def start(folder: Path, **options: Any) -> RayEngine:
     spec = engine_spec("ray")
     engine = spec.start({name: option.default for name, option in spec.options.items()} | options, folder)
     assert isinstance(engine, RayEngine)
+    # A job that died before it was up could not have said where it was.
+    ray.get(engine._board.remote.all.remote(), timeout=240)
     return engine
 
 
-def drain(engine: RayEngine, count: int, seconds: float = 60.0) -> dict[str, Ended]:
+def drain(engine: RayEngine, count: int, seconds: float = 240.0) -> dict[str, Ended]:
     """The ends of so many jobs, by name."""
     ended: dict[str, Ended] = {}
     until = time.monotonic() + seconds
@@ -54,7 +57,7 @@ def drain(engine: RayEngine, count: int, seconds: float = 60.0) -> dict[str, End
     return ended
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 30.0) -> bool:
+def wait_until(condition: Callable[[], bool], seconds: float = 240.0) -> bool:
     """Whether something came true in time."""
     until = time.monotonic() + seconds
     while not condition() and time.monotonic() < until:

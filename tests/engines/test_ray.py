@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import time
 from collections.abc import Iterator
@@ -128,12 +129,18 @@ def test_a_process_that_dies(
         path.unlink()
 
 
+def test_a_process_that_is_told_to_end_answers_nothing(engine: RayEngine) -> None:
+    engine.submit(Job("told", jobs.survive, int(signal.SIGTERM)))
+    loss = drain(engine, 1)["told"].loss
+    assert loss is not None and loss.cause == "worker"
+
+
 def test_a_log_that_only_its_machine_sees(engine: RayEngine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(engine, "_logs", tmp_path / "not there")
     engine.submit(Job("dies", jobs.die, int(signal.SIGKILL)))
     with monkeypatch.context() as patch:
         # As where /tmp is another machine's.
-        patch.setattr("sslbench.engine.engines.ray._tail", lambda path: None)
+        patch.setattr("sslbench.engine.ray_board.tail", lambda path: None)
         loss = drain(engine, 1)["dies"].loss
     assert loss is not None and "last words" in loss.log
 
@@ -161,8 +168,9 @@ def test_what_a_worker_cannot_import_is_told(
     import only_here
 
     engine.submit(Job("here", only_here.work, 0))
-    with pytest.raises(EngineError, match=r"cannot run sslbench's jobs \(.*No module named 'only_here'\); install"):
-        drain(engine, 1)
+    ended = drain(engine, 1)["here"]
+    assert ended.loss is not None and ended.loss.cause == "ground" and ended.place in engine.places()
+    assert re.search(r"cannot run sslbench's jobs \(.*No module named 'only_here'\); install", ended.loss.why)
 
 
 def test_a_second_engine_of_this_process_leaves_the_cluster(engine: RayEngine, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ import pytest
 
 ray = pytest.importorskip("ray")
 
+from sslbench.engine import ray_connection  # noqa: E402
 from sslbench.engine.base import Job, Needs  # noqa: E402
 from sslbench.engine.engines import ray as engine_ray  # noqa: E402
 from sslbench.errors import EngineError  # noqa: E402
@@ -82,6 +83,33 @@ def test_each_job_with_a_gpu_has_a_process_of_its_own(cluster: Any, tmp_path: Pa
         cluster.remove_node(machine)
 
 
+def test_a_machine_without_sslbench_is_left_out(cluster: Any, tmp_path: Path) -> None:
+    # Ray puts this session's sys.path in front on each machine.
+    (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['sslbench'] = None\n")
+    machine = cluster.add_node(num_cpus=4, num_gpus=1, env_vars={"PYTHONPATH": str(tmp_path)}, **SMALL)
+    engine = start(tmp_path, address=cluster.address)
+    try:
+        place = next(place for place in engine.places() if place.endswith(machine.node_id[:8]))
+        engine.submit(Job("look", jobs.echo, 1, near=place, only=True))
+        ended = drain(engine, 1)["look"]
+        assert (
+            ended.loss is not None and ended.loss.cause == "ground" and "cannot run sslbench's jobs" in ended.loss.why
+        )
+        assert ended.place == place
+        engine.check([Needs(cpus=4)])
+        engine.exclude(place)
+        assert place not in engine.places() and not engine.has_gpus
+        with pytest.raises(EngineError, match="0 GPUs, 4 cores"):
+            engine.check([Needs(cpus=4)])
+        # The other machine has two cores.
+        for number in range(6):
+            engine.submit(Job(f"{number}", jobs.sleep, 0.2, near=place if number % 2 else engine.places()[0]))
+        assert place not in {one.place for one in drain(engine, 6).values()}
+    finally:
+        engine.close()
+        cluster.remove_node(machine)
+
+
 def test_no_machine_is_left_for_what_waits(cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine_ray, "_PATIENCE_SECONDS", 1.0)
     engine = start(tmp_path, address=cluster.address)
@@ -137,9 +165,9 @@ def test_the_head_goes(tmp_path: Path) -> None:
     """In a process of its own: Ray ends one whose head is gone."""
     program = (
         "import sys, time; from pathlib import Path; from sslbench.engine.base import Job; from tests.engines import jobs\n"
-        "from sslbench.engine.engines import ray as engine_ray; from sslbench.errors import EngineError\n"
+        "from sslbench.engine import ray_connection; from sslbench.errors import EngineError\n"
         "from tests.engines.clusters import make_cluster, start, drain\n"
-        "engine_ray._HEAD_SECONDS = 2.0\n"
+        "ray_connection._HEAD_SECONDS = 2.0\n"
         "cluster = make_cluster(1)\n"
         "engine = start(Path(sys.argv[1]), address=cluster.address)\n"
         "engine.submit(Job('sleeps', jobs.sleep, 300.0))\n"
@@ -151,7 +179,7 @@ def test_the_head_goes(tmp_path: Path) -> None:
     )
     ended = subprocess.run(
         [sys.executable, "-c", program, tmp_path],
-        env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=100,
+        env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=400,
     )  # fmt: skip
     assert "told: the head of the Ray cluster at" in ended.stdout, ended.stdout + ended.stderr
     assert "closed" in ended.stdout
@@ -166,7 +194,7 @@ def test_an_address_where_nothing_is(tmp_path: Path) -> None:
 
 
 def test_an_address_where_something_else_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine_ray, "_REACH_SECONDS", 3.0)
+    monkeypatch.setattr(ray_connection, "_REACH_SECONDS", 3.0)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,7 +16,7 @@ import pytest
 
 ray = pytest.importorskip("ray")
 
-from tests.engines.clusters import ROOT, make_cluster  # noqa: E402
+from tests.engines.clusters import ROOT, SMALL, make_cluster  # noqa: E402
 
 # What differs between two runs of one case in one process too.
 VOLATILE = ("timings", "peak_memory", "created")
@@ -74,10 +76,15 @@ def left(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def address(left: Path) -> Iterator[str]:
+def cluster(left: Path) -> Iterator[Any]:
     cluster = make_cluster(2, 1, 1, DEADLY=str(left))
-    yield cluster.address
+    yield cluster
     cluster.shutdown()
+
+
+@pytest.fixture(scope="module")
+def address(cluster: Any) -> str:
+    return cluster.address
 
 
 def bench(where: Path, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -88,7 +95,7 @@ def bench(where: Path, folder: Path, *arguments: str) -> subprocess.CompletedPro
             f"--sslbench-results={folder / 'results'}", *arguments,
         ],
         cwd=where, env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}, capture_output=True, text=True,
-        timeout=240,
+        timeout=600,
     )  # fmt: skip
 
 
@@ -121,6 +128,24 @@ def test_the_embedded_suite_gives_what_one_process_gives(address: str, shared: s
     assert samples(tmp_path / "spread") == samples(tmp_path / "alone")
     again = bench(ROOT, tmp_path / "spread", *chosen, "--sslbench-engine=ray", options)
     assert again.returncode == 0 and samples(tmp_path / "spread") == samples(tmp_path / "alone")
+
+
+def test_a_machine_with_other_code_is_left_out(address: str, cluster: Any, tmp_path: Path) -> None:
+    copied = shutil.copytree(ROOT / "sslbench", tmp_path / "other" / "sslbench")
+    (copied / "another.py").touch()
+    # Before Ray puts this session's sys.path in front.
+    (copied.parent / "sitecustomize.py").write_text("import sslbench\n")
+    machine = cluster.add_node(num_cpus=2, env_vars={"PYTHONPATH": str(copied.parent)}, **SMALL)
+    try:
+        chosen = ("benchmarks", "--sslbench-backbones=pixels,colour-histogram", "--sslbench-tasks=knn/digits")
+        spread = bench(ROOT, tmp_path, *chosen, "--sslbench-engine=ray", f"--sslbench-engine-options=address={address}")
+    finally:
+        cluster.remove_node(machine)
+    assert spread.returncode == 0, spread.stdout + spread.stderr
+    assert "2 passed" in spread.stdout
+    place = machine.node_id[:8]
+    assert re.findall(rf"sslbench: .*/{place} is left out: sslbench .* is other code on", spread.stdout)
+    assert spread.stdout.count("is left out") == 1 and "left out, for what is told above: " in spread.stdout
 
 
 @pytest.fixture

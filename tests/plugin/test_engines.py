@@ -57,6 +57,18 @@ def test_a_case_that_cannot_run_fails_by_itself_in_a_line(project):
     assert "Traceback" not in result.stdout.str()
 
 
+def test_a_case_that_skips_itself_is_skipped_as_without_an_engine(project):
+    skipping = (
+        "\n\ndef absent():\n    pytest.skip('not on this machine')\n\n\nsslbench.register_backbone('absent', absent)\n"
+    )
+    conftest = project.path.joinpath("conftest.py").read_text()
+    project.conftest(f"import pytest\n{conftest}{skipping}")
+    for more in ([], [LOCAL]):
+        result = project.run("--sslbench-backbones=absent,tiny", "--sslbench-tasks=knn/digits", "-rs", *more)
+        result.assert_outcomes(passed=1, skipped=1)
+        assert "not on this machine" in result.stdout.str()
+
+
 def test_what_nobody_waits_for_any_more_is_not_begun(project):
     project.run("--sslbench-backbones=poisoned,tiny", "--sslbench-tasks=knn/digits", LOCAL, "-x").assert_outcomes(
         errors=1
@@ -95,7 +107,7 @@ def test_knn(sslbench_case, sslbench_record):
     project.run(*TINY, "--sslbench-tasks=knn/digits", LOCAL).assert_outcomes(passed=1)
 
 
-def test_the_grid_of_a_training_is_handed_over_and_gives_the_same(project):
+def test_the_grid_of_a_training_is_handed_over_and_gives_the_same(project, monkeypatch):
     chosen = ("--sslbench-backbones=trained", "--sslbench-tasks=finetune/pair/recipe=quick+steps=3+batch=4")
     project.conftest(project.path.joinpath("conftest.py").read_text() + TRAINED)
     project.tests(
@@ -109,8 +121,13 @@ def test_tuned(sslbench_record):
     )
     result = project.run(*chosen, "--sslbench-cache=one")
     result.assert_outcomes(passed=1)
+    # As if the trials had run in a process of their own, which had more memory than the last one.
+    monkeypatch.setattr("sslbench.training.trials.peak_memory", lambda device: {"rss": 1 << 60, "device": None})
     project.run(*chosen, LOCAL, "--sslbench-cache=two", "--sslbench-results", "other").assert_outcomes(passed=1)
     assert scored(project.records("other")) == scored(project.records())
+    peaks = [next(iter(project.records(name).values()))["peak_memory"] for name in ("results", "other")]
+    assert 0 < peaks[0]["rss"] < peaks[1]["rss"] == 1 << 60
+    assert peaks[0]["device"] is None
     trials = [
         sorted(path.name for path in (project.path / cache / "trials").glob("*.json")) for cache in ("one", "two")
     ]
@@ -204,7 +221,8 @@ def test_an_engine_that_is_lost_ends_the_session_with_its_tables(project, monkey
     monkeypatch.setattr(local.LocalEngine, "collect", lost)
     result = project.run(*CHOSEN, LOCAL)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    assert "sslbench: the head is gone" in result.stdout.str() + result.stderr.str()
+    assert "ERROR: the head is gone" in result.stderr.str()
+    assert "the head is gone" not in result.stdout.str()
     assert "INTERNALERROR" not in result.stdout.str() + result.stderr.str()
     assert len(project.record_files()) == 1
     assert (project.path / "results" / "chosen" / "report.html").is_file()

@@ -71,6 +71,31 @@ def test_what_trials_took_elsewhere_is_known_where_their_results_are_read(tmp_pa
     assert again.seconds_elsewhere() == 0
 
 
+def test_the_memory_of_the_process_that_trained_is_known_where_results_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = iter([{"rss": 300, "device": None}, {"rss": 500, "device": 7}, {"rss": 400, "device": 9}])
+    monkeypatch.setattr(trials, "peak_memory", lambda device: next(sizes))
+    Trials(tmp_path, CASE).map(trained, GRID, stage="search")
+    again = Trials(tmp_path, CASE)
+    again.map(trained, GRID, stage="search")
+    assert trials.largest([{"rss": 450, "device": None}, *again.peaks]) == {"rss": 500, "device": 9}
+    assert trials.largest([{"rss": 600, "device": None}, *again.peaks[:1]]) == {"rss": 600, "device": None}
+
+
+def test_results_that_an_earlier_version_kept_are_read(tmp_path: Path) -> None:
+    (result,) = Trials(tmp_path, CASE).map(trained, GRID[:1], stage="search")
+    (file,) = tmp_path.glob("*.json")
+    content = json.loads(file.read_text())
+    for later in ("checksum", "seconds", "peak_memory"):
+        del content[later]
+    file.write_text(json.dumps({**content, "checksum": trials._digest(content)}))
+    older, counted = Trials(tmp_path, CASE), Counted()
+    (read,) = older.map(counted, GRID[:1], stage="search")
+    assert same(read, result) and not counted.rates
+    assert (read.seconds, older.seconds_elsewhere(), trials.largest(older.peaks)) == (0, 0, {})
+
+
 def test_a_grid_is_handed_over_where_several_have_no_result(tmp_path: Path) -> None:
     function = Counted()
     with pytest.raises(HandedOverError) as told:

@@ -92,3 +92,11 @@ def device_here() -> Device | None:
         return None
     name = torch.cuda.get_device_name()
     return next((each for each in DEVICES.values() if each.is_gpu and each.has_run({"device": name})), None)
+
+
+def device_for(name: str | None) -> tuple[Device, str]:
+    """What to reckon with, and for people how it came to be that. name: as of `device_of`; None for the GPU here, if any."""
+    if name is not None:
+        return device_of(name), "as asked for"
+    here = device_here()
+    return (here, "as here") if here is not None else (ASSUMED_GPU, "assumed: no GPU here, and none was named")
