@@ -147,6 +147,7 @@ def test_a_whole_gpu_has_a_job_of_its_own_and_slots_are_kept(start, tmp_path, ex
 
 
 def test_what_shares_a_gpu_runs_side_by_side(start, tmp_path, monkeypatch, executor):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     engine = start(gpu="none")
     submitted, submit = [], engine._cluster.submit
 
@@ -167,7 +168,8 @@ def test_what_shares_a_gpu_runs_side_by_side(start, tmp_path, monkeypatch, execu
     engine.submit(Job("dies", slurm_jobs.die, str(tmp_path), Needs(0.5)))
     loss = all_of(engine, 1)["dies"].loss
     assert (loss.cause, loss.why, loss.log) == ("worker", "its process was killed by signal 9", "about to die")
-    wait_until(lambda: engine.collect(0.1) == [] and engine.running() == 1)
+    wait_until((tmp_path / "never.waits").exists)
+    assert engine.collect(0) == [] and engine.running() == 1
     engine.close()
     assert executor == "slurm" or not alive(int((tmp_path / "never.waits").read_text()))
     wait_until(lambda: not alive(int((tmp_path / "never.waits").read_text())))
@@ -209,6 +211,8 @@ def test_close_leaves_nothing_running(start, tmp_path, executor):
     for name in ("one", "two", "waits"):
         engine.submit(Job(name, slurm_jobs.wait_for, str(tmp_path / name)))
     wait_until(lambda: engine.collect(0.1) == [] and engine.running() == 2)
+    # A job tells that it begins before it does.
+    wait_until(lambda: all((tmp_path / f"{name}.waits").exists() for name in ("one", "two")))
     numbers = [int((tmp_path / f"{name}.waits").read_text()) for name in ("one", "two")]
     assert all(alive(number) for number in numbers)
     engine.close()
