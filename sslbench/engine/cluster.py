@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import shlex
 from collections.abc import Callable, Iterator, Sequence
@@ -19,7 +18,7 @@ END_SECONDS = 120
 
 
 class Cluster(Protocol):
-    """Takes bundles.
+    """Takes bundles. `Needs` are those of whole bundles, with whole GPUs and cores.
 
     name: of all its jobs, and of nobody else's. settle_seconds: for how long the last files of an ended job may be on their way.
     slots: how many jobs may be in the queue. minutes: that one may last.
@@ -40,8 +39,8 @@ class Cluster(Protocol):
     def check(self, needs: Sequence[Needs]) -> None:
         """Raise EngineError where a job with these needs would never run."""
 
-    def submit(self, needs: Needs, function: Callable[..., None], *arguments: Any) -> Any:
-        """Submitit's job. Raises EngineError where it is refused."""
+    def submit(self, needs: Needs, threads: int, function: Callable[..., None], *arguments: Any) -> Any:
+        """Submitit's job. threads: of each of its processes. Raises EngineError where it is refused."""
 
     def lost(self, jobs: Sequence[Any]) -> dict[str, Loss]:
         """Those of the jobs that have ended, by their numbers, with what to say of members that gave no answer."""
@@ -56,9 +55,9 @@ class Cluster(Protocol):
         """
 
 
-def before(setup: str, needs: Needs) -> list[str]:
+def before(setup: str, threads: int) -> list[str]:
     """The commands before python. What they export comes first: a module that is loaded may add to it."""
-    exported = {"OMP_NUM_THREADS": str(max(1, math.ceil(needs.cpus))), "PYTHONPATH": ""}
+    exported = {"OMP_NUM_THREADS": str(threads), "PYTHONPATH": ""}
     exported = {name: os.environ.get(name, value) for name, value in exported.items()}
     return [
         *(f"export {name}={shlex.quote(value)}" for name, value in exported.items() if value),

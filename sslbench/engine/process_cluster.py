@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import platform
 import shlex
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from sslbench.engine.base import Loss, Needs
 from sslbench.engine.cluster import END_SECONDS, MINUTES, before, plain_environment
+from sslbench.engine.lane import MODULE as LANE
 from sslbench.errors import EngineError
+
+_ASK_SECONDS = 5.0
 
 
 class ProcessCluster:
@@ -48,20 +50,20 @@ class ProcessCluster:
         if any(need.gpus for need in needs) and not self._gpus:
             raise EngineError("a case needs a GPU, and torch finds none on this machine (executor=local)")
 
-    def submit(self, needs: Needs, function: Callable[..., None], *arguments: Any) -> Any:
-        """A process."""
+    def submit(self, needs: Needs, threads: int, function: Callable[..., None], *arguments: Any) -> Any:
+        """A process, which may start others."""
         import submitit
 
         # submitit would run `setup` in a shell that stays between it and the process, which it then could not stop.
-        commands = " && ".join([*before(self._options["setup"], needs), f'exec {shlex.quote(sys.executable)} "$@"'])
+        commands = " && ".join([*before(self._options["setup"], threads), f'exec {shlex.quote(sys.executable)} "$@"'])
         executor = submitit.LocalExecutor(self._folder, python=f"bash -c {shlex.quote(commands)} sslbench")
         executor.update_parameters(
             timeout_min=self.minutes,
             stderr_to_stdout=True,
-            gpus_per_node=math.ceil(needs.gpus),
+            gpus_per_node=int(needs.gpus),
             signal_delay_s=0,
         )
-        with plain_environment():
+        with plain_environment(), _uninterrupted():
             job = executor.submit(function, *arguments)
         self._begun[job.job_id] = time.monotonic()
         self._jobs.append(job)
@@ -80,41 +82,62 @@ class ProcessCluster:
         return found
 
     def stop(self) -> None:
-        """Interrupt them, and wait until they are gone."""
-        live = [job for job in self._jobs if not job.done()]
-        for job in live:
-            job.cancel()
-        deadline = time.monotonic() + END_SECONDS
-        while any(not job.done() for job in live) and time.monotonic() < deadline:
+        """Ask them to end; kill those that do not."""
+        begun, asked = time.monotonic(), 0
+        while live := [job for job in self._jobs if not job.done()]:
+            seconds = time.monotonic() - begun
+            if seconds > _ASK_SECONDS:
+                break
+            if seconds >= asked:
+                # Again and again: submitit lets it pass until it has come to our function.
+                for job in live:
+                    os.kill(int(job.job_id), signal.SIGTERM)
+                asked += 1
             time.sleep(0.02)
+        _kill_all(self._folder)
         self._jobs.clear()
 
     def stop_earlier(self, name: str) -> int:
         """They are known by their folder, which is on their command line; where there is no /proc none is found."""
-        folder = self._folder.with_name(name)
-        ended: set[int] = set()
-        deadline = time.monotonic() + END_SECONDS
-        # Looked for again: one may have been about to start another.
-        while live := _processes(folder) | {number for number in ended if _lives(number)}:
-            if time.monotonic() > deadline:
-                numbers = ", ".join(map(str, sorted(live)))
-                raise EngineError(f"processes of an earlier session do not end: {numbers}; end them by hand")
-            for number in live - ended:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(number, signal.SIGKILL)
-            ended |= live
-            time.sleep(0.05)
-        # Each has one that watches over it.
-        return -(-len(ended) // 2)
+        return _kill_all(self._folder.with_name(name))
 
 
-def _processes(folder: Path) -> set[int]:
-    """Those with the folder on their command line, which is empty from the moment on at which one begins to die."""
-    found = set()
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """What is started here has no part in ctrl-C: what watches over a job would tell of it on the terminal, in many lines."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _kill_all(folder: Path) -> int:
+    """Kill the processes of a session, and wait until they are dead. Returns of how many jobs they were. Raises EngineError."""
+    ended: dict[int, bool] = {}
+    deadline = time.monotonic() + END_SECONDS
+    # Looked for again: one may have been about to start another.
+    while live := (found := _processes(folder)).keys() | {number for number in ended if _lives(number)}:
+        if time.monotonic() > deadline:
+            numbers = ", ".join(map(str, sorted(live)))
+            raise EngineError(f"processes of a session's jobs do not end: {numbers}; end them by hand")
+        for number in found.keys() - ended:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(number, signal.SIGKILL)
+        ended |= found
+        time.sleep(0.05)
+    # Each job has its own, one that watches over it, and any number of lanes.
+    return -(-sum(not is_lane for is_lane in ended.values()) // 2)
+
+
+def _processes(folder: Path) -> dict[int, bool]:
+    """Those with the folder on their command line, which is empty from the moment on at which one begins to die; lanes or not."""
+    found = {}
     for file in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):
-            if str(folder).encode() in file.read_bytes().split(b"\0"):
-                found.add(int(file.parent.name))
+            words = file.read_bytes().split(b"\0")
+            if str(folder).encode() in words:
+                found[int(file.parent.name)] = LANE.encode() in words
     return found
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -97,16 +96,17 @@ class SlurmCluster:
             raise EngineError(
                 f"a case needs a GPU, and no node of the partition {name} has any; choose another partition"
             )
-        cpus, gpus = max(1, math.ceil(need.cpus)), math.ceil(need.gpus)
-        if not any(node.cpus >= cpus and node.memory >= need.memory and node.gpus >= gpus for node in self._nodes):
+        if not any(
+            node.cpus >= need.cpus and node.memory >= need.memory and node.gpus >= need.gpus for node in self._nodes
+        ):
             raise EngineError(
-                f"a case needs {cpus} cores, {gpus} GPUs and {need.memory / 2**30:.1f} GiB of memory on one node; no node of the "
-                f"partition {name} has as much"
+                f"a job needs {need.cpus:g} cores, {need.gpus:g} GPUs and {need.memory / 2**30:.1f} GiB of memory on one node; "
+                f"no node of the partition {name} has as much. Choose another partition, ask for less by cpus= and memory=, "
+                "or by bundle= for fewer cases side by side on a GPU"
             )
 
     def _parameters(self, needs: Needs) -> dict[str, Any]:
-        # The fraction is of the one job; Slurm gives whole ones.
-        kind = ["gpu", *([self._options["gpu"]] if self._options["gpu"] else []), str(math.ceil(needs.gpus))]
+        kind = ["gpu", *([self._options["gpu"]] if self._options["gpu"] else []), f"{needs.gpus:g}"]
         gres = [":".join(kind)] if needs.gpus else []
         gres += [self._options["gres"]] if self._options["gres"] else []
         # Rounded up: fractions of a megabyte cannot be asked for.
@@ -118,7 +118,7 @@ class SlurmCluster:
             "qos": self._options["qos"],
             "constraint": self._options["constraint"],
             "time": self.minutes,
-            "cpus_per_task": max(1, math.ceil(needs.cpus)),
+            "cpus_per_task": int(needs.cpus),
             "gres": ",".join(gres),
             "mem": memory,
         }
@@ -127,15 +127,15 @@ class SlurmCluster:
     def _flags(self, needs: Needs) -> list[str]:
         return [f"--{name.replace('_', '-')}={value}" for name, value in self._parameters(needs).items()]
 
-    def submit(self, needs: Needs, function: Callable[..., None], *arguments: Any) -> Any:
-        """One Slurm job of one process. Raises EngineError where sbatch refuses it."""
+    def submit(self, needs: Needs, threads: int, function: Callable[..., None], *arguments: Any) -> Any:
+        """One Slurm job of one task. Raises EngineError where sbatch refuses it."""
         import submitit
         from submitit.core.utils import FailedJobError, FailedSubmissionError
 
         executor = submitit.SlurmExecutor(self._folder)
         executor.update_parameters(
             **self._parameters(needs),
-            setup=before(self._options["setup"], needs),
+            setup=before(self._options["setup"], threads),
             stderr_to_stdout=True,
             # A step of its own would get one core since Slurm 22.05, whatever the job has.
             use_srun=False,

@@ -7,6 +7,8 @@ import signal
 import time
 from pathlib import Path
 
+from sslbench.files import write_atomic
+
 
 def double(number):
     return 2 * number
@@ -28,7 +30,7 @@ def die(folder):
 
 def wait_for(path):
     """Until the file is there."""
-    Path(path).with_suffix(".waits").write_text(str(os.getpid()))
+    write_atomic(Path(path).with_suffix(".waits"), str(os.getpid()).encode())
     while not Path(path).exists():
         time.sleep(0.02)
     return os.getpid()
@@ -36,3 +38,15 @@ def wait_for(path):
 
 def fail(argument):
     raise KeyError(argument)
+
+
+def meet(argument):
+    """Wait until so many of these have begun; `events` has a line for each beginning and each end."""
+    folder, count = argument
+    with (Path(folder) / "events").open("a") as file:
+        file.write("+\n")
+        file.flush()
+        while (Path(folder) / "events").read_text().count("+") < count:
+            time.sleep(0.01)
+        file.write("-\n")
+    return os.getpid(), os.environ.get("OMP_NUM_THREADS"), os.environ.get("CUDA_VISIBLE_DEVICES")

@@ -18,6 +18,7 @@ from sslbench.engine.base import Job, Needs, engine_spec
 from sslbench.engine.engines import slurm
 from sslbench.errors import DataWarning, EngineError
 from tests.engines import slurm_jobs
+from tests.engines.processes import alive, wait_until
 
 pytest.importorskip("submitit")
 
@@ -76,20 +77,6 @@ def all_of(engine, count, seconds=60):
         ended += engine.collect(1.0)
     assert len(ended) == count
     return {end.name: end for end in ended}
-
-
-def wait_until(condition, seconds=30):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
-def alive(number):
-    try:
-        return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 def logs(folder):
@@ -159,6 +146,58 @@ def test_a_whole_gpu_has_a_job_of_its_own_and_slots_are_kept(start, tmp_path, ex
     assert ended["next"].answer[3] in ("0", "1")
 
 
+def test_what_shares_a_gpu_runs_side_by_side(start, tmp_path, monkeypatch, executor):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    engine = start(gpu="none")
+    submitted, submit = [], engine._cluster.submit
+
+    def recorded(needs, threads, *rest):
+        submitted.append((needs, threads, rest[-1]))
+        return submit(needs, threads, *rest)
+
+    monkeypatch.setattr(engine._cluster, "submit", recorded)
+    for number in range(4):
+        engine.submit(Job(f"quarter {number}", slurm_jobs.meet, (str(tmp_path), 4), Needs(0.25, 1, number << 20)))
+    ended = all_of(engine, 4)
+    # As many as there are slots would have a GPU each.
+    assert submitted == [(Needs(1, 4, 6 << 20), 1, 4)]
+    numbers, threads, gpus = zip(*[end.answer for end in ended.values()], strict=True)
+    assert len(set(numbers)) == 4 and set(threads) == {"1"} and len(set(gpus)) == 1
+    assert {end.place for end in ended.values()} == {os.uname().nodename}
+    engine.submit(Job("holds", slurm_jobs.wait_for, str(tmp_path / "never"), Needs(0.5)))
+    engine.submit(Job("dies", slurm_jobs.die, str(tmp_path), Needs(0.5)))
+    loss = all_of(engine, 1)["dies"].loss
+    assert (loss.cause, loss.why, loss.log) == ("worker", "its process was killed by signal 9", "about to die")
+    wait_until((tmp_path / "never.waits").exists)
+    assert engine.collect(0) == [] and engine.running() == 1
+    engine.close()
+    assert executor == "slurm" or not alive(int((tmp_path / "never.waits").read_text()))
+    wait_until(lambda: not alive(int((tmp_path / "never.waits").read_text())))
+
+
+def test_a_slurm_job_has_room_for_all_that_run_at_once(monkeypatch, tmp_path):
+    commands = []
+    monkeypatch.setattr(slurm_commands, "partitions", lambda: slurm_commands.read_partitions(text))
+    monkeypatch.setattr(slurm_commands, "ask", lambda command: commands.append(command) or "")
+    monkeypatch.setattr(slurm_cluster, "which", lambda command: command)
+    text = "gpu*|up|60:00|8|16000|gpu:2"
+    engine = started(tmp_path)
+    engine.check([Needs(0.25, 1.5, 1 << 30), Needs(2, 1, 1 << 30), Needs(0, 0.5)])
+    asked = [{word for word in command if word.startswith(("--cpus", "--gres", "--mem"))} for command in commands]
+    assert asked == [
+        {"--cpus-per-task=1"},
+        {"--cpus-per-task=1", "--gres=gpu:2", "--mem=1024MB"},
+        {"--cpus-per-task=8", "--gres=gpu:1", "--mem=4096MB"},
+    ]
+    with pytest.raises(EngineError, match=r"needs 12 cores, 1 GPUs and 0.0 GiB .* bundle= for fewer"):
+        engine.check([Needs(0.25, 3)])
+    engine.close()
+    engine = started(tmp_path, bundle="2")
+    engine.check([Needs(0.25, 3)])
+    assert "--cpus-per-task=6" in commands[-1]
+    engine.close()
+
+
 def test_what_a_job_raises_is_raised(start):
     engine = start()
     engine.submit(Job("fails", slurm_jobs.fail, "a mistake"))
@@ -172,6 +211,8 @@ def test_close_leaves_nothing_running(start, tmp_path, executor):
     for name in ("one", "two", "waits"):
         engine.submit(Job(name, slurm_jobs.wait_for, str(tmp_path / name)))
     wait_until(lambda: engine.collect(0.1) == [] and engine.running() == 2)
+    # A job tells that it begins before it does.
+    wait_until(lambda: all((tmp_path / f"{name}.waits").exists() for name in ("one", "two")))
     numbers = [int((tmp_path / f"{name}.waits").read_text()) for name in ("one", "two")]
     assert all(alive(number) for number in numbers)
     engine.close()
@@ -181,31 +222,60 @@ def test_close_leaves_nothing_running(start, tmp_path, executor):
     assert [file.suffix for file in tmp_path.glob("engine/sslbench-*/*")] == [".out", ".out"]
 
 
-def test_a_killed_sessions_jobs_are_ended_by_the_next(start, tmp_path, executor):
+def test_ctrl_c_is_told_by_nobody_but_the_session(tmp_path):
     script = """
 import sys
 from pathlib import Path
 sys.path.insert(0, ".")
 from tests.engines import slurm_jobs, test_slurm
 from sslbench.engine.base import Job
-engine = test_slurm.started(Path(sys.argv[1]), executor=sys.argv[2])
+engine = test_slurm.started(Path(sys.argv[1]), executor="local")
 engine.submit(Job("holds", slurm_jobs.wait_for, sys.argv[1] + "/never"))
+try:
+    while True:
+        engine.collect(1.0)
+except KeyboardInterrupt:
+    engine.close()
+"""
+    command = [sys.executable, "-c", script, str(tmp_path)]
+    # To all processes of its group, as a terminal does.
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    ) as session:
+        wait_until((tmp_path / "never.waits").exists)
+        os.killpg(session.pid, signal.SIGINT)
+        output, _ = session.communicate(timeout=60)
+    assert output == "" and session.returncode == 0
+    assert not alive(int((tmp_path / "never.waits").read_text()))
+
+
+def test_a_killed_sessions_jobs_are_ended_by_the_next(start, tmp_path, executor):
+    script = """
+import sys
+from pathlib import Path
+sys.path.insert(0, ".")
+from tests.engines import slurm_jobs, test_slurm
+from sslbench.engine.base import Job, Needs
+engine = test_slurm.started(Path(sys.argv[1]), executor=sys.argv[2])
+for name in ("never", "neither"):
+    engine.submit(Job(name, slurm_jobs.wait_for, f"{sys.argv[1]}/{name}", Needs(gpus=0.5)))
 while True:
     engine.collect(1.0)
 """
+    marks = [tmp_path / "never.waits", tmp_path / "neither.waits"]
     earlier = subprocess.Popen([sys.executable, "-c", script, str(tmp_path), executor])
     try:
-        wait_until((tmp_path / "never.waits").exists)
-        with pytest.raises(EngineError, match="another session submits jobs from"):
+        wait_until(lambda: all(path.exists() for path in marks))
+        with pytest.raises(EngineError, match="is held by process"):
             start()
     finally:
         earlier.send_signal(signal.SIGKILL)
         earlier.wait()
-    number = int((tmp_path / "never.waits").read_text())
-    assert alive(number)
+    numbers = [int(path.read_text()) for path in marks]
+    assert all(map(alive, numbers))
     with pytest.warns(DataWarning, match=r"ended 1 job\(s\) of an earlier session"):
         engine = start()
-    assert not alive(number)
+    assert not any(map(alive, numbers))
     engine.submit(Job("new", slurm_jobs.double, 4))
     assert all_of(engine, 1)["new"].answer == 8
     other = {"slurm": "local", "local": "slurm"}[executor]
@@ -279,7 +349,8 @@ def test_a_queue_that_is_full_for_a_while(monkeypatch, tmp_path):
     try:
         for number in range(2):
             engine.submit(Job(f"job {number}", slurm_jobs.double, number))
-        assert [end.answer for end in all_of(engine, 2).values()] == [0, 2] and not refusals
+        ended = all_of(engine, 2)
+        assert [ended[f"job {number}"].answer for number in range(2)] == [0, 2] and not refusals
         # With nothing of ours in the queue it is not our own number that fills it.
         monkeypatch.setattr(slurm, "_REFUSED_LONG", 0.05)
         refusals += [True] * 1000
@@ -351,7 +422,7 @@ def test_without_slurm_the_error_says_what_to_do(monkeypatch, tmp_path):
     # The next session is not kept out by it.
     started(tmp_path / "run", executor="local").close()
     (tmp_path / "file").touch()
-    with pytest.raises(EngineError, match="cannot write logs of Slurm jobs"):
+    with pytest.raises(EngineError, match="cannot be locked"):
         started(tmp_path / "file")
 
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import signal
 import subprocess
 import sys
 import time
@@ -75,19 +73,19 @@ def test_a_killed_session_goes_on_and_gives_what_one_without_an_engine_gives(ses
     options = ("--sslbench-engine=slurm", f"--sslbench-engine-options=executor={executor},time=10,slots=1")
     killed = session("spread", *options)
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 400
         while not (done := records(tmp_path / "spread")):
             assert killed.poll() is None and time.monotonic() < deadline, killed.communicate()[0]
             time.sleep(0.01)
     finally:
-        os.kill(killed.pid, signal.SIGKILL)
+        killed.kill()
         killed.wait()
     assert len(done) < 4
     written = {path: path.stat().st_mtime_ns for path in tmp_path.glob("spread/*/records/*.json")}
-    output, _ = session("spread", *options).communicate(timeout=120)
+    output, _ = session("spread", *options).communicate(timeout=400)
     assert re.search(r"\b4 passed", output), output
     assert {path: path.stat().st_mtime_ns for path in written} == written
-    output, _ = session("serial").communicate(timeout=120)
+    output, _ = session("serial").communicate(timeout=400)
     assert re.search(r"\b4 passed", output), output
     assert records(tmp_path / "spread") == records(tmp_path / "serial")
     assert not list(tmp_path.glob("spread/*/engine/*.json"))

@@ -1,35 +1,26 @@
-"""The engine `slurm`: cases as jobs of a Slurm partition, by submitit; small ones several to a job."""
+"""The engine `slurm`: cases as jobs of a Slurm partition, by submitit; small ones several to a job, side by side on a GPU."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import math
-import os
 import pickle
-import re
-import secrets
-import shutil
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from sslbench.engine.base import Ended, Engine, EngineSpec, Job, Loss, Needs, Option
-from sslbench.engine.bundle import BEGUN, ENDED, LEFT, marker, read_ended, run_bundle
+from sslbench.engine.bundle import run_bundle
 from sslbench.engine.cluster import Cluster
+from sslbench.engine.member import BEGUN, ENDED, LEFT, end_of_log, read_begun, read_ended
 from sslbench.engine.process_cluster import ProcessCluster
+from sslbench.engine.session_folder import SessionFolder
 from sslbench.engine.slurm_cluster import SlurmCluster
 from sslbench.errors import EngineError, tell
-from sslbench.files import write_atomic
 
-_JOBS_FILE = "slurm-jobs.json"
-_NAME = re.compile(r"sslbench-[0-9a-f]{8}")
-_LOG_BYTES = 8192
 _REFUSED_SECONDS, _REFUSED_LONG = 60.0, 600.0
 
 
@@ -53,39 +44,28 @@ class _Bundle:
     lost_at: float = 0.0
 
 
-def _kind(needs: Needs) -> tuple[bool, int, int]:
-    """What jobs have in common that may share a Slurm job."""
-    return needs.gpus < 1, math.ceil(needs.gpus), math.ceil(needs.cpus)
-
-
 class SlurmEngine:
     """Submits jobs in bundles, and reads from files how each of their members ends.
 
-    A bundle that dies takes only the member with it that it was at; those behind it are submitted again. So are those that it has
-    not begun when half of its time is over. At most `slots` Slurm jobs are in the queue at a time. Jobs of a whole GPU and more
-    have a Slurm job each; those of a fraction share one, one after the other. `Job.near` is not heeded: what nodes share they
-    share by disk. All files lie in `engine` of the run's folder.
+    A bundle that dies takes only the members with it that it was at; those behind them are submitted again. So are those that it
+    has not begun when half of its time is over. At most `slots` Slurm jobs are in the queue at a time. Jobs of a whole GPU and
+    more have a Slurm job each; those of a fraction run side by side in one, as many as fill the GPU, those of none one after the
+    other. `Job.near` is not heeded: what nodes share they share by disk. All files lie in `engine` of the run's folder.
 
     Raises EngineError where there is no Slurm or no such partition, and where another session uses the folder.
     """
 
     def __init__(self, options: Mapping[str, Any], folder: Path) -> None:
-        folder = folder / "engine"
-        self._lock = _locked(folder)
+        self._session = SessionFolder(folder / "engine", options["executor"])
+        self._folder = self._session.path
         try:
             self._bundle = options["bundle"]
-            name = f"sslbench-{secrets.token_hex(4)}"
-            self._folder, self._jobs_file = folder / name, folder / _JOBS_FILE
             cluster: Callable[..., Cluster] = SlurmCluster if options["executor"] == "slurm" else ProcessCluster
-            self._cluster = cluster(options, self._folder, name)
+            self._cluster = cluster(options, self._folder, self._session.name)
             self._seconds = 60.0 * self._cluster.minutes
-            self._stop_earlier(options["executor"])
-            # Answers in it are pickles: whoever may write there may run code here.
-            self._folder.mkdir(mode=0o700)
-            # Before the first job: who finds this after the session was killed finds all its jobs by their name.
-            write_atomic(self._jobs_file, json.dumps({"executor": options["executor"], "name": name}).encode())
+            self._session.begin(self._cluster.stop_earlier)
         except BaseException:
-            self._lock.release()
+            self._session.release()
             raise
         self._accepted = False
         self._waiting: deque[_Member] = deque()
@@ -97,7 +77,7 @@ class SlurmEngine:
 
     def check(self, needs: Sequence[Needs]) -> None:
         """Compare with the partition, and have Slurm judge account and quality of service. Raises EngineError."""
-        self._cluster.check(needs)
+        self._cluster.check([_together([need] * self._abreast(need), self._abreast(need)) for need in needs])
 
     @property
     def has_gpus(self) -> bool:
@@ -142,13 +122,12 @@ class SlurmEngine:
         try:
             self._cluster.stop()
         except EngineError as error:
-            # The file of jobs stays: the next session tries again.
+            # The note of them stays: the next session tries again.
             tell(f"jobs called {self._cluster.name} may be left in Slurm's queue: {error}")
         else:
-            self._jobs_file.unlink(missing_ok=True)
-            _tidy(self._folder)
+            self._session.end()
         finally:
-            self._lock.release()
+            self._session.release()
 
     def _send(self) -> None:
         while (
@@ -158,8 +137,8 @@ class SlurmEngine:
         ):
             first = self._waiting[0].needs
             alike = [member for member in self._waiting if _kind(member.needs) == _kind(first)]
-            # Side by side as far as there is room: trials of one grid are waited for together.
-            size = min(self._bundle, -(-len(alike) // free)) if first.gpus < 1 else 1
+            # Side by side as far as there is room: trials of one grid are waited for together. Yet no GPU for a quarter of one.
+            size = min(self._bundle, max(self._abreast(first), -(-len(alike) // free))) if first.gpus < 1 else 1
             taken = alike[: free * size]
             count = -(-len(taken) // size)
             for members in (taken[start::count] for start in range(count)):
@@ -169,13 +148,19 @@ class SlurmEngine:
                 gone = {id(member) for member in members}
                 self._waiting = deque(member for member in self._waiting if id(member) not in gone)
 
+    def _abreast(self, needs: Needs) -> int:
+        """How many jobs with these needs run side by side in a Slurm job."""
+        # A third is a little less than one.
+        return min(self._bundle, int(1 / needs.gpus + 1e-6)) if 0 < needs.gpus < 1 else 1
+
     def _send_bundle(self, members: Sequence[_Member]) -> bool:
-        needs = replace(members[0].needs, memory=max(member.needs.memory for member in members))
+        abreast = min(len(members), self._abreast(members[0].needs))
+        needs, threads = _together([member.needs for member in members], abreast), _cores(members[0].needs)
         keyed = {f"{self._keys + position:06d}": member for position, member in enumerate(members)}
         self._keys += len(members)
         content = [(key, member.content) for key, member in keyed.items()]
         try:
-            job = self._cluster.submit(needs, run_bundle, str(self._folder), content, self._seconds)
+            job = self._cluster.submit(needs, threads, run_bundle, str(self._folder), content, self._seconds, abreast)
         except EngineError:
             # Slurm lets users have so many jobs, which also others of theirs count to, and may be away for a moment.
             now = time.monotonic()
@@ -210,8 +195,9 @@ class SlurmEngine:
         for key in [key for key in bundle.members if f"{key}{ENDED}" in files]:
             member = bundle.members.pop(key)
             bundle.answered = True
-            place, path = self._place(key), self._folder / f"{key}{ENDED}"
-            yield Ended(member.name, read_ended(path), place=place)
+            place, path = read_begun(self._folder, key)[0], self._folder / f"{key}{ENDED}"
+            answer, loss = read_ended(path)
+            yield Ended(member.name, answer, loss, place)
             # Each look lists the folder.
             path.unlink(missing_ok=True)
             path.with_suffix(BEGUN).unlink(missing_ok=True)
@@ -237,15 +223,16 @@ class SlurmEngine:
         return ended
 
     def _lost_members(self, bundle: _Bundle, files: set[str]) -> Iterator[Ended]:
-        """The member that it was at is lost; all are where it was at none, since nothing says that others would fare better."""
+        """Those that it was at are lost; all are where it was at none, since nothing says that others would fare better."""
         assert bundle.loss is not None
         keys = list(bundle.members)
         begun = [key for key in keys if f"{key}{BEGUN}" in files]
         at = begun or keys[:1]
         for key in at if begun or bundle.answered else keys:
             member = bundle.members.pop(key)
-            place = self._place(key) if key in begun else ""
-            yield Ended(member.name, loss=Loss(bundle.loss.cause, bundle.loss.why, self._log(bundle, key)), place=place)
+            place, own_log = read_begun(self._folder, key) if key in begun else ("", "")
+            log = self._folder / own_log if own_log else Path(bundle.job.paths.stdout)
+            yield Ended(member.name, loss=Loss(bundle.loss.cause, bundle.loss.why, end_of_log(log, key)), place=place)
         self._again(list(bundle.members.values()))
         bundle.members.clear()
 
@@ -253,72 +240,20 @@ class SlurmEngine:
         """Back to the head of the queue, where they have been."""
         self._waiting.extendleft(reversed(members))
 
-    def _place(self, key: str) -> str:
-        with contextlib.suppress(OSError):
-            return (self._folder / f"{key}{BEGUN}").read_text()
-        return ""
 
-    def _log(self, bundle: _Bundle, key: str) -> str:
-        try:
-            with Path(bundle.job.paths.stdout).open("rb") as file:
-                file.seek(max(0, file.seek(0, os.SEEK_END) - _LOG_BYTES))
-                text = file.read().decode(errors="replace")
-        except OSError as error:
-            return f"its log cannot be read: {error}"
-        return text.rpartition(marker(key))[2].strip()
-
-    def _stop_earlier(self, executor: str) -> None:
-        """End what a session left behind that was killed."""
-        if not self._jobs_file.exists():
-            return
-        left = _read_jobs_file(self._jobs_file)
-        if left["executor"] != executor:
-            raise EngineError(
-                f"an earlier session with executor={left['executor']} was killed; start one like it, which ends its "
-                f"jobs, or end them ({left['name']}) by hand and remove {self._jobs_file}"
-            )
-        if count := self._cluster.stop_earlier(left["name"]):
-            tell(f"ended {count} job(s) of an earlier session that was killed; trainings go on from their last states")
-        _tidy(self._jobs_file.parent / left["name"])
-        self._jobs_file.unlink()
+def _kind(needs: Needs) -> tuple[float, int]:
+    """What jobs have in common that may share a Slurm job."""
+    return needs.gpus, _cores(needs)
 
 
-def _read_jobs_file(path: Path) -> dict[str, str]:
-    """What an earlier session wrote. By the name jobs are ended and a folder is emptied, so that it has to be one of ours."""
-    try:
-        left: dict[str, str] = json.loads(path.read_bytes())
-        if _NAME.fullmatch(left["name"]) and isinstance(left["executor"], str):
-            return left
-    except (ValueError, KeyError, TypeError):
-        pass
-    raise EngineError(
-        f"{path} is damaged: expected the name of an earlier session's jobs, sslbench- and eight digits. See that no such jobs "
-        "are left (squeue), then remove the file"
-    )
+def _cores(needs: Needs) -> int:
+    return max(1, math.ceil(needs.cpus))
 
 
-def _locked(folder: Path) -> FileLock:
-    """The folder, for one session at a time: a second would take the first one's jobs for those of a dead one."""
-    lock = FileLock(folder / "slurm.lock")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise EngineError(
-            f"another session submits jobs from {folder}; wait for its end, or give this one other results"
-        ) from None
-    except OSError as error:
-        raise EngineError(f"cannot write logs of Slurm jobs to {folder}: {error}") from None
-    return lock
-
-
-def _tidy(folder: Path) -> None:
-    """Leave of a session's folder the logs alone, and nothing where there are none."""
-    for file in folder.glob("*"):
-        if file.suffix != ".out" or not file.stat().st_size:
-            file.unlink(missing_ok=True)
-    if folder.exists() and not any(folder.iterdir()):
-        shutil.rmtree(folder)
+def _together(needs: Sequence[Needs], abreast: int) -> Needs:
+    """What a Slurm job is to have for members of one kind, `abreast` of them at a time: whole cores and GPUs."""
+    memory = sorted((need.memory for need in needs), reverse=True)[:abreast]
+    return Needs(math.ceil(needs[0].gpus), _cores(needs[0]) * len(memory), sum(memory))
 
 
 def _number(least: int) -> Callable[[str], int]:
@@ -363,9 +298,7 @@ ENGINE = EngineSpec(
         "constraint": Option(str, "", "features that nodes must have"),
         "setup": Option(str, "", "shell commands before python, such as module load cuda"),
         "slots": Option(_number(1), 0, "most Slurm jobs in the queue at a time; 64, with executor=local the cores"),
-        "bundle": Option(
-            _number(1), 8, "most cases of less than a GPU in one Slurm job, where slots are too few for all"
-        ),
+        "bundle": Option(_number(1), 8, "most cases of less than a GPU in one Slurm job; with 1 none shares a GPU"),
         "executor": Option(_one_of("slurm", "local"), "slurm", "local tries it with processes of this machine"),
     },
     extra="slurm",
