@@ -10,6 +10,7 @@ from typing import TypeAlias
 
 from sslbench.config import default_cache_dir, default_data_dir, default_results_dir, expand
 from sslbench.errors import SettingsError
+from sslbench.store.url import is_url
 
 Command = Callable[[argparse.Namespace], int]
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -18,6 +19,11 @@ Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 def results_option(parser: argparse.ArgumentParser) -> None:
     """`--results DIR`."""
     _directory(parser, "--results", default_results_dir, "results directory (default: SSLBENCH_RESULTS, else results)")
+
+
+def directory_or_url(given: str) -> Path | str:
+    """An argument that names a directory, as a path, or a store, as text."""
+    return given if is_url(given) else Path(given)
 
 
 def cache_option(parser: argparse.ArgumentParser) -> None:

@@ -77,6 +77,6 @@ def _source(name: str | None, results: Path) -> tuple[Source, Path]:
         raise RecordError(f"{error}, a baseline file or a study{did_you_mean(name, printed)}") from error
     records = run.records()
     if not records:
-        raise RecordError(f"the run {run.directory} holds no usable record")
+        raise RecordError(f"the run {run.place} holds no usable record")
     title = f"run {run.directory.absolute().name}"
     return Source.of_records(records, title, run.directory / "records"), run.directory

@@ -18,7 +18,7 @@ def add(commands: Commands) -> None:
         "runs",
         nargs="+",
         metavar="RUN",
-        help="run directories or names, or baseline files; their dates put them in order",
+        help="run directories, URLs or names, or baseline files; their dates put them in order",
     )
     history.add_argument("--last", type=int, metavar="N", help="look at the latest N of them only")
     history.add_argument("--all", action="store_true", help="show the cases that did not change too")

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from sslbench.cli.command import Commands, check_writable
+from sslbench.cli.command import Commands, check_writable, directory_or_url
+
+if TYPE_CHECKING:
+    from sslbench.results.runs import Run
 
 # Missing cases that are named; --suite of hundreds may lack most.
 _NAMED = 20
@@ -17,12 +21,16 @@ def add(commands: Commands) -> None:
     merge.add_argument(
         "directories",
         nargs="+",
-        type=Path,
+        type=directory_or_url,
         metavar="DIR",
-        help="run directory, or a directory of them such as a shard's results or unpacked artefacts",
+        help="run directory, or a directory of them such as a shard's results or unpacked artefacts; or the URL of such",
     )
     merge.add_argument(
-        "--into", type=Path, required=True, metavar="DIR", help="run directory to write to; may hold some of it"
+        "--into",
+        type=directory_or_url,
+        required=True,
+        metavar="DIR",
+        help="run directory or URL to write to; may hold some of it",
     )
     merge.add_argument("--newest", action="store_true", help="where two records of a case differ, keep the newest")
     merge.add_argument(
@@ -37,10 +45,11 @@ def add(commands: Commands) -> None:
 
 
 def _merge(arguments: argparse.Namespace) -> int:
-    from sslbench.errors import RecordError, SettingsError
+    from sslbench.errors import RecordError, SettingsError, StoreError
     from sslbench.report.write import write_report
     from sslbench.results.merging import find_runs, merge_runs, missing_cases
-    from sslbench.results.runs import Run, check_target, write_baseline
+    from sslbench.results.runs import check_target, write_baseline
+    from sslbench.results.shared_run import SharedRun
 
     if arguments.suite is None and (arguments.backbones or arguments.tasks):
         raise SettingsError("--backbones and --tasks say what is expected of a suite; name it with --suite NAME")
@@ -48,8 +57,8 @@ def _merge(arguments: argparse.Namespace) -> int:
     runs = [run for directory in arguments.directories for run in find_runs(directory)]
     if arguments.save_baseline is not None:
         check_target(arguments.save_baseline)
-    check_writable(arguments.into, "Make it writable, or choose another with --into DIR")
-    merged = merge_runs(runs, Run(arguments.into), newest=arguments.newest)
+    into = _begun(arguments.into)
+    merged = merge_runs(runs, into, newest=arguments.newest)
     for message in merged.dropped:
         print(message)
     if not merged.records:
@@ -60,8 +69,10 @@ def _merge(arguments: argparse.Namespace) -> int:
         )
     if merged.replaced:
         print(f"{len(merged.replaced):,} case(s) had records of different keys; the newest of each is kept")
-    for path in write_report(merged.records, arguments.into):
-        print(path)
+    for path in write_report(merged.records, into.directory):
+        print(f"{into.place}/{path.name}")
+    if isinstance(into, SharedRun) and (left := into.finish()):
+        raise StoreError(" ".join(left))
     if arguments.save_baseline is not None:
         write_baseline(merged.records, arguments.save_baseline)
         print(arguments.save_baseline)
@@ -70,6 +81,17 @@ def _merge(arguments: argparse.Namespace) -> int:
     if arguments.suite:
         print(_told(arguments.suite, len(expected), missing))
     return 1 if missing else 0
+
+
+def _begun(into: Path | str) -> Run:
+    """The run to write to, which can be written."""
+    from sslbench.results.remote import begin_run
+    from sslbench.results.runs import Run
+
+    if isinstance(into, str):
+        return begin_run(into)
+    check_writable(into, "Make it writable, or choose another with --into DIR")
+    return Run(into)
 
 
 def _expected(arguments: argparse.Namespace) -> list[str]:

@@ -35,7 +35,8 @@ def _report(arguments: argparse.Namespace) -> int:
     run = open_run(arguments.run, arguments.results)
     records = run.records()
     if not records:
-        raise RecordError(f"the run {run.directory} holds no usable record")
+        raise RecordError(f"the run {run.place} holds no usable record")
+    run.bring_samples(records)
     check_writable(run.directory, "Make it writable, or copy the run and name the copy")
     written = write_report(
         records, run.directory, look=Look(pictures=not arguments.no_pictures, data_dir=arguments.data)

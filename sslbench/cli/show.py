@@ -18,12 +18,12 @@ def add(commands: Commands) -> None:
         "show", help="show what was found or predicted: a page of the worst and the best test pictures of a record"
     )
     show.add_argument("record", help="record file, or a case of the run: BACKBONE|TASK, or a part that no other has")
-    show.add_argument("--run", help="run directory or name; default: the latest below the results directory")
+    show.add_argument("--run", help="run directory, URL or name; default: the latest below the results directory")
     show.add_argument(
         "--out",
         type=Path,
         metavar="FILE",
-        help=".html or .png to write (default: gallery-CASE.html beside the run's tables)",
+        help=".html or .png to write (default: gallery-CASE.html beside the run's tables, of a URL here)",
     )
     show.add_argument(
         "--count",
@@ -51,8 +51,7 @@ def _show(arguments: argparse.Namespace) -> int:
         COUNT if count is None else count,
         THRESHOLD if threshold is None else threshold,
     )
-    record, folder = _record(arguments)
-    beside = folder.parent if folder.name == "records" else folder
+    record, folder, beside = _record(arguments)
     path = arguments.out or beside / f"gallery-{slug(record.case)}.html"
     gallery = write_gallery(
         record, read_shown(record, folder), path, count=count, threshold=threshold, data_dir=arguments.data
@@ -61,11 +60,12 @@ def _show(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _record(arguments: argparse.Namespace) -> tuple[Record, Path]:
-    """The record, and the directory where its file lies or would lie."""
+def _record(arguments: argparse.Namespace) -> tuple[Record, Path, Path]:
+    """The record, the directory where its file lies or would lie, and where a page of it belongs."""
     from sslbench.errors import RecordError
     from sslbench.files import is_there
     from sslbench.results.runs import Run, open_run, read_record
+    from sslbench.results.shared_run import SharedRun
     from sslbench.results.shown import can_be_shown, find_shown, nothing_to_show, what_can_be_shown
 
     path = Path(arguments.record)
@@ -73,6 +73,10 @@ def _record(arguments: argparse.Namespace) -> tuple[Record, Path]:
         record, folder = read_record(path), path.absolute().parent
         if record.samples is not None and not can_be_shown(record):
             raise RecordError(f"{nothing_to_show(record)}; {what_can_be_shown(Run(folder.parent).records())}")
-        return record, folder
+        return record, folder, folder.parent if folder.name == "records" else folder
     run = open_run(arguments.run, arguments.results)
-    return find_shown(run, arguments.record), run.directory / "records"
+    record = find_shown(run, arguments.record)
+    run.bring_samples([record])
+    # Nobody looks for a page in the directory that stands in front of a store.
+    beside = Path() if isinstance(run, SharedRun) else run.directory
+    return record, run.directory / "records", beside

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -21,23 +21,26 @@ _LOOK_SECONDS = 1.0
 
 
 @contextlib.contextmanager
-def claim(what: Run | Path | Store) -> Iterator[None]:
+def claim(what: Run | Path | Store) -> Iterator[Callable[[], None]]:
     """Hold a run while the block runs. Raises EngineError that names who holds it where another process does.
+
+    Gives a function that raises EngineError once the run has been lost to another process, for whoever submits work to it.
 
     what: a run directory, a run (a `SharedRun` by its store), or a store. A directory's lease ends with its process, whatever
     kills that. A store's is counted up by its holder: one that lives is told from a dead one within seconds, and a dead one's is
-    taken over after a minute.
+    taken over after a minute. So is that of one which was suspended, or cut off from the store, for as long: it finds that out at
+    its next beat. As long as it cannot ask, it goes on: a store that fails does not end a run.
     """
     if isinstance(what, SharedRun):
         what = what.store
     elif isinstance(what, Run):
         what = what.directory
-    with _claimed_store(what) if isinstance(what, Store) else _claimed_folder(what):
-        yield
+    with _claimed_store(what) if isinstance(what, Store) else _claimed_folder(what) as check:
+        yield check
 
 
 @contextlib.contextmanager
-def _claimed_folder(folder: Path) -> Iterator[None]:
+def _claimed_folder(folder: Path) -> Iterator[Callable[[], None]]:
     lock, says = FileLock(folder / ".lease.lock"), folder / ".lease.json"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -53,7 +56,7 @@ def _claimed_folder(folder: Path) -> Iterator[None]:
         # For people: what holds is the lock.
         with contextlib.suppress(OSError):
             write_atomic(says, this_process().to_bytes())
-        yield
+        yield lambda: None
     finally:
         with contextlib.suppress(OSError):
             says.unlink()
@@ -61,14 +64,23 @@ def _claimed_folder(folder: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _claimed_store(store: Store) -> Iterator[None]:
+def _claimed_store(store: Store) -> Iterator[Callable[[], None]]:
     lease = leases.Lease(store, "leases/controller", beat=leases.BEAT, dead=leases.DEAD)
     while not lease.take():
         if lease.moved:
             raise _held(store.url, lease.holder)
         time.sleep(_LOOK_SECONDS)
+
+    def check() -> None:
+        if lease.lost:
+            raise EngineError(
+                f"the run {store.url} was taken over {_by(lease.taken_by)}: this session was suspended, or cut off from it, "
+                f"for more than {leases.DEAD:.0f} s. It has been stopped, and what had ended is kept; when the other one has "
+                "ended, the same command goes on from there"
+            )
+
     try:
-        yield
+        yield check
     finally:
         # Who comes next waits for a minute then, and takes it over.
         with contextlib.suppress(StoreError):
@@ -76,8 +88,11 @@ def _claimed_store(store: Store) -> Iterator[None]:
 
 
 def _held(where: str, holder: Holder | None) -> EngineError:
-    by = f"by {holder}" if holder is not None else "by another process"
     return EngineError(
-        f"the run {where} is held {by}, which hands out its cases; wait for it or end it, or choose another place with "
+        f"the run {where} is held {_by(holder)}, which hands out its cases; wait for it or end it, or choose another place with "
         "--sslbench-results"
     )
+
+
+def _by(holder: Holder | None) -> str:
+    return f"by {holder}" if holder is not None else "by another process"

@@ -82,7 +82,8 @@ class Controller:
     A machine that cannot run any case is left out where the engine can do without it; where none is left, all ends.
 
     run: where records go, whoever scored them. tell: told of a progress now and then, while somebody waits. warn: told once of
-    each machine that is left out, by its place, and why.
+    each machine that is left out, by its place, and why. check_claim: raises EngineError once the run is
+    another controller's, by which this one stops.
     """
 
     def __init__(
@@ -91,8 +92,10 @@ class Controller:
         run: Run,
         tell: Callable[[Progress], None] = lambda progress: None,
         warn: Callable[[str, str], None] = lambda place, why: None,
+        check_claim: Callable[[], None] = lambda: None,
     ) -> None:
         self._engine, self._run, self._tell, self._warn = engine, run, tell, warn
+        self._check_claim = check_claim
         self._asked: dict[str, _Asked] = {}
         self._answers: dict[str, Answer] = {}
         self._jobs: dict[str, _Sent] = {}
@@ -173,7 +176,7 @@ class Controller:
         return name in self._asked
 
     def wait_for(self, name: str) -> Answer:
-        """A case's answer. Raises EngineError where no machine is left that can run it, and where the engine is gone."""
+        """A case's answer. Raises EngineError where no machine is left that can run it, or the engine or the run is gone."""
         while name not in self._answers:
             if not self._jobs:
                 raise EngineError(f"{name} is not on its way: it was not submitted, or the engine has been stopped")
@@ -184,6 +187,8 @@ class Controller:
 
     def _collect(self) -> list[Ended]:
         try:
+            # All that is submitted later follows from what is collected here.
+            self._check_claim()
             return self._engine.collect(_WAIT_SECONDS)
         except Exception as error:
             # Whatever else has ended may be lost with it, and would be waited for without end.

@@ -81,7 +81,7 @@ class EngineSession:
             )
         run = state.run.directory.absolute()
         with ExitStack() as open_things:
-            open_things.enter_context(claim(state.run))
+            check_claim = open_things.enter_context(claim(state.run))
             engine = spec.start(settings.own, run)
             open_things.callback(engine.close)
             if device == "cuda" and not engine.has_gpus:
@@ -104,7 +104,7 @@ class EngineSession:
             planned = place(cases, template, settings, gpus=self.has_gpus, records=records)
             self._planned = {case.name: case for case in planned}
             self._left_out: list[str] = []
-            self._controller = Controller(engine, state.run, self._tell, self._warn)
+            self._controller = Controller(engine, state.run, self._tell, self._warn, check_claim)
             open_things.callback(self._controller.close)
             self._controller.check(planned)
             self._records: dict[str, Record] = {}

@@ -7,12 +7,14 @@ import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from sslbench.errors import CacheWarning, RecordError
 from sslbench.files import write_atomic
 from sslbench.results.record import Record, dump, slug
+from sslbench.results.remote import fetch_run, run_urls
 from sslbench.results.runs import Run
+from sslbench.store.url import is_url
 
 # Cases that are named where there are more of them.
 _NAMED = 6
@@ -48,12 +50,16 @@ class Merged:
     replaced: list[str]
 
 
-def find_runs(directory: Path) -> list[Run]:
-    """The run directories that a directory is or holds, at most three levels down, as artefacts are unpacked.
+def find_runs(place: Path | str) -> list[Run]:
+    """The runs that a directory or a URL is or holds, at most three levels down, as artefacts are unpacked.
 
     Raises:
         RecordError: it holds none, or runs of several names, of which nobody said that they belong together.
+        StoreError: a URL cannot be read.
     """
+    if is_url(place):
+        return _find_stored_runs(str(place))
+    directory = Path(place)
     if (directory / "records").is_dir():
         return [Run(directory)]
     places = sorted({path.parent for depth in ("*", "*/*", "*/*/*") for path in directory.glob(f"{depth}/records")})
@@ -62,13 +68,24 @@ def find_runs(directory: Path) -> list[Run]:
         raise RecordError(
             f"no run at {directory}; expected a directory that holds records/, or such directories (results, an artefact)"
         )
-    names = sorted({run.directory.name for run in runs})
+    _check_one_name(str(directory), [run.place for run in runs])
+    return runs
+
+
+def _find_stored_runs(url: str) -> list[Run]:
+    urls = run_urls(url)
+    if len(urls) > 1:
+        _check_one_name(url, urls)
+    # Where there is none, that is told of the URL itself.
+    return [fetch_run(found) for found in urls or [url]]
+
+
+def _check_one_name(where: str, places: Sequence[str]) -> None:
+    names = sorted({PurePosixPath(place).name for place in places})
     if len(names) > 1:
         raise RecordError(
-            f"{directory} holds runs of several names, {', '.join(names)}; name those that belong together, such as "
-            f"{runs[0].directory}"
+            f"{where} holds runs of several names, {', '.join(names)}; name those that belong together, such as {places[0]}"
         )
-    return runs
 
 
 def merge_runs(runs: Iterable[Run], into: Run, *, newest: bool = False) -> Merged:
@@ -113,9 +130,13 @@ def missing_cases(records: Iterable[Record], expected: Iterable[str]) -> list[st
 
 
 def _distinct(runs: Iterable[Run], into: Run) -> list[Run]:
-    places = {run.directory.resolve(): run for run in runs}
-    places.pop(into.directory.resolve(), None)
+    places = {_same(run): run for run in runs}
+    places.pop(_same(into), None)
     return list(places.values())
+
+
+def _same(run: Run) -> str | Path:
+    return run.place if is_url(run.place) else run.directory.resolve()
 
 
 def _different(several: Sequence[Found]) -> set[str]:
@@ -129,6 +150,7 @@ def _read(run: Run, told: list[str]) -> list[Found]:
         warnings.simplefilter("always", CacheWarning)
         records = run.records()
     told += [str(warning.message) for warning in caught]
+    run.bring_samples(records)
     found = []
     for record in records:
         try:
@@ -143,7 +165,7 @@ def _samples(record: Record, run: Run) -> Path | None:
     """The file of a record's samples. Raises RecordError for one that is gone, changed, or outside of the run."""
     if record.samples is None:
         return None
-    where = f"{record.case} in {run.directory}"
+    where = f"{record.case} in {run.place}"
     try:
         path = (run.directory / "records" / str(record.samples["path"])).resolve()
         digest = str(record.samples["sha256"])
@@ -194,9 +216,7 @@ def _conflict(apart: dict[str, list[Found]]) -> str:
     lines = []
     for case, several in sorted(apart.items())[:_NAMED]:
         kept = {found.record.key: found for found in sorted(several, key=lambda found: found.age)}
-        places = "; ".join(
-            f"{found.run.directory} (key {key[:12]}, {found.record.created})" for key, found in kept.items()
-        )
+        places = "; ".join(f"{found.run.place} (key {key[:12]}, {found.record.created})" for key, found in kept.items())
         lines.append(f"  {case}: {places}")
     more = len(apart) - _NAMED
     return "\n".join(

@@ -7,7 +7,7 @@ import json
 import math
 import tempfile
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from sslbench.files import write_atomic
 from sslbench.protocols import list_protocols, protocol_spec
 from sslbench.results.record import Record, dump, slug
 from sslbench.results.references import read_records
+from sslbench.store.url import is_url
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,14 @@ class Run:
     """A run directory: `records/*.json`, `samples/*.safetensors`, `summary.csv`, `summary.md`, `report.html`."""
 
     directory: Path
+
+    @property
+    def place(self) -> str:
+        """Where it is, for people."""
+        return str(self.directory)
+
+    def bring_samples(self, records: Iterable[Record]) -> None:
+        """Have the samples of these records lie beside them, as far as there are any."""
 
     def record_path(self, case: str) -> Path:
         """Where the record of a case is or will be."""
@@ -157,9 +166,17 @@ def latest_run(results: Path) -> Run:
 
 
 def open_run(name: str | None, results: Path) -> Run:
-    """A run by its directory or its name below `results`; the latest where no name is given. RecordError where it is none."""
+    """A run by its directory, its URL or its name below `results`; the latest where no name is given.
+
+    Raises RecordError where it is none, StoreError where a URL cannot be read.
+    """
     if name is None:
         return latest_run(results)
+    if is_url(name):
+        # It stands on this module.
+        from sslbench.results.remote import fetch_run
+
+        return fetch_run(name)
     options = [Path(name), results / name]
     found = [path for path in options if (path / "records").is_dir()]
     if not found:
@@ -168,7 +185,9 @@ def open_run(name: str | None, results: Path) -> Run:
 
 
 def open_records(name: str, results: Path) -> list[Record]:
-    """Records by a run's name below `results`, a run directory, a record file or a baseline file."""
+    """Records by a run's name below `results`, a run directory or its URL, a record file or a baseline file."""
+    if is_url(name):
+        return open_run(name, results).records()
     path = Path(name)
     if path.is_file():
         try:

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import warnings
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,15 +44,21 @@ class SharedRun(Run):
     store: Store = field(kw_only=True)
     told: list[str] = field(default_factory=list, compare=False, repr=False, kw_only=True)
 
+    @property
+    def place(self) -> str:
+        """Its URL."""
+        return self.store.url
+
     def begin(self) -> list[str]:
         """Check that the store can be used, and pull. Raises StoreError before anything is computed."""
         self.store.check()
         return self.pull()
 
-    def pull(self) -> list[str]:
+    def pull(self, *, exact: bool = False) -> list[str]:
         """Fetch the records that are new or have changed in the store; a message for each damaged one, which is left out.
 
-        One that was written here since and could not be shared stays where it is the newer one. Raises StoreError.
+        One that was written here since and could not be shared stays where it is the newer one. exact: only what is sound in the
+        store stays, in a directory that nothing else is written to. Raises StoreError.
         """
         (self.directory / "records").mkdir(parents=True, exist_ok=True)
         with self._lock():
@@ -72,8 +79,16 @@ class SharedRun(Run):
             with ThreadPoolExecutor(_AT_A_TIME) as pool:
                 problems = list(pool.map(lambda name: self._pulled(name, known.get(name)), new))
             for name, problem in zip(new, problems, strict=True):
-                if problem is None and (digest := _digest(self.directory / name)) is not None:
+                digest = _digest(self.directory / name)
+                if problem is None and digest is not None:
                     known[name] = _Known(version=there[name], sha256=digest)
+                elif problem:
+                    # A sound copy that is here is shared again.
+                    known.pop(name, None)
+            if exact:
+                for path in (self.directory / "records").glob("*.json"):
+                    if f"records/{path.name}" not in known:
+                        path.unlink()
             self._remember(known)
         return [problem for problem in problems if problem]
 
@@ -111,7 +126,7 @@ class SharedRun(Run):
             return True
         if record.samples is None:
             return False
-        name = f"samples/{Path(record.samples['path']).name}"
+        name = _samples_object(record)
         try:
             found = self.store.get(name, self.directory / name)
         except StoreError as error:
@@ -125,6 +140,19 @@ class SharedRun(Run):
             )
             return False
         return found
+
+    def bring_samples(self, records: Iterable[Record]) -> None:
+        """Fetch those that are not here; whether they are sound is the reader's to check. Raises StoreError."""
+        absent = {
+            _samples_object(record)
+            for record in records
+            # What a record says amiss of its samples is told by who reads them.
+            if record.samples is not None
+            and {"path", "sha256"} <= record.samples.keys()
+            and not Run.samples_sound(self, record)
+        }
+        with ThreadPoolExecutor(_AT_A_TIME) as pool:
+            list(pool.map(lambda name: self.store.get(name, self.directory / name), sorted(absent)))
 
     def push(self, record: Record) -> None:
         """Share a record of this directory, and its samples first, unless the store has it as it is here.
@@ -205,6 +233,11 @@ class SharedRun(Run):
 def run_at(directory: Path, url: str) -> Run:
     """The run in a directory; where there is a URL of results, the one of the same name below it too."""
     return SharedRun(directory, store=Store(url).below(directory.name)) if url else Run(directory)
+
+
+def _samples_object(record: Record) -> str:
+    assert record.samples is not None
+    return f"samples/{Path(record.samples['path']).name}"
 
 
 def _digest(path: Path) -> str | None:

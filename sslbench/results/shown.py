@@ -40,8 +40,8 @@ def find_shown(run: Run, name: str) -> Record:
     if len(able) == 1:
         return able[0]
     if able:
-        raise RecordError(f"{name!r} is part of several cases of {run.directory}: {_few(able)}; give more of the name")
-    told = nothing_to_show(hits[0]) if hits else f"{name!r} is no record file and no case of {run.directory}"
+        raise RecordError(f"{name!r} is part of several cases of {run.place}: {_few(able)}; give more of the name")
+    told = nothing_to_show(hits[0]) if hits else f"{name!r} is no record file and no case of {run.place}"
     raise RecordError(f"{told}; {what_can_be_shown(records)}")
 
 

@@ -17,6 +17,7 @@ from sslbench.files import replacing, write_atomic
 
 # Of this package; any other driver of fsspec's is installed by its own name.
 _EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}
+_CONNECT_SECONDS = 3
 _TEMPORARY = ".tmp"
 _PIECE = 16 << 20
 
@@ -49,8 +50,11 @@ class Driver(Protocol):
         """Remove it; nothing happens where it is not there."""
 
 
-def open_driver(url: str) -> tuple[Driver, str]:
-    """The driver of a URL, and the protocol. Raises StoreError where it is not installed, or nothing can be opened."""
+def open_driver(url: str, *, brief: bool = False) -> tuple[Driver, str]:
+    """The driver of a URL, and the protocol. Raises StoreError where it is not installed, or nothing can be opened.
+
+    brief: one that gives up soon on a server that cannot be reached, of S3 and Google.
+    """
     protocol = urlsplit(url).scheme
     if protocol == "file":
         path = Path(url.removeprefix("file://"))
@@ -63,8 +67,9 @@ def open_driver(url: str) -> tuple[Driver, str]:
     except ImportError as error:
         raise StoreError(f"{url}: this needs fsspec; install it with: pip install 'sslbench[{extra}]'") from error
     try:
+        options = _brief_options(extra) if brief else {}
         # Lists that are remembered would be those of before another machine wrote.
-        system, root = url_to_fs(url, use_listings_cache=False)
+        system, root = url_to_fs(url, use_listings_cache=False, **options)
     except ImportError as error:
         remedy = f"pip install 'sslbench[{extra}]'" if protocol in _EXTRAS else str(error)
         raise StoreError(f"{url}: the driver for {protocol}:// is not installed; install it with: {remedy}") from error
@@ -72,7 +77,28 @@ def open_driver(url: str) -> tuple[Driver, str]:
         raise StoreError(
             f"{url}: expected s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or file:///FOLDER: {error}"
         ) from error
+    if options and extra == "s3":
+        # Of this instance, which its options tell from the one that works later.
+        system.retries = 1
     return Objects(system, root), protocol
+
+
+def _brief_options(extra: str) -> dict[str, Any]:
+    """Options under which a driver tells at once that it cannot connect: its own retries would multiply with those of `Store`."""
+    if extra == "s3":
+        return {"config_kwargs": {"connect_timeout": _CONNECT_SECONDS, "retries": {"total_max_attempts": 1}}}
+    if extra != "gcs":
+        return {}
+    import aiohttp
+
+    async def fail(_session: Any, _context: Any, what: aiohttp.TraceRequestExceptionParams) -> None:
+        # gcsfs tries six times what is an error of aiohttp's, and cannot be told not to.
+        raise ConnectionError(str(what.exception)) from what.exception
+
+    trace = aiohttp.TraceConfig()
+    trace.on_request_exception.append(fail)
+    timeout = aiohttp.ClientTimeout(sock_connect=_CONNECT_SECONDS)
+    return {"requests_timeout": timeout, "session_kwargs": {"trace_configs": [trace]}}
 
 
 class Folder:

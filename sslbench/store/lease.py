@@ -60,7 +60,9 @@ class Lease:
     that number: when it has not changed for `dead` seconds of the waiter's own clock, the next object may be created. No two
     clocks are compared, and nothing is deleted that may have become somebody else's.
 
-    lost: a process that was stopped for so long has found a later object. moved: the calls of `take` have seen the holder count.
+    lost: a holder that did not count for so long (a suspended machine, a network that was gone) has found at its next beat that
+    its object is not the last one any more. What must not be done twice looks at that and stops; what may be, goes on. taken_by:
+    who holds it then, as far as can be told. moved: the calls of `take` have seen the holder count.
     """
 
     def __init__(
@@ -79,6 +81,7 @@ class Lease:
         self._end = threading.Event()
         self._thread: threading.Thread | None = None
         self.lost = self.moved = False
+        self.taken_by: Holder | None = None
 
     @property
     def holder(self) -> Holder | None:
@@ -108,7 +111,7 @@ class Lease:
         self._end.set()
         if self._thread is not None:
             self._thread.join(5)
-        if self._mine is None or self.lost:
+        if self._mine is None or self.lost or self._has_lost_it(*self._mine):
             return
         epoch, mine = self._mine
         if remove:
@@ -138,11 +141,18 @@ class Lease:
         while not self._end.wait(self._beat):
             # A store that does not answer now may do so at the next beat.
             with contextlib.suppress(StoreError):
-                if max(map(_epoch, self._store.names(self._prefix)), default=0) > epoch:
-                    self.lost = True
+                if self._has_lost_it(epoch, mine):
                     return
                 mine = replace(mine, beat=mine.beat + 1)
                 self._store.write(self._name(epoch), mine.to_bytes())
+
+    def _has_lost_it(self, epoch: int, mine: Holder) -> bool:
+        """Look, and say so. Who took it over may have ended and left nothing, after which the numbers begin again."""
+        last, holder = self._last()
+        if last == epoch and holder is not None and holder.token == mine.token:
+            return False
+        self.taken_by, self.lost = holder, True
+        return True
 
 
 def _epoch(name: str) -> int:

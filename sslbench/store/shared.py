@@ -113,7 +113,8 @@ class SharedFiles:
     def turn(self, lease: str, arrived: Callable[[], T | None]) -> Iterator[T | None]:
         """Wait while another machine holds the lease of what is to be made; gives what has `arrived`, or None to make it now.
 
-        The wait ends when the thing arrives, or its maker is dead.
+        The wait ends when the thing arrives, or its maker is dead. A maker that was only suspended, or cut off, goes on, so that
+        it is made twice, which is no harm: what is made follows from its name, and objects are replaced whole.
         """
         held = leases.Lease(self.store, f"leases/{lease}", beat=leases.BEAT, dead=leases.DEAD)
         try:

@@ -21,8 +21,15 @@ from sslbench.store.url import is_url
 # Seconds before the second, third and fourth try.
 WAITS = (0.2, 0.8, 3.0)
 PATIENCE = 30.0
+# After so many seconds the first question of all is not asked again: nobody is to wait long to hear of a wrong URL.
+_BRIEF = 4.0
 # Bytes a second that a transfer is given at least, beyond that patience.
 _SLOWEST = 1_000_000
+
+_LOOK = (
+    "look at the URL, whether its bucket exists, and at the credentials that its driver finds (environment, files of the cloud's "
+    "own command, or the machine's role)"
+)
 
 T = TypeVar("T")
 
@@ -32,16 +39,17 @@ class Store:
 
     An object is there whole or not at all, whenever its writer is killed. Nothing is opened before the first call; a store can be
     pickled, and used by several threads. patience: seconds that one try may take, beyond those that its bytes need at 1 MB/s.
+    brief: for a first question, which is given up within seconds where nobody can be reached.
 
     Every method raises StoreError where the store does not answer in four tries, or an error will not pass.
     """
 
-    def __init__(self, url: str, *, patience: float = PATIENCE) -> None:
+    def __init__(self, url: str, *, patience: float = PATIENCE, brief: bool = False) -> None:
         if not is_url(url):
             raise StoreError(
                 f"expected a URL such as s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or file:///FOLDER, got {url!r}"
             )
-        self.url, self.patience = url.rstrip("/"), patience
+        self.url, self.patience, self._brief = url.rstrip("/"), patience, brief
         self._driver: Driver | None = None
         self._process = 0
 
@@ -58,19 +66,24 @@ class Store:
     def check(self) -> None:
         """Write, read and delete a small object. Raises StoreError that says what to do, before anything is computed."""
         name, data = f".check-{secrets.token_hex(8)}", secrets.token_bytes(16)
+        first = Store(self.url, patience=self.patience, brief=True)
         try:
-            self.write(name, data)
-            found = self.read(name)
-            self.delete(name)
+            first.write(name, data)
+            found = first.read(name)
+            first.delete(name)
         except StoreError as error:
-            raise StoreError(
-                f"{error}. Expected a store that can be written and read: look at the URL, whether its bucket exists, and at the "
-                "credentials that its driver finds (environment, files of the cloud's own command, or the machine's role)"
-            ) from error
+            raise StoreError(f"{error}. Expected a store that can be written and read: {_LOOK}") from error
         if found != data:
             raise StoreError(
                 f"{self.url}: a small object was written, and what is read is not it; choose another store"
             )
+
+    def first_names(self, prefix: str = "") -> dict[str, str]:
+        """As `names`, of a store that is only to be read. Raises StoreError that says what to do."""
+        try:
+            return Store(self.url, patience=self.patience, brief=True).names(prefix)
+        except StoreError as error:
+            raise StoreError(f"{error}. Expected a store that can be read: {_LOOK}") from error
 
     def size(self, name: str) -> int | None:
         """Bytes of an object; None where it is not there."""
@@ -152,7 +165,7 @@ class Store:
     def _open(self) -> Driver:
         # Drivers hold connections and threads, which a process does not inherit.
         if self._driver is None or self._process != os.getpid():
-            self._driver, _ = open_driver(self.url)
+            self._driver, _ = open_driver(self.url, brief=self._brief)
             self._process = os.getpid()
         return self._driver
 
@@ -165,14 +178,15 @@ class Store:
         late: Callable[[T], None] = lambda answer: None,
     ) -> T:
         """The answer of the first try that gives one. late: takes an answer that came when it was given up."""
-        seconds = self.patience + size / _SLOWEST
+        seconds, begun = self.patience + size / _SLOWEST, time.monotonic()
         for wait in (*WAITS, None):
             try:
                 return _within(seconds, lambda: call(self._open()), late)
             except StoreError:
                 raise
             except Exception as error:
-                if wait is None or _stays(error):
+                late_by_now = self._brief and time.monotonic() - begun >= _BRIEF
+                if wait is None or late_by_now or _stays(error):
                     raise StoreError(f"{self.url}: could not {what}: {_reason(error, seconds)}") from error
                 # Not all at a time who were turned away at the same time.
                 time.sleep(wait * random.uniform(0.75, 1.25))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,22 @@ def test_it_can_be_claimed_again_at_once_when_it_was_let_go(tmp_path: Path, kind
         raise KeyError
     with claim(held):
         pass
+
+
+def test_a_controller_whose_run_was_taken_over_is_told_and_leaves_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "BEAT", 0.01)
+    store, before = Store(f"file://{tmp_path}/store"), set(threading.enumerate())
+    with claim(store) as check:
+        check()
+        (thread,) = (each for each in threading.enumerate() if each not in before and each.name == "sslbench-lease")
+        other = lease.Holder("elsewhere", 7, "2026-01-01", "token")
+        store.write("leases/controller/00000002", other.to_bytes())
+        thread.join(60)
+        with pytest.raises(EngineError, match=r"was taken over by process 7 on elsewhere.*the same command goes on"):
+            check()
+    assert store.read("leases/controller/00000002") == other.to_bytes()
 
 
 def test_a_run_is_claimed_where_its_records_are_shared(tmp_path: Path) -> None:

@@ -318,6 +318,22 @@ def test_an_engine_that_fails_is_waited_for_no_longer(tmp_path):
         one.wait_for(name("b"))
 
 
+def test_a_run_that_was_lost_is_submitted_to_no_more(tmp_path):
+    def lost() -> None:
+        if engine.begun:
+            raise EngineError("it was taken over")
+
+    engine = Scripted(lambda order, number: Answer(trials=("k1", "k2")))
+    one = Controller(engine, Run(tmp_path), check_claim=lost)
+    one.submit([planned("a", hand_over=True), planned("b")])
+    with pytest.raises(EngineError, match="it was taken over"):
+        one.wait_for(name("a"))
+    # What came of the first one, and of what had ended by then, was followed by nothing.
+    assert engine.closed and len(engine.begun) == 2 and len(engine.submitted) == 4
+    with pytest.raises(EngineError, match="not on its way"):
+        one.wait_for(name("b"))
+
+
 def test_an_engine_that_is_gone_can_be_closed(tmp_path):
     def gone(order: Order, number: int) -> Answer:
         raise EngineError("the head is gone")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +16,21 @@ import pytest
 moto = pytest.importorskip("moto.server")
 pytest.importorskip("s3fs")
 
+import aiohttp  # noqa: E402
 import boto3  # noqa: E402
 import s3fs  # noqa: E402
 
+from sslbench.cli import main  # noqa: E402
 from sslbench.engine.claim import claim  # noqa: E402
 from sslbench.errors import EngineError, StoreError  # noqa: E402
 from sslbench.features.cache import FeatureCache  # noqa: E402
+from sslbench.results.shared_run import run_at  # noqa: E402
 from sslbench.store import lease  # noqa: E402
 from sslbench.store import store as store_module  # noqa: E402
 from sslbench.store.lease import Lease  # noqa: E402
 from sslbench.store.shared import shared_files  # noqa: E402
 from sslbench.store.store import Store  # noqa: E402
+from tests.results.conftest import build  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +89,7 @@ def test_of_many_who_create_an_object_one_has_it(store: Store) -> None:
     ready = threading.Barrier(6)
 
     def create(number: int) -> bool:
-        ready.wait(20)
+        ready.wait(120)
         return Store(store.url).create("one", str(number).encode())
 
     with ThreadPoolExecutor(6) as pool:
@@ -125,6 +131,72 @@ def test_what_cannot_be_used_is_one_clear_error(
     with pytest.raises(StoreError, match=told) as error:
         Store(url).check()
     assert "\n" not in str(error.value) and len(str(error.value)) < 900
+
+
+@pytest.mark.parametrize("protocol", ["s3", "gs"])
+def test_a_check_does_not_multiply_the_drivers_tries_with_its_own(
+    credentials: None, monkeypatch: pytest.MonkeyPatch, protocol: str
+) -> None:
+    pytest.importorskip({"s3": "s3fs", "gs": "gcsfs"}[protocol])
+    calls = []
+
+    async def refused(*_args: Any, **_options: Any) -> None:
+        calls.append(1)
+        raise aiohttp.ClientConnectionError("nobody is there")
+
+    monkeypatch.setattr(aiohttp.TCPConnector, "connect", refused)
+    monkeypatch.setattr(store_module, "WAITS", (0.0, 0.0, 0.0))
+    monkeypatch.setattr(store_module, "_BRIEF", 600.0)
+    monkeypatch.delenv("AWS_MAX_ATTEMPTS")
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", "http://127.0.0.1:9")
+    monkeypatch.setenv("NO_GCE_CHECK", "true")
+    with pytest.raises(StoreError, match="Expected a store that can be written and read"):
+        Store(f"{protocol}://bucket/prefix").check()
+    assert len(calls) == 4
+
+
+@pytest.mark.parametrize(
+    ("case", "told"),
+    [
+        ("bucket", "no run at s3://no-such-bucket/results/night; .*whether the bucket exists"),
+        (
+            "credentials",
+            "s3://bucket/results/night: could not list records/: NoCredentials.*credentials that its driver",
+        ),
+        ("nobody", r"could not list records/: .*127\.0\.0\.1:9.*look at the URL"),
+    ],
+)
+def test_a_run_that_cannot_be_read_is_one_clear_error(
+    store: Store,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    case: str,
+    told: str,
+) -> None:
+    monkeypatch.setattr(store_module, "WAITS", (0.0, 0.0, 0.0))
+    monkeypatch.setenv("SSLBENCH_LOCAL_CACHE", str(tmp_path / "cache"))
+    if case == "credentials":
+        monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+        monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    elif case == "nobody":
+        monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    s3fs.S3FileSystem.clear_instance_cache()
+    bucket = "no-such-bucket" if case == "bucket" else "bucket"
+    assert main(["history", f"s3://{bucket}/results/night"]) == 2
+    err = capsys.readouterr().err
+    assert re.search(told, err) and err.count("\n") == 1 and not (tmp_path / "cache").exists()
+
+
+def test_a_run_is_read_and_merged_from_s3(store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("SSLBENCH_LOCAL_CACHE", str(tmp_path / "cache"))
+    shared = run_at(tmp_path / "night", store.url)
+    record = build("net", "knn/digits", correct=[True, False])
+    shared.write(replace(record, samples=shared.write_samples(record.case, {"x": np.arange(3)})))
+    shared.push(record)
+    assert main(["merge", f"{store.url}/night", "--into", f"{store.url}/all/embedded"]) == 0
+    assert main(["compare", f"{store.url}/night", f"{store.url}/all/embedded"]) == 0
+    assert sum(name.startswith("all/embedded/samples/") for name in store.names()) == 1
 
 
 async def _refused(*_args: Any, **_options: Any) -> None:

@@ -219,3 +219,16 @@ def test_a_marker_that_is_damaged_costs_only_another_look(machine, make_record) 
     (first.directory / ".shared.json").write_text("{ half")
     assert first.pull() == [] and first.records() == [record]
     assert json.loads((first.directory / ".shared.json").read_text())
+
+
+def test_a_record_that_was_damaged_there_is_mended_by_whoever_has_it(machine, make_record) -> None:
+    first = machine("a")
+    record = write(first, make_record(correct=[True, False]))
+    first.push(record)
+    (name,) = (name for name in names(first) if name.startswith("records/"))
+    sound = first.store.read(name)
+    first.store.write(name, b"{")
+    (told,) = first.pull()
+    assert "damaged record" in told and first.read(record.case) == record
+    assert first.finish() == [] and first.store.read(name) == sound
+    assert machine("b").read(record.case) == record

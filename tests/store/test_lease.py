@@ -84,6 +84,43 @@ def test_the_thread_counts_and_finds_that_the_lease_is_lost(tmp_path: Path) -> N
     assert "leases/x/00000002" in store.names()
 
 
+def overslept(store: Store, beat: float) -> tuple[Lease, Lease]:
+    """A holder that its waiter's clock has found dead, and the waiter, who has the lease now. beat: of the holder."""
+    clock = Clock()
+    holder, waiter = lease(store, beat=beat), lease(store, clock)
+    assert holder.take() and not waiter.take()
+    clock.now = 60.0
+    assert waiter.take()
+    return holder, waiter
+
+
+def test_a_holder_that_overslept_lets_its_successor_be(store: Store) -> None:
+    holder, successor = overslept(store, NEVER)
+    there = store.names()
+    # It has had no beat to find that out.
+    assert not holder.lost
+    holder.release(remove=True)
+    assert holder.lost and holder.taken_by is not None and store.names() == there
+    successor.release(remove=True)
+    assert store.names() == {} and not successor.lost
+
+
+def test_numbers_that_began_again_are_told_from_ones_own(tmp_path: Path) -> None:
+    store = Store(f"file://{tmp_path}")
+    holder, successor = overslept(store, NEVER)
+    successor.release(remove=True)
+    third = lease(store)
+    assert third.take()
+    there = store.names()
+    assert there.keys() == {"leases/x/00000001"}
+    # Its next beat.
+    holder._beat = 0.0
+    holder._live()
+    assert holder.lost and holder.taken_by == Holder.from_bytes(store.read("leases/x/00000001"))
+    holder.release(remove=True)
+    assert store.names() == there
+
+
 def test_of_two_who_find_a_dead_holder_one_has_its_lease(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock()
     dead, first, second = lease(store), lease(store, clock), lease(store, clock)

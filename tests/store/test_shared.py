@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 
 from sslbench.errors import CacheWarning, StoreError, TrainingError
 from sslbench.features.cache import Arrays, FeatureCache
@@ -72,6 +73,29 @@ def test_a_second_machine_computes_nothing_and_has_the_same(store: Store, tmp_pa
     assert store.names().keys() == {f"features/{key[:2]}/{key}.safetensors"}
     # It lies in the local cache now: the store is not needed again.
     assert get(tmp_path / "b", "")[1] == 0
+
+
+@pytest.mark.parametrize("kind", ["features", "trial"])
+def test_whoever_waits_for_a_lock_that_nobody_will_give_back_goes_on_when_its_file_is_removed(
+    tmp_path: Path, kind: str
+) -> None:
+    """What docs/shared-state.md has an administrator do: a file server may keep the lock of a machine that is gone."""
+    trial = Trial(lambda given, folder: TrialResult("made"), GIVEN, CASE, "search", tmp_path)
+    features, results = FeatureCache(tmp_path), list[object]()
+    path = features.path(RECIPE).with_suffix(".lock") if kind == "features" else tmp_path / f"{trial.key}.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+
+    def make() -> None:
+        results.append(trial.run() if kind == "trial" else features.get(RECIPE, Counting())[1])
+
+    with FileLock(path):
+        waiter = threading.Thread(target=make, daemon=True)
+        waiter.start()
+        waiter.join(0.2)
+        assert waiter.is_alive() and results == []
+        path.unlink()
+        waiter.join(600)
+        assert len(results) == 1
 
 
 def test_what_lies_here_already_is_shared(tmp_path: Path, url: str) -> None:
@@ -160,7 +184,7 @@ def _other_machine(root: Path, url: str, begun: Any, go_on: Any) -> None:
 
     def compute() -> Arrays:
         begun.release()
-        assert go_on.acquire(timeout=120)
+        assert go_on.acquire(timeout=600)
         return Counting()()
 
     cache = FeatureCache(root, url)
@@ -175,7 +199,7 @@ def test_a_machine_waits_for_another_one_until_that_has_ended_or_is_dead(
     begun, go_on = context.Semaphore(0), context.Semaphore(0)
     process = context.Process(target=_other_machine, args=(tmp_path / "a", url, begun, go_on))
     process.start()
-    assert begun.acquire(timeout=120) and process.pid is not None
+    assert begun.acquire(timeout=600) and process.pid is not None
     waits = []
 
     def wait(seconds: float) -> None:
@@ -189,9 +213,9 @@ def test_a_machine_waits_for_another_one_until_that_has_ended_or_is_dead(
     # With its second permit it would go on: it is killed before.
     while go_on.acquire(block=False):
         pass
-    assert begun.acquire(timeout=120)
+    assert begun.acquire(timeout=600)
     os.kill(process.pid, signal.SIGKILL)
-    process.join(120)
+    process.join(600)
     monkeypatch.setattr(lease, "DEAD", 0.2)
     compute = Counting()
     FeatureCache(tmp_path / "b", url).get({**RECIPE, "version": 2}, compute)

@@ -208,6 +208,23 @@ def test_a_check_says_what_is_wrong_and_what_to_do(tmp_path: Path, faulty: Store
         faulty.check()
 
 
+def test_a_first_question_is_not_asked_for_long_and_later_ones_are(
+    faulty: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sslbench.store.store._BRIEF", 0.0)
+    for first in (faulty.check, faulty.first_names):
+        FaultyFileSystem.behave(rate=1.0, most=10**6)
+        with pytest.raises(
+            StoreError, match=r"Expected a store that can be .*read: look at the URL, whether its bucket"
+        ):
+            first()
+        assert FaultyFileSystem.calls == 1
+    FaultyFileSystem.behave(rate=1.0, most=10**6)
+    with pytest.raises(StoreError):
+        faulty.names()
+    assert FaultyFileSystem.calls == 4
+
+
 @pytest.mark.parametrize(
     ("url", "told"),
     [
