@@ -36,6 +36,9 @@ class Cluster(Protocol):
     def places(self) -> list[str]:
         """The machines that are known."""
 
+    def exclude(self, place: str) -> None:
+        """Run nothing there that is submitted from now on. Raises EngineError where there is no other."""
+
     def check(self, needs: Sequence[Needs]) -> None:
         """Raise EngineError where a job with these needs would never run."""
 

@@ -127,19 +127,22 @@ class Controller:
             return
         self._left_out |= new
         engine = self._engine
-        if not isinstance(engine, Excluding) or "" in new or set(engine.places()) <= set(self._left_out):
+        # An engine that does not know its places finds out below whether any is left.
+        places = engine.places()
+        if not isinstance(engine, Excluding) or "" in new or (places and set(places) <= set(self._left_out)):
             self._end()
-        for place, why in new.items():
-            engine.exclude(place)
-            self._warn(place, why)
         try:
+            for place in new:
+                engine.exclude(place)
             engine.check(needs)
         except EngineError as error:
-            self._end(str(error))
+            self._end(f"without {', '.join(self._left_out)}: {error}")
+        for place, why in new.items():
+            self._warn(place, why)
 
     def _end(self, *because: str) -> NoReturn:
         self.close()
-        raise EngineError("\n".join(dict.fromkeys([*because, *self._left_out.values()])))
+        raise EngineError("\n".join(dict.fromkeys([*self._left_out.values(), *because])))
 
     def submit(self, cases: Iterable[Planned]) -> None:
         """Have cases run. One that was submitted before is run again when it has failed, and otherwise left."""

@@ -38,7 +38,9 @@ def run_member(folder: Path, key: str, content: bytes, log: str = "") -> None:
     content: a pickled `Job`. log: the file in `folder` that takes what this process writes, empty for the log of the bundle.
     """
     print(marker(key), file=sys.stderr, flush=True)
-    write_atomic(folder / f"{key}{BEGUN}", f"{platform.node()}\n{log}".encode())
+    # Slurm may call a machine otherwise than it calls itself.
+    place = os.environ.get("SLURMD_NODENAME") or platform.node()
+    write_atomic(folder / f"{key}{BEGUN}", f"{place}\n{log}".encode())
     write_atomic(folder / f"{key}{ENDED}", _ended(content))
 
 

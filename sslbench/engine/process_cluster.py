@@ -45,6 +45,10 @@ class ProcessCluster:
         """This machine."""
         return [platform.node()]
 
+    def exclude(self, place: str) -> None:
+        """There is no other machine."""
+        raise EngineError(f"{place} is the only machine (executor=local)")
+
     def check(self, needs: Sequence[Needs]) -> None:
         """Cores and memory can be tried; a GPU that is not there cannot."""
         if any(need.gpus for need in needs) and not self._gpus:

@@ -46,6 +46,7 @@ class SlurmCluster:
         self._asked = self._answered = time.monotonic()
         self._unknown: dict[str, int] = {}
         self._told: set[str] = set()
+        self._excluded: list[str] = []
 
     def _of_partition(self, all_nodes: Sequence[Partition]) -> list[Partition]:
         wanted = self._options["partition"]
@@ -74,6 +75,10 @@ class SlurmCluster:
     def places(self) -> list[str]:
         """Slurm chooses; a job could not be sent to a place without waiting for it."""
         return []
+
+    def exclude(self, place: str) -> None:
+        """Ask for no job there any more; whether a node is left, `check` has Slurm say."""
+        self._excluded.append(place)
 
     def check(self, needs: Sequence[Needs]) -> None:
         """Compare with the nodes of the partition, then have sbatch say what it thinks of account and quality of service."""
@@ -117,6 +122,7 @@ class SlurmCluster:
             "account": self._options["account"],
             "qos": self._options["qos"],
             "constraint": self._options["constraint"],
+            "exclude": ",".join(self._excluded),
             "time": self.minutes,
             "cpus_per_task": int(needs.cpus),
             "gres": ",".join(gres),

@@ -85,7 +85,7 @@ def test_what_only_a_machine_could_run_that_is_left_out(tmp_path):
                 raise EngineError("no machine has a GPU")
 
     one, _ = controller(Gpu(["n1", "n2"], {"n2": OTHER.format("n2")}), tmp_path)
-    with pytest.raises(EngineError, match=f"no machine has a GPU\n{OTHER.format('n2')}"):
+    with pytest.raises(EngineError, match=f"{OTHER.format('n2')}\nwithout n2: no machine has a GPU"):
         one.check([Planned(planned("a").order, Needs(gpus=1.0))])
 
 
@@ -102,6 +102,34 @@ def test_one_that_joins_later_is_found_out_by_the_first_job_there(tmp_path, how)
     # Two jobs were dealt to it before that was known.
     assert [where for _, where in engine.sent].count("n2") == 2
     assert told == [("n2", OTHER.format("n2"))]
+
+
+def test_an_engine_that_does_not_know_its_places_says_whether_any_is_left(tmp_path):
+    class Unknown(Machines):
+        def places(self):
+            return []
+
+        def submit(self, job):
+            self.sent.append((job.name, next(place for place in ("n1", "n2") if place not in self.excluded)))
+            Scripted.submit(self, job)
+
+        def check(self, needs):
+            if len(self.excluded) == 2:
+                raise EngineError("no node is left")
+
+    engine = Unknown([], {"n1": OTHER.format("n1")})
+    one, told = controller(engine, tmp_path)
+    one.check([planned("a")])
+    one.submit([planned("a")])
+    assert one.wait_for(name("a")).failure is None
+    assert told == [("n1", OTHER.format("n1"))]
+    engine.unsound["n2"] = OTHER.format("n2")
+    one.submit([planned("b")])
+    with pytest.raises(EngineError) as raised:
+        one.wait_for(name("b"))
+    texts = [OTHER.format("n1"), OTHER.format("n2"), "without n1, n2: no node is left"]
+    assert str(raised.value).split("\n") == texts
+    assert len(told) == 1
 
 
 def test_one_that_never_answers(tmp_path, monkeypatch):

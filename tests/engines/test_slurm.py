@@ -415,6 +415,19 @@ def test_bad_input_is_told_before_anything_is_submitted(start, monkeypatch, exec
     engine.close()
 
 
+@needs_slurm
+@pytest.mark.parametrize("executor", ["slurm"])
+def test_a_node_that_is_excluded_gets_no_job(start, executor):
+    engine = start()
+    engine.submit(Job("before", slurm_jobs.double, 4))
+    place = all_of(engine, 1)["before"].place
+    engine.check([Needs()])
+    engine.exclude(place)
+    # It is the only one.
+    with pytest.raises(EngineError, match=f"--exclude={place}"):
+        engine.check([Needs()])
+
+
 def test_without_slurm_the_error_says_what_to_do(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(EngineError, match=r"found no sbatch, squeue, sinfo, scancel\..*executor=local"):

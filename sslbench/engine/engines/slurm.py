@@ -88,6 +88,10 @@ class SlurmEngine:
         """None with Slurm, which chooses."""
         return self._cluster.places()
 
+    def exclude(self, place: str) -> None:
+        """Leave a node out of all Slurm jobs that are submitted from now on."""
+        self._cluster.exclude(place)
+
     def submit(self, job: Job) -> None:
         """Put it into the queue; the next `collect` bundles what waits."""
         self._waiting.append(_Member(job.name, job.needs, pickle.dumps(job)))
