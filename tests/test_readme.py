@@ -27,9 +27,16 @@ def test_the_two_commands_stand_in_the_readme_and_in_tox(environment: str) -> No
     tox = configparser.ConfigParser(interpolation=None)
     tox.read(ROOT / "tox.ini")
     commands = tox["testenv:{bench,test,engines,lint}"]["commands"]
-    line = next(line for line in commands.splitlines() if line.startswith(f"{environment}: "))
-    # Both run in one and the same environment directory.
-    assert line.startswith(f"{environment}: python -m tox run -q -e env -- python -m pytest ")
+    lines = [
+        line.split(": ", 1)[1]
+        for line in commands.splitlines()
+        if line.partition(": ")[0].split(",").count(environment)
+    ]
+    # All run in one and the same environment directory, and only the first has the package installed.
+    first, *others = (line.partition(" -- ")[0] for line in lines)
+    assert first == "python -m tox run -q -e env"
+    assert set(others) <= {f"{first} --skip-pkg-install"}
+    assert " -- python -m pytest " in lines[-1]
 
 
 def test_the_first_program_runs_as_it_stands(

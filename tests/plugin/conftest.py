@@ -157,7 +157,7 @@ class Project:
         return self.pytester.runpytest_inprocess(*WITHOUT, *args)
 
     def run_alone(self, *args: str | Path) -> pytest.RunResult:
-        """In a process of its own."""
+        """In a process of its own: for an interrupt, a GPU, and imports as a user has them. Workers of xdist are such anyway."""
         return self.pytester.runpytest_subprocess(*WITHOUT, *args)
 
     def records(self, results: str = "results", run: str = "*") -> dict[str, dict[str, Any]]:

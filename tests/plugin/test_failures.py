@@ -137,7 +137,7 @@ def test_fewshot(sslbench_record): raise ValueError
 
 def test_workers_hand_the_line_on(broken):
     pytest.importorskip("xdist")
-    result = broken.run_alone(
+    result = broken.run(
         "-n", "1", "--sslbench-backbones=surrogate,value", "--sslbench-tasks=knn/pair", "--junitxml=x.xml"
     )
     result.assert_outcomes(errors=2)

@@ -43,7 +43,7 @@ def test_a_name_of_a_deeper_conftest(deep, arguments, name):
 
 def test_a_name_of_a_deeper_conftest_under_xdist(deep):
     pytest.importorskip("xdist")
-    result = deep.run_alone("-n", "2", "--sslbench-backbones=tiny,blurred", "--sslbench-tasks=knn/pair,knn/digits")
+    result = deep.run("-n", "2", "--sslbench-backbones=tiny,blurred", "--sslbench-tasks=knn/pair,knn/digits")
     result.assert_outcomes(passed=5)
     result.stdout.fnmatch_lines(["*sslbench chosen tasks*", "records, tables and report: *results/chosen"])
 
@@ -66,7 +66,7 @@ def test_a_name_that_is_known_nowhere_is_told_before_anything_runs(deep):
 def test_the_same_under_xdist(deep):
     pytest.importorskip("xdist")
     (deep.path / "unit/test_unit.py").write_text("def test_first(): open('ran', 'w')\n")
-    result = deep.run_alone("-n", "1", "--sslbench-backbones=tiny,blured", "--sslbench-tasks=knn/pair")
+    result = deep.run("-n", "1", "--sslbench-backbones=tiny,blured", "--sslbench-tasks=knn/pair")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     assert "ERROR: unknown backbone 'blured'; nearest: blurred" in result.stderr.str()
     assert "Traceback" not in result.stdout.str() + result.stderr.str()
@@ -80,7 +80,7 @@ def test_ground_that_gives_way_is_told_before_anything_runs(deep, how):
     (deep.path / "unit/test_unit.py").write_text("def test_first(): open('ran', 'w')\n")
     (deep.path / "blocked").write_text("")
     given = ["--sslbench-backbones=tiny", "--sslbench-tasks=knn/pair", "--sslbench-results=blocked"]
-    result = deep.run_alone(*given, *([how] if how else []))
+    result = deep.run(*given, *([how] if how else []))
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     assert "ERROR: the results directory blocked/chosen cannot be written" in result.stderr.str()
     assert not (deep.path / "ran").exists()

@@ -196,6 +196,6 @@ def pytest_xdist_make_scheduler(config, log): return Mine(config, log)
     )
     chosen = ("--sslbench-backbones=tiny,blurred", "--sslbench-tasks=knn/pair")
     # Two backbones are enough for one worker, so that sslbench would exchange the scheduler.
-    result = project.run_alone("-n", "1", "-v", *chosen)
+    result = project.run("-n", "1", "-v", *chosen)
     result.assert_outcomes(passed=2)
     result.stdout.fnmatch_lines(["scheduling tests via Mine"])

@@ -49,7 +49,7 @@ def test_a_class_that_is_not_utf8_in_an_error_under_xdist(project):
     shutil.rmtree(folder / "class1")
     (folder / "class1").mkdir()
     Image.new("RGB", (4, 4)).save(folder / "class1" / "0.png")
-    result = project.run_alone(*TINY, "-n", "1", "--sslbench-tasks", f"fewshot/folder:{folder}/20shot")
+    result = project.run(*TINY, "-n", "1", "--sslbench-tasks", f"fewshot/folder:{folder}/20shot")
     result.assert_outcomes(errors=1)
     assert r"of 5 of 5 classes: 'class1' 1, 'class2' 20, 'class3' 20, 'class4' 20, 'im\udce9' 20" in result.stdout.str()
 
@@ -57,7 +57,7 @@ def test_a_class_that_is_not_utf8_in_an_error_under_xdist(project):
 def test_a_command_line_that_xdist_cannot_carry_is_refused(project):
     pytest.importorskip("xdist")
     folder = project.folder().rename(project.path / LATIN)
-    result = project.run_alone(*TINY, "-n", "1", "--sslbench-tasks", f"knn/folder:{folder}")
+    result = project.run(*TINY, "-n", "1", "--sslbench-tasks", f"knn/folder:{folder}")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     assert (
         r"im\xe9, which is not UTF-8: rename the folder, name it through a link, or run without -n"

@@ -37,15 +37,14 @@ def test_a_run_on_a_folder_is_not_called_after_the_suite(project, how, monkeypat
         pytest.importorskip("xdist")
     folder = project.folder()
     given = ("--sslbench-backbones=tiny", f"--sslbench-tasks=knn/folder:{folder}")
-    run = project.run_alone if how else project.run
-    result = run(*given, *how)
+    result = project.run(*given, *how)
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(["=* sslbench chosen tasks =*", "records, tables and report: */results/chosen"])
     assert "embedded" not in result.stdout.str()
     assert [path.name for path in (project.path / "results").iterdir()] == ["chosen"]
     # It is taken up again where it is, and the commands find it.
     before = project.written()
-    run(*given, *how).assert_outcomes(passed=1)
+    project.run(*given, *how).assert_outcomes(passed=1)
     assert project.written() == before
     monkeypatch.chdir(project.path)
     for arguments, said in (

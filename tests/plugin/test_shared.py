@@ -131,7 +131,7 @@ def test_workers_of_one_machine_share_its_copy(machine, project, monkeypatch, tm
     pytest.importorskip("xdist")
     monkeypatch.setenv("SSLBENCH_LOCAL_CACHE", str(tmp_path / "a"))
     urls = (f"--sslbench-cache={machine.url}/cache", f"--sslbench-results={machine.url}/results")
-    project.run_alone(*CHOSEN, *urls, "-n", "2").assert_outcomes(passed=2)
+    project.run(*CHOSEN, *urls, "-n", "2").assert_outcomes(passed=2)
     result, pictures = machine("b")
     result.assert_outcomes(passed=2)
     assert pictures == 0 and records(tmp_path / "b") == records(tmp_path / "a")

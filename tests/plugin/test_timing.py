@@ -21,7 +21,7 @@ def test_without_pytest_benchmark(project, monkeypatch):
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     for plugins in (["sslbench.plugin"], ["sslbench.plugin", "pytest_benchmark.plugin"]):
         given = [part for plugin in plugins for part in ("-p", plugin)]
-        project.run_alone(*CHOSEN, *given, "--sslbench-rerun=all").assert_outcomes(passed=1)
+        project.run(*CHOSEN, *given, "--sslbench-rerun=all").assert_outcomes(passed=1)
     assert set(project.records()) == {"tiny|knn/pair"}
 
 
@@ -67,4 +67,4 @@ def test_a_users_own_table_has_no_case_whatever_it_is_grouped_by(project, by):
 def test_workers_skip_cases_with_other_benchmarks(project):
     pytest.importorskip("xdist")
     project.tests(project.path.joinpath("test_bench.py").read_text() + OTHERS)
-    project.run_alone("-n", "1", *CHOSEN, "--benchmark-skip").assert_outcomes(passed=1, skipped=2)
+    project.run("-n", "1", *CHOSEN, "--benchmark-skip").assert_outcomes(passed=1, skipped=2)

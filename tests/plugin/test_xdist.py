@@ -28,7 +28,7 @@ def test_two_workers_give_what_one_process_gives(project, tmp_path):
     project.ini(sslbench_cache=str(tmp_path / "serial"))
     project.run(*CHOSEN, "--sslbench-results", "serial").assert_outcomes(passed=6)
     project.ini(sslbench_cache=str(tmp_path / "parallel"))
-    result = project.run_alone(*CHOSEN, "--sslbench-results", "parallel", "-n", "2", "-v", "--junit-xml=junit.xml")
+    result = project.run(*CHOSEN, "--sslbench-results", "parallel", "-n", "2", "-v", "--junit-xml=junit.xml")
     result.assert_outcomes(passed=6, warnings=0)
     serial, parallel = project.records("serial"), project.records("parallel")
     assert len(serial) == 6
@@ -53,22 +53,16 @@ def test_two_workers_give_what_one_process_gives(project, tmp_path):
         assert re.search(rf"^{backbone} .*{record['scores'][record['main_score']]['value']:.1f}±", table, re.MULTILINE)
     # Scores reach the JUnit file from the workers.
     assert (project.path / "junit.xml").read_text().count('<property name="sslbench_') == 6
-
-
-def test_the_cases_of_one_backbone_are_on_one_worker(project):
-    backbones = ("tiny", "blurred", "pixels", "colour-histogram")
-    tasks = "knn/digits,knn/pair,fewshot/digits/5shot,fewshot/digits/20shot"
-    result = project.run_alone("-n", "2", "-v", "--sslbench-backbones", ",".join(backbones), "--sslbench-tasks", tasks)
-    result.assert_outcomes(passed=16)
+    # One backbone's cases are on one worker.
     placed = set(re.findall(r"\[(gw\d)\].*PASSED test_bench\.py::\w+\[(\S+)-(?:digits|pair)", result.stdout.str()))
-    assert {backbone for _, backbone in placed} == set(backbones)
-    assert len(placed) == len(backbones)
+    assert sorted(backbone for _, backbone in placed) == ["blurred", "tiny"]
+    assert len({worker for worker, _ in placed}) == 2
 
 
 def test_the_gate_sees_every_workers_cases(project):
     saved = ("--sslbench-tasks", "knn/digits,fewshot/digits/5shot")
     project.run("--sslbench-backbones", "tiny", *saved, "--sslbench-save-baseline", "base.json")
-    result = project.run_alone(
+    result = project.run(
         "-n", "2", "--sslbench-backbones", "tiny,blurred", *saved, "--sslbench-baseline", "base.json#tiny"
     )
     assert result.ret == pytest.ExitCode.TESTS_FAILED
@@ -79,7 +73,7 @@ def test_the_gate_sees_every_workers_cases(project):
 
 
 def test_an_unknown_name_stops_the_controller_at_once(project):
-    result = project.run_alone("-n", "2", "--sslbench-backbones", "tinny")
+    result = project.run("-n", "2", "--sslbench-backbones", "tinny")
     text = result.stdout.str() + result.stderr.str()
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     assert "unknown backbone 'tinny'" in text

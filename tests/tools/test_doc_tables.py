@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
+import doc_tables
 import numpy as np
 import pytest
 from doc_blocks.pages import PageError, by_hand, filled, names
@@ -16,6 +17,20 @@ from sslbench.results.ranks import rank_ranges, span
 from sslbench.results.references import read_records
 
 ROOT = Path(__file__).parents[2]
+MADE: dict[bytes, dict[str, str]] = {}
+
+
+@pytest.fixture(autouse=True)
+def _once_a_baseline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks follow from the baseline's content alone, and making them takes most of the time."""
+
+    def once(root: Path) -> dict[str, str]:
+        content = (root / BASELINE).read_bytes()
+        if content not in MADE:
+            MADE[content] = made(root)
+        return MADE[content]
+
+    monkeypatch.setattr(doc_tables, "made", once)
 
 
 def test_the_pages_are_those_of_the_committed_baseline() -> None:
@@ -50,11 +65,11 @@ def test_another_baseline_is_noticed_and_one_command_mends_every_page(copy: Path
         shown = any(line.startswith(f"{page} differs from") for line in told)
         # The README has the quick run, without the slow cases of this task.
         assert shown == (page != "README.md")
-    for page, text in rendered(copy, made(copy)).items():
+    for page, text in rendered(copy, doc_tables.made(copy)).items():
         (copy / page).write_text(text, encoding="utf-8")
     assert problems(copy) == []
     (record,) = (r for r in read_records(copy / BASELINE) if r.case == "pixels|knn/world-count")
-    (row,) = (line for line in made(copy)["zoo-knn"].splitlines() if line.startswith("| `pixels` "))
+    (row,) = (line for line in doc_tables.made(copy)["zoo-knn"].splitlines() if line.startswith("| `pixels` "))
     assert f"| {record.main.value:.1f} [" in row
     assert row in (copy / "docs/zoo.md").read_text(encoding="utf-8")
 
@@ -64,7 +79,7 @@ def test_the_level_of_guessing_is_in_the_tables_once_the_baseline_has_it(copy: P
     for record in records:
         record["task"]["guess"] = 10.3 if record["task"]["id"] == "knn/digits" else None
     (copy / BASELINE).write_text(json.dumps(records))
-    blocks = made(copy)
+    blocks = doc_tables.made(copy)
     assert "| *guessing* | 10.3 | – | – | – | – |" in blocks["zoo-knn"]
     assert "guessing" not in blocks["zoo-linear"]
     (row,) = (line for line in blocks["terminal"].splitlines() if line.startswith("guessing "))
@@ -96,7 +111,7 @@ def test_a_table_of_scores_by_hand_is_noticed(copy: Path) -> None:
 def test_calibration_is_that_of_the_records_with_the_ranks_that_pairs_allow(copy: Path) -> None:
     protocols = ("linear", "knn", "finetune")
     records = [record for record in read_records(copy / BASELINE) if record.task["protocol"] in protocols]
-    parts = made(copy)["zoo-calibration"].split("\n\n")
+    parts = doc_tables.made(copy)["zoo-calibration"].split("\n\n")
     assert parts[0::2] == [f"`{protocol}`:" for protocol in protocols]
     for protocol, text in zip(protocols, parts[1::2], strict=True):
         heads, _, *rows = ([cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines())
@@ -122,7 +137,7 @@ def test_a_baseline_without_calibration_scores_is_refused(copy: Path) -> None:
         record["scores"].pop("ece", None)
     (copy / BASELINE).write_text(json.dumps(records))
     with pytest.raises(RecordError, match="no record has the score 'ece'; make the baseline again"):
-        made(copy)
+        doc_tables.made(copy)
 
 
 def test_markers_that_do_not_match_are_named() -> None:
