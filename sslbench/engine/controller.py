@@ -18,6 +18,8 @@ from sslbench.results.shared_run import SharedRun
 # A case whose process dies so often kills it; so often may its machine go before somebody has to look.
 WORKER_DEATHS, MACHINE_LOSSES = 3, 10
 _WAIT_SECONDS = 1.0
+# So many machines in a row that will not do, of an engine that does not know them: the fault is likely in what they share.
+_ALIKE = 3
 # How a GPU tells that it has no memory left: torch's way and sslbench's.
 _NO_MEMORY = ("OutOfMemoryError", "DeviceError")
 
@@ -106,6 +108,8 @@ class Controller:
         self._numbers: Counter[str] = Counter()
         # By place: why.
         self._left_out: dict[str, str] = {}
+        # Whether a case or a trial has run on any machine.
+        self._runs = False
 
     def check(self, cases: Sequence[Planned]) -> None:
         """Look whether the engine can run these, and at every machine that is known, before any is submitted.
@@ -120,23 +124,28 @@ class Controller:
             self._leave_out(unsound, needs)
 
     def _leave_out(self, unsound: Mapping[str, str], needs: Sequence[Needs]) -> None:
-        """Go on without these places. Raises EngineError where the others cannot meet the needs."""
+        """Go on without these places. Raises EngineError where there are no others, or, as long as none has run a case, where
+        they cannot meet the needs or what is wrong looks like the fault of all.
+        """
         new = {place: why for place, why in unsound.items() if place not in self._left_out}
         if not new:
             # Of a job that waited already when its machine was left out.
             return
         self._left_out |= new
         engine = self._engine
-        # An engine that does not know its places finds out below whether any is left.
         places = engine.places()
         if not isinstance(engine, Excluding) or "" in new or (places and set(places) <= set(self._left_out)):
             self._end()
+        if not places and not self._runs and len(self._left_out) >= _ALIKE:
+            self._end(f"the first {len(self._left_out)} machines that were tried will not do, so that no more are")
+        for place in new:
+            engine.exclude(place)
         try:
-            for place in new:
-                engine.exclude(place)
             engine.check(needs)
         except EngineError as error:
-            self._end(f"without {', '.join(self._left_out)}: {error}")
+            # Later it may be a moment's silence, which the engine itself has patience with.
+            if not self._runs:
+                self._end(f"without {', '.join(self._left_out)}: {error}")
         for place, why in new.items():
             self._warn(place, why)
 
@@ -183,7 +192,8 @@ class Controller:
         while name not in self._answers:
             if not self._jobs:
                 raise EngineError(f"{name} is not on its way: it was not submitted, or the engine has been stopped")
-            for ended in self._collect():
+            # Answers first: the session may end with a machine, and they have left the engine.
+            for ended in sorted(self._collect(), key=lambda ended: bool(ground_problem(ended))):
                 self._take(ended)
             self._tell(self.progress)
         return self._answers[name]
@@ -241,13 +251,15 @@ class Controller:
         sent = self._jobs.pop(ended.name)
         name, trial, asked = sent.case, sent.trial, self._asked[sent.case]
         if why := ground_problem(ended):
-            self._leave_out({ended.place: why}, [sent.needs, *(other.needs for other in self._jobs.values())])
+            open_ones = [asked.planned.needs for name, asked in self._asked.items() if name not in self._answers]
+            self._leave_out({ended.place: why}, open_ones)
             self._lost(asked, trial, Loss("machine", why))
             return
         if ended.loss is not None:
             self._lost(asked, trial, ended.loss)
             return
         answer: Answer = ended.answer
+        self._runs = True
         asked.warnings = tuple(dict.fromkeys((*asked.warnings, *answer.warnings)))
         if ended.place and asked.planned.shares:
             self._places.setdefault(asked.planned.shares, ended.place)

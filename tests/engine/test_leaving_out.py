@@ -104,32 +104,68 @@ def test_one_that_joins_later_is_found_out_by_the_first_job_there(tmp_path, how)
     assert told == [("n2", OTHER.format("n2"))]
 
 
+class Unknown(Machines):
+    """Its places are known once a job has been there; each job goes to the next one."""
+
+    silent = False
+
+    def places(self):
+        return []
+
+    def submit(self, job):
+        self.sent.append((job.name, next(place for place in self._places if place not in self.excluded)))
+        Scripted.submit(self, job)
+
+    def check(self, needs):
+        if self.silent or set(self.excluded) >= set(self._places):
+            raise EngineError("no node is left")
+
+
 def test_an_engine_that_does_not_know_its_places_says_whether_any_is_left(tmp_path):
-    class Unknown(Machines):
-        def places(self):
-            return []
-
-        def submit(self, job):
-            self.sent.append((job.name, next(place for place in ("n1", "n2") if place not in self.excluded)))
-            Scripted.submit(self, job)
-
-        def check(self, needs):
-            if len(self.excluded) == 2:
-                raise EngineError("no node is left")
-
-    engine = Unknown([], {"n1": OTHER.format("n1")})
-    one, told = controller(engine, tmp_path)
-    one.check([planned("a")])
+    one, told = controller(Unknown(["n1", "n2"], {place: OTHER.format(place) for place in ("n1", "n2")}), tmp_path)
     one.submit([planned("a")])
-    assert one.wait_for(name("a")).failure is None
-    assert told == [("n1", OTHER.format("n1"))]
-    engine.unsound["n2"] = OTHER.format("n2")
-    one.submit([planned("b")])
     with pytest.raises(EngineError) as raised:
-        one.wait_for(name("b"))
+        one.wait_for(name("a"))
     texts = [OTHER.format("n1"), OTHER.format("n2"), "without n1, n2: no node is left"]
     assert str(raised.value).split("\n") == texts
-    assert len(told) == 1
+    assert told == [("n1", OTHER.format("n1"))]
+
+
+def test_what_is_wrong_with_all_does_not_go_through_all(tmp_path):
+    places = [f"n{number}" for number in range(9)]
+    engine = Unknown(places, {place: OTHER.format(place) for place in places})
+    one, told = controller(engine, tmp_path)
+    one.submit([planned("a")])
+    with pytest.raises(EngineError, match="the first 3 machines that were tried will not do"):
+        one.wait_for(name("a"))
+    assert len(told) == 2
+    assert len(engine.sent) == 3
+
+
+def test_a_moments_silence_while_a_machine_is_left_out_does_not_end_a_session_that_runs(tmp_path):
+    engine = Unknown(["n1", "n2"], {})
+    one, told = controller(engine, tmp_path)
+    one.submit([planned("a")])
+    assert one.wait_for(name("a")).failure is None
+    engine.silent = True
+    engine.unsound["n1"] = OTHER.format("n1")
+    one.submit([planned("b")])
+    assert one.wait_for(name("b")).failure is None
+    assert told == [("n1", OTHER.format("n1"))]
+
+
+def test_answers_that_came_with_the_last_machines_end_are_kept(tmp_path):
+    class Together(Machines):
+        def collect(self, seconds):
+            return [one for _ in range(2) for one in super(Together, self).collect(seconds)]
+
+    engine = Together(["n1", "n2"], {"n1": OTHER.format("n1")})
+    one, _ = controller(engine, tmp_path)
+    one.submit([planned("a"), planned("b")])
+    engine.excluded.append("n2")
+    with pytest.raises(EngineError):
+        one.wait_for(name("a"))
+    assert one.wait_for(name("b")).failure is None
 
 
 def test_one_that_never_answers(tmp_path, monkeypatch):
