@@ -49,6 +49,8 @@ def _compare(arguments: argparse.Namespace) -> int:
         check_writable(arguments.html.absolute().parent, "Make it writable, or give --html another place")
     if arguments.gate:
         return _gate(arguments)
+    if marked := next((name for name in (arguments.a, arguments.b) if _is_marked(name, arguments.results)), None):
+        raise SettingsError(f"{marked}: #BACKBONE is for the second with --gate; without it all backbones are compared")
     new, base = (open_records(name, arguments.results) for name in (arguments.a, arguments.b))
     runs = compare_runs(new, base, arguments.score)
     print(compared_text(runs, arguments.score))
@@ -60,6 +62,11 @@ def _compare(arguments: argparse.Namespace) -> int:
         write_atomic(arguments.html.absolute(), printable(compare_html(runs, arguments.a, arguments.b)).encode())
         print(arguments.html)
     return 0
+
+
+def _is_marked(name: str, results: Path) -> bool:
+    """Whether a backbone is named behind a #. A file or run whose own name has one is told by being there."""
+    return "#" in name and not (Path(name).exists() or (results / name).exists())
 
 
 def _gate(arguments: argparse.Namespace) -> int:
@@ -75,8 +82,9 @@ def _gate(arguments: argparse.Namespace) -> int:
     except ValueError as error:
         raise SettingsError(str(error)) from error
     name, backbone = arguments.b, None
-    # A file or run whose own name has a # is told by being there.
-    if "#" in name and not (Path(name).exists() or (arguments.results / name).exists()):
+    if _is_marked(arguments.a, arguments.results):
+        raise SettingsError(f"{arguments.a}: #BACKBONE is for the second; the first has the backbones that are judged")
+    if _is_marked(name, arguments.results):
         name, _, backbone = name.rpartition("#")
     records, base = open_records(arguments.a, arguments.results), open_records(name, arguments.results)
     results = gate(records, base, config, backbone or None)

@@ -268,5 +268,5 @@ def _device_problems(device: str, host: str) -> list[str]:
         resolve_device(device)
     except DeviceError as error:
         other = "; a job sees its own GPUs alone, which `cuda` means" if ":" in device else ""
-        return [f"{host}: {error}{other}"]
+        return [f"{host}: cases take GPUs, as the engine has some, and here {error}{other}"]
     return []

@@ -56,7 +56,9 @@ def _hours(plan: Plan, what: str) -> list[str]:
                 estimate,
             )
         )
-    total = time_text(plan.device_seconds)
+    unknown = sum(hours.unknown for hours in plan.protocols.values())
+    total = time_text(plan.device_seconds) + (f" + {unknown} unknown" if unknown else "")
+    without = f" (without the {unknown} unknown)" if unknown else ""
     trainings = sum(hours.trainings for hours in plan.protocols.values())
     recorded = sum(hours.recorded for hours in plan.protocols.values())
     rows.append(("all", "", str(len(plan.cases)), str(recorded), str(trainings), total))
@@ -66,7 +68,7 @@ def _hours(plan: Plan, what: str) -> list[str]:
         "",
         *(f"- {count} {text}" for text, count in legend.most_common()),
         "",
-        f"On {plan.devices}: {time_text(plan.wall)}, the longest way to go first, trainings of a grid side by side; the longest "
+        f"On {plan.devices}{without}: {time_text(plan.wall)}, the longest way to go first, trainings of a grid side by side; the longest "
         f"chain of one thing after another is {time_text(plan.chain)}, which more of them do not shorten.",
     ]
 

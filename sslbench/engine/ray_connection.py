@@ -63,12 +63,9 @@ class Connection:
         self._undo.enter_context(_hushed())
         try:
             ray.init(address=address, **quiet)
-        except (ConnectionError, ValueError) as error:
+        except Exception as error:  # a machine that starts too slowly is a bare one
             self._undo.close()
-            raise EngineError(f"the Ray cluster at {address} takes no connection: {line(error)}") from error
-        except RuntimeError as error:
-            self._undo.close()
-            if "ersion" not in str(error):
+            if not isinstance(error, RuntimeError) or "ersion" not in str(error):
                 raise EngineError(f"the Ray cluster at {address} takes no connection: {line(error)}") from error
             raise EngineError(
                 f"the Ray cluster at {address} has another Ray or Python than this process, which needs the same ones: "

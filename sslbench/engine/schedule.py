@@ -93,6 +93,8 @@ def schedule(units: Sequence[Unit], devices: int) -> Schedule:
     for name, count in left.items():
         if not count:
             add(name)
+    # More than one for each never help.
+    devices = min(devices, max(1, len(units)))
     room = [_PARTS] * devices
     running: list[tuple[float, str]] = []
     start: dict[str, float] = {}

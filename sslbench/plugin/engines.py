@@ -144,7 +144,7 @@ class EngineSession:
 
         try:
             case = self._runner.prepare(Case(planned.order.backbone, planned.order.task))
-        except (SslbenchError, pytest.skip.Exception):
+        except (Exception, SystemExit, pytest.skip.Exception, pytest.fail.Exception):  # noqa: BLE001 a user's code may raise anything
             # What is missing here may be there, and otherwise a worker tells.
             return None
         return resumed_record(case, planned.order.rerun)

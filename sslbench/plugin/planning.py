@@ -43,7 +43,8 @@ class Planning:
         if session.testsfailed and not session.config.option.continue_on_collection_errors:
             return None
         cases = [case for case in map(self._case_of, session.items) if case is not None]
-        if session.items and not cases:
+        # A shard may well be without any, which is no failure.
+        if session.items and not cases and session.config.stash[STATE].options.shard is None:
             raise pytest.UsageError(
                 f"{FLAG}: none of the collected tests asks for a case, so that there is nothing to plan"
             )

@@ -265,7 +265,10 @@ def test_a_named_gpu_that_is_not_there_is_told(tmp_path, monkeypatch):
     advice = "; a job sees its own GPUs alone, which `cuda` means"
     for name, more in (("cuda", ""), ("cuda:1", advice)):
         made = ground(tmp_path, shared=False, device=name)
-        assert made.problems() == [f"{HOST}: device {name} was asked for but cannot be used: no GPU{more}"]
+        said = (
+            f"cases take GPUs, as the engine has some, and here device {name} was asked for but cannot be used: no GPU"
+        )
+        assert made.problems() == [f"{HOST}: {said}{more}"]
     assert ground(tmp_path, shared=False, device="auto").problems() == []
 
 

@@ -91,6 +91,10 @@ def test_four_quarters_are_one():
     assert schedule([Unit(str(number), 5.0, share=0.25) for number in range(9)], 2).wall == 10
 
 
+def test_devices_that_nobody_needs_take_no_room():
+    assert schedule([Unit("a", 5.0), Unit("b", 2.0)], 10**15).wall == 5
+
+
 def test_a_case_without_seconds_is_done_at_once():
     assert schedule([Unit("a", 0.0), Unit("b", 2.0, ("a",))], 1).wall == 2
     assert schedule([], 4).wall == 0

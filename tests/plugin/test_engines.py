@@ -69,6 +69,30 @@ def test_a_case_that_skips_itself_is_skipped_as_without_an_engine(project):
         assert "not on this machine" in result.stdout.str()
 
 
+@pytest.mark.parametrize(
+    ("body", "outcomes"),
+    [
+        ("pytest.skip('no licence here')", {"passed": 1, "skipped": 1}),
+        ("raise RuntimeError('no licence here')", {"passed": 1, "errors": 1}),
+        ("raise SystemExit('no licence here')", {"passed": 1, "errors": 1}),
+    ],
+    ids=["skip", "error", "exit"],
+)
+def test_a_dataset_s_loader_ends_its_own_case_alone(project, body, outcomes):
+    registered = (
+        f"\n\ndef absent(settings):\n    {body}\n\n\nsslbench.register_dataset("
+        "DatasetSpec('absent', absent, 2, 'none', 'MIT', 'drawn', protocols=('knn',)))\n"
+    )
+    project.conftest(f"import pytest\n{project.path.joinpath('conftest.py').read_text()}{registered}")
+    chosen = ("--sslbench-backbones=tiny", "--sslbench-tasks=knn/absent,knn/pair")
+    result = project.run(*chosen, LOCAL, "-rsE")
+    result.assert_outcomes(**outcomes)
+    assert "no licence here" in result.stdout.str()
+    planned = project.run(*chosen, "--sslbench-plan=1")
+    assert planned.ret == 0
+    assert "its loader raised" in planned.stdout.str()
+
+
 def test_what_nobody_waits_for_any_more_is_not_begun(project):
     project.run("--sslbench-backbones=poisoned,tiny", "--sslbench-tasks=knn/digits", LOCAL, "-x").assert_outcomes(
         errors=1

@@ -81,6 +81,19 @@ def test_without_a_case_there_is_nothing_to_plan(project: Project) -> None:
     result.stderr.fnmatch_lines(["ERROR: --sslbench-plan: none of the collected tests asks for a case*"])
 
 
+def test_a_shard_may_have_nothing_to_plan(project: Project) -> None:
+    (project.path / "test_other.py").write_text("def test_it(): assert False")
+    result = project.run("--sslbench-plan=1", "--sslbench-shard=99/99", *KNN)
+    assert result.ret == 0
+    assert "shard 99/99: 0 of" in output(result)
+
+
+def test_what_is_not_known_is_told_in_the_sums_too(project: Project) -> None:
+    text = output(project.run("--sslbench-plan=99999999999xh100", *KNN, "-k", "tiny"))
+    assert "0 s + 2 unknown |" in text
+    assert "On 99999999999 (without the 2 unknown): " in text
+
+
 def test_records_of_another_machine_count_where_results_are_shared(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:

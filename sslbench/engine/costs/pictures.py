@@ -79,6 +79,10 @@ def _listed(spec: DatasetSpec, settings: Settings) -> Counted | str:
             found = spec.load(settings)
     except SslbenchError as error:
         return str(error)
+    except (KeyboardInterrupt, GeneratorExit):
+        raise
+    except BaseException as error:  # noqa: BLE001 a user's loader may raise anything, pytest.skip too: its case will tell
+        return f"its loader raised {type(error).__name__}: {' '.join(str(error).split())}"
     counts = {name: len(split.images) for name, split in found.splits.items()}
     side = found.details.get("size")
     size = (side, side) if isinstance(side, int) else _SIDES.get(spec.name, PHOTOGRAPH)
