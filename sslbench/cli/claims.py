@@ -13,7 +13,7 @@ def add(commands: Commands) -> None:
     claims.add_argument(
         "run",
         nargs="?",
-        help="run directory or name, record or baseline file, or a study for its published tables; default: the latest run",
+        help="run directory, URL or name, record or baseline file, or a study for its published tables; default: the latest run",
     )
     claims.add_argument("--markdown", action="store_true", help="as a Markdown table")
     results_option(claims)

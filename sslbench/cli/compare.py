@@ -11,8 +11,8 @@ from sslbench.cli.command import Commands, check_writable, results_option
 def add(commands: Commands) -> None:
     """Declare the command."""
     compare = commands.add_parser("compare", help="compare two records, runs or baselines, and say why they differ")
-    compare.add_argument("a")
-    compare.add_argument("b")
+    compare.add_argument("a", help="run directory, URL or name, record or baseline file")
+    compare.add_argument("b", help="the same, of what it is compared with")
     compare.add_argument(
         "--score", metavar="NAME", help="compare this score of the cases, such as ece (default: each task's main score)"
     )

@@ -20,8 +20,8 @@ def add(commands: Commands) -> None:
     figures.add_argument(
         "scores",
         nargs="?",
-        help="run directory or name, baseline file, or a study such as ericsson2021; default: the latest run below the results "
-        "directory",
+        help="run directory, URL or name, baseline file, or a study such as ericsson2021; default: the latest run below the "
+        "results directory",
     )
     figures.add_argument(
         "--only", metavar="GLOB,...", default="", help="names of figures, or globs (default: all that can be drawn)"
@@ -78,5 +78,6 @@ def _source(name: str | None, results: Path) -> tuple[Source, Path]:
     records = run.records()
     if not records:
         raise RecordError(f"the run {run.place} holds no usable record")
+    run.bring_samples(records)
     title = f"run {run.directory.absolute().name}"
     return Source.of_records(records, title, run.directory / "records"), run.directory

@@ -22,7 +22,7 @@ def add(commands: Commands) -> None:
     )
     plan.add_argument(
         "--records", nargs="+", action="extend", default=[], metavar="RUN",
-        help="runs or baselines whose timings are used; those of this run always are",
+        help="run directories, URLs or names, or baseline files, whose timings are used; those of this run always are",
     )  # fmt: skip
     plan.add_argument("--json", action="store_true", help="as JSON")
     data_option(plan)

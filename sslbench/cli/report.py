@@ -13,7 +13,9 @@ def add(commands: Commands) -> None:
     report = commands.add_parser(
         "report", help="print a run's table and ranking, and write its tables and HTML page, from its records"
     )
-    report.add_argument("run", nargs="?", help="run directory or name; default: the latest below the results directory")
+    report.add_argument(
+        "run", nargs="?", help="run directory, URL or name; default: the latest below the results directory"
+    )
     report.add_argument(
         "--no-pictures",
         action="store_true",

@@ -17,6 +17,7 @@ from sslbench.store import lease as leases
 from sslbench.store.lease import Holder, this_process
 from sslbench.store.store import Store
 
+_LEASE = "leases/controller"
 _LOOK_SECONDS = 1.0
 
 
@@ -65,7 +66,7 @@ def _claimed_folder(folder: Path) -> Iterator[Callable[[], None]]:
 
 @contextlib.contextmanager
 def _claimed_store(store: Store) -> Iterator[Callable[[], None]]:
-    lease = leases.Lease(store, "leases/controller", beat=leases.BEAT, dead=leases.DEAD)
+    lease = leases.Lease(store, _LEASE, beat=leases.BEAT, dead=leases.DEAD)
     while not lease.take():
         if lease.moved:
             raise _held(store.url, lease.holder)
@@ -73,10 +74,11 @@ def _claimed_store(store: Store) -> Iterator[Callable[[], None]]:
 
     def check() -> None:
         if lease.lost:
+            deleted = "" if lease.taken_by is not None else f", or its lease, {_LEASE}/, was deleted there"
             raise EngineError(
-                f"the run {store.url} was taken over {_by(lease.taken_by)}: this session was suspended, or cut off from it, "
-                f"for more than {leases.DEAD:.0f} s. It has been stopped, and what had ended is kept; when the other one has "
-                "ended, the same command goes on from there"
+                f"the run {store.url} was taken over {_by(lease.taken_by)}, since this session was suspended, or cut off from "
+                f"it, for more than {leases.DEAD:.0f} s{deleted}. This session has been stopped, and what had ended is kept; "
+                "when no other one has the run, the same command goes on from there"
             )
 
     try:

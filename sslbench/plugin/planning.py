@@ -73,6 +73,8 @@ def _planned(asked: str, cases: list[tuple[str, Task]], state: SessionState) -> 
     device, why = device_for(name or ("cpu" if options.settings.device == "cpu" else None))
     records = read_records(options.baseline) if options.baseline is not None else []
     if isinstance(run, SharedRun):
+        # A first question, which is given up within seconds.
+        run.store.first_names("records/")
         state.summary += run.pull()
     plan = make_plan(run, cases, options.settings, device, count, records=records, rerun=options.rerun)
     return plan_lines(plan, why)

@@ -169,7 +169,7 @@ def _samples(record: Record, run: Run) -> Path | None:
     try:
         path = (run.directory / "records" / str(record.samples["path"])).resolve()
         digest = str(record.samples["sha256"])
-    except KeyError as error:
+    except (KeyError, TypeError) as error:
         raise RecordError(f"{where}: its samples must be path and sha256, got {record.samples!r}") from error
     if not path.is_relative_to(run.directory.resolve()):
         raise RecordError(f"{where}: its samples lie outside of the run, at {record.samples['path']}")

@@ -55,6 +55,6 @@ def begin_run(url: str) -> SharedRun:
 
 def _split(url: str) -> tuple[str, str]:
     parent, _, name = url.rstrip("/").rpartition("/")
-    if parent.endswith(":/") or not name:
+    if parent.endswith(":/") or name in ("", ".", ".."):
         raise RecordError(f"{url}: expected the URL of a run in a store, such as s3://BUCKET/RESULTS/RUN")
     return parent, name

@@ -68,8 +68,11 @@ class Run:
         """Whether the samples beside a record are there and unchanged."""
         if record.samples is None:
             return False
-        path = self.directory / "records" / record.samples["path"]
-        return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == str(record.samples["sha256"])
+        try:
+            path, digest = self.directory / "records" / record.samples["path"], str(record.samples["sha256"])
+        except (KeyError, TypeError):
+            return False
+        return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == digest
 
     def put_record(self, case: str, data: Mapping[str, Any]) -> Path:
         """Store a record's JSON, whatever its scores are."""

@@ -124,9 +124,9 @@ class SharedRun(Run):
         """As of any run; samples that are not here are fetched."""
         if super().samples_sound(record):
             return True
-        if record.samples is None:
-            return False
         name = _samples_object(record)
+        if name is None:
+            return False
         try:
             found = self.store.get(name, self.directory / name)
         except StoreError as error:
@@ -144,12 +144,10 @@ class SharedRun(Run):
     def bring_samples(self, records: Iterable[Record]) -> None:
         """Fetch those that are not here; whether they are sound is the reader's to check. Raises StoreError."""
         absent = {
-            _samples_object(record)
+            name
             for record in records
             # What a record says amiss of its samples is told by who reads them.
-            if record.samples is not None
-            and {"path", "sha256"} <= record.samples.keys()
-            and not Run.samples_sound(self, record)
+            if (name := _samples_object(record)) is not None and not Run.samples_sound(self, record)
         }
         with ThreadPoolExecutor(_AT_A_TIME) as pool:
             list(pool.map(lambda name: self.store.get(name, self.directory / name), sorted(absent)))
@@ -198,10 +196,10 @@ class SharedRun(Run):
             return
         record = read_record(path)
         if record.samples is not None:
-            samples = self.directory / "samples" / Path(record.samples["path"]).name
-            if not samples.exists():
+            samples = _samples_object(record)
+            if samples is None or not (self.directory / samples).exists():
                 return
-            self.store.put(samples, f"samples/{samples.name}")
+            self.store.put(self.directory / samples, samples)
         self.store.put(path, name)
         self._remember({**known, name: _Known(version=self.store.names(name).get(name, ""), sha256=digest)})
 
@@ -235,9 +233,11 @@ def run_at(directory: Path, url: str) -> Run:
     return SharedRun(directory, store=Store(url).below(directory.name)) if url else Run(directory)
 
 
-def _samples_object(record: Record) -> str:
-    assert record.samples is not None
-    return f"samples/{Path(record.samples['path']).name}"
+def _samples_object(record: Record) -> str | None:
+    """The name of its samples; None where it has none, or names no file that could be theirs."""
+    path = record.samples.get("path") if isinstance(record.samples, dict) else None
+    name = Path(path).name if isinstance(path, str) else ""
+    return f"samples/{name}" if name.endswith(".safetensors") else None
 
 
 def _digest(path: Path) -> str | None:

@@ -67,7 +67,7 @@ def open_driver(url: str, *, brief: bool = False) -> tuple[Driver, str]:
     except ImportError as error:
         raise StoreError(f"{url}: this needs fsspec; install it with: pip install 'sslbench[{extra}]'") from error
     try:
-        options = _brief_options(extra) if brief else {}
+        options = _brief_options(protocol) if brief else {}
         # Lists that are remembered would be those of before another machine wrote.
         system, root = url_to_fs(url, use_listings_cache=False, **options)
     except ImportError as error:
@@ -83,12 +83,18 @@ def open_driver(url: str, *, brief: bool = False) -> tuple[Driver, str]:
     return Objects(system, root), protocol
 
 
-def _brief_options(extra: str) -> dict[str, Any]:
+def _brief_options(protocol: str) -> dict[str, Any]:
     """Options under which a driver tells at once that it cannot connect: its own retries would multiply with those of `Store`."""
-    if extra == "s3":
-        return {"config_kwargs": {"connect_timeout": _CONNECT_SECONDS, "retries": {"total_max_attempts": 1}}}
-    if extra != "gcs":
+    if protocol not in _EXTRAS:
         return {}
+    from fsspec import get_filesystem_class
+    from fsspec.config import apply_config
+
+    # An option that is given here replaces the whole one of fsspec's configuration, where a proxy may stand.
+    configured = apply_config(get_filesystem_class(protocol), {})
+    if _EXTRAS[protocol] == "s3":
+        brief = {"connect_timeout": _CONNECT_SECONDS, "retries": {"total_max_attempts": 1}}
+        return {"config_kwargs": {**configured.get("config_kwargs", {}), **brief}}
     import aiohttp
 
     async def fail(_session: Any, _context: Any, what: aiohttp.TraceRequestExceptionParams) -> None:
@@ -98,7 +104,9 @@ def _brief_options(extra: str) -> dict[str, Any]:
     trace = aiohttp.TraceConfig()
     trace.on_request_exception.append(fail)
     timeout = aiohttp.ClientTimeout(sock_connect=_CONNECT_SECONDS)
-    return {"requests_timeout": timeout, "session_kwargs": {"trace_configs": [trace]}}
+    session = configured.get("session_kwargs", {})
+    traces = [*session.get("trace_configs", []), trace]
+    return {"requests_timeout": timeout, "session_kwargs": {**session, "trace_configs": traces}}
 
 
 class Folder:

@@ -23,6 +23,7 @@ WAITS = (0.2, 0.8, 3.0)
 PATIENCE = 30.0
 # After so many seconds the first question of all is not asked again: nobody is to wait long to hear of a wrong URL.
 _BRIEF = 4.0
+_UPWARD = {".", ".."}
 # Bytes a second that a transfer is given at least, beyond that patience.
 _SLOWEST = 1_000_000
 
@@ -155,8 +156,12 @@ class Store:
         return self.read(name) == data
 
     def names(self, prefix: str = "") -> dict[str, str]:
-        """The names that begin so, each with a text that changes when the object does."""
-        return self._ask(f"list {prefix or 'its objects'}", lambda driver: driver.names(prefix))
+        """The names that begin so, each with a text that changes when the object does.
+
+        Those with a part `.` or `..` are left out: object stores allow them, and below a directory they would lead out of it.
+        """
+        found = self._ask(f"list {prefix or 'its objects'}", lambda driver: driver.names(prefix))
+        return {name: version for name, version in found.items() if _UPWARD.isdisjoint(name.split("/"))}
 
     def delete(self, name: str) -> None:
         """Remove an object; nothing happens where it is not there."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,8 @@ import numpy as np
 import pytest
 
 from sslbench.cli import main
-from sslbench.results.record import slug
+from sslbench.metrics.calibration import reliability_table
+from sslbench.results.record import dump, slug
 from sslbench.results.remote import fetch_run
 from sslbench.results.runs import Run
 from sslbench.results.shared_run import run_at
@@ -120,6 +122,68 @@ def test_a_gallery_of_a_run_at_a_url_lies_here(capsys, tmp_path: Path, url: str,
     assert "row 3: AP50 0.0" in Path(f"gallery-{slug(case)}.html").read_text()
     status, _, err = called(capsys, "show", "other", "--run", f"{url}/night")
     assert status == 2 and f"no case of {url}/night" in err
+
+
+@pytest.mark.parametrize("url", ["file"], indirect=True)
+@pytest.mark.parametrize(
+    "command",
+    [
+        "report {}",
+        "figures {} --only reliability --format svg",
+        "claims {}",
+        "plan --tasks knn/digits --backbones pixels --device cpu --records {}",
+    ],
+)
+def test_a_run_at_a_url_gives_what_its_directory_gives(capsys, tmp_path, url, command):
+    if command.startswith("figures"):
+        pytest.importorskip("matplotlib")
+    shared, random = run_at(tmp_path / "other/night", url), np.random.default_rng(0)
+    table = reliability_table(random.normal(0, 2, (60, 4)), random.integers(0, 4, 60))
+    for backbone, task in (("net", "linear/digits"), ("pixels", "knn/digits")):
+        record = build(backbone, task, correct=[True] * 9 + [False], environment={"device": "cpu"})
+        record = replace(record, scores={**record.scores, "ece": record.scores["top1"]})
+        shared.write(replace(record, samples=shared.write_samples(record.case, {"reliability": table})))
+        shared.push(record)
+
+    def given(run: object) -> tuple[int, list[str | bytes], str]:
+        status, out, err = called(capsys, *command.format(run).split())
+        lines = out.replace(str(run), "RUN").splitlines()
+        written = [Path(line.replace("RUN", str(run))) for line in lines]
+        read = [path.read_bytes() if path.is_file() else line for path, line in zip(written, lines, strict=True)]
+        return status, read, err
+
+    at_url, here = given(f"{url}/night"), given(tmp_path / "other/night")
+    assert at_url == here and here[0] == 0 and here[2] == "" and here[1]
+    if command.startswith("plan"):
+        assert any(str(line).startswith("| knn | measured") for line in here[1])
+
+
+@pytest.mark.parametrize("path", ["..", "../samples/..", "", 5, None, ["x"]])
+@pytest.mark.parametrize("url", ["file"], indirect=True)
+def test_samples_that_are_no_file_s_are_told_where_they_are_missed(capsys, tmp_path, url, path):
+    share(tmp_path, url, "night", digits=90.0, letters=80.0)
+    name = f"night/records/{slug('net|knn/digits')}.json"
+    record = json.loads(Store(url).read(name) or b"")
+    Store(url).write(name, json.dumps({**record, "samples": {"path": path, "sha256": "0"}}).encode())
+    status, out, _ = called(capsys, "report", f"{url}/night", "--no-pictures")
+    assert status == 0 and "net" in out
+    status, out, _ = called(capsys, "merge", f"{url}/night", "--into", "here")
+    assert status == 0 and "net|knn/digits in" in out and "here: 1 case(s)" in out
+    run = fetch_run(f"{url}/night")
+    assert [run.samples_sound(record) for record in run.records()] == [False, True]
+
+
+@pytest.mark.parametrize("url", ["memory"], indirect=True)
+def test_an_object_of_somebody_else_s_making_is_written_nowhere(capsys, tmp_path, url):
+    mine = tmp_path / "cache/results/records/mine.json"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("{}")
+    record = build("net", "knn/digits", correct=[True, False])
+    Store(url).write(f"../records/{slug(record.case)}.json", dump(record.to_json()))
+    for place, told in ((url, f"no run at {url}"), (f"{url}/..", "expected the URL of a run in a store")):
+        status, _, err = called(capsys, "merge", place, "--into", "here")
+        assert status == 2 and told in err
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [mine]
 
 
 @pytest.mark.parametrize("command", [("history",), ("compare", "x"), ("merge", "--into", "x"), ("show", "x", "--run")])

@@ -88,6 +88,23 @@ def test_a_controller_whose_run_was_taken_over_is_told_and_leaves_it(
     assert store.read("leases/controller/00000002") == other.to_bytes()
 
 
+def test_a_controller_whose_lease_was_deleted_is_told_that_it_may_be_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "BEAT", 0.01)
+    store, before = Store(f"file://{tmp_path}/store"), set(threading.enumerate())
+    with claim(store) as check:
+        (thread,) = (each for each in threading.enumerate() if each not in before and each.name == "sslbench-lease")
+        # A beat that is on its way may write it again.
+        while thread.is_alive():
+            store.delete("leases/controller/00000001")
+            thread.join(0.01)
+        with pytest.raises(
+            EngineError, match=r"taken over by another process, .* or its lease, leases/controller/, was deleted"
+        ):
+            check()
+
+
 def test_a_run_is_claimed_where_its_records_are_shared(tmp_path: Path) -> None:
     with claim(Run(tmp_path / "a")):
         assert (tmp_path / "a/.lease.json").exists()

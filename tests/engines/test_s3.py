@@ -19,6 +19,7 @@ pytest.importorskip("s3fs")
 import aiohttp  # noqa: E402
 import boto3  # noqa: E402
 import s3fs  # noqa: E402
+from fsspec.config import conf, set_conf_env  # noqa: E402
 
 from sslbench.cli import main  # noqa: E402
 from sslbench.engine.claim import claim  # noqa: E402
@@ -27,6 +28,7 @@ from sslbench.features.cache import FeatureCache  # noqa: E402
 from sslbench.results.shared_run import run_at  # noqa: E402
 from sslbench.store import lease  # noqa: E402
 from sslbench.store import store as store_module  # noqa: E402
+from sslbench.store.drivers import Objects, open_driver  # noqa: E402
 from sslbench.store.lease import Lease  # noqa: E402
 from sslbench.store.shared import shared_files  # noqa: E402
 from sslbench.store.store import Store  # noqa: E402
@@ -153,6 +155,38 @@ def test_a_check_does_not_multiply_the_drivers_tries_with_its_own(
     with pytest.raises(StoreError, match="Expected a store that can be written and read"):
         Store(f"{protocol}://bucket/prefix").check()
     assert len(calls) == 4
+
+
+def configure(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    """A setting of fsspec's, which it reads when it is imported."""
+    monkeypatch.setenv(name, value)
+    configured: dict[str, Any] = {}
+    set_conf_env(configured)
+    for protocol, options in configured.items():
+        monkeypatch.setitem(conf, protocol, options)
+
+
+def test_a_check_of_s3_has_the_settings_that_fsspec_has(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    configure(monkeypatch, "FSSPEC_S3_CONFIG_KWARGS", '{"s3": {"addressing_style": "path"}, "connect_timeout": 50}')
+    made: list[dict[str, Any]] = []
+    config = s3fs.core.AioConfig
+    monkeypatch.setattr(s3fs.core, "AioConfig", lambda **options: (made.append(options), config(**options))[1])
+    store.check()
+    assert [(options["s3"], options["connect_timeout"]) for options in made] == [({"addressing_style": "path"}, 3)]
+
+
+@pytest.mark.parametrize("alias", ["GS", "GCS"])
+def test_a_check_of_google_s_has_the_settings_that_fsspec_has(monkeypatch: pytest.MonkeyPatch, alias: str) -> None:
+    pytest.importorskip("gcsfs")
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", "http://127.0.0.1:9")
+    configure(monkeypatch, f"FSSPEC_{alias}_SESSION_KWARGS", '{"trust_env": true}')
+    # Only a configuration in Python can have one.
+    mine = aiohttp.TraceConfig()
+    conf[alias.lower()]["session_kwargs"]["trace_configs"] = [mine]
+    driver, _ = open_driver("gs://bucket/prefix", brief=True)
+    assert isinstance(driver, Objects)
+    options = driver._system.session_kwargs
+    assert options["trust_env"] and options["trace_configs"][0] is mine and len(options["trace_configs"]) == 2
 
 
 @pytest.mark.parametrize(

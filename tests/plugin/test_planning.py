@@ -74,6 +74,21 @@ def test_bad_input_is_one_error(project: Project, arguments: tuple[str, ...], sa
     result.stderr.fnmatch_lines([said])
 
 
+def test_a_store_that_cannot_be_reached_is_asked_briefly(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("fsspec")
+    from tests.store.faulty import FaultyFileSystem
+
+    monkeypatch.setattr("sslbench.store.store.WAITS", (0.0, 0.0, 0.0))
+    monkeypatch.setattr("sslbench.store.store._BRIEF", 0.0)
+    monkeypatch.setenv("SSLBENCH_LOCAL_CACHE", str(project.path / "cache"))
+    FaultyFileSystem.reset(rate=1.0, most=10**6)
+    result = project.run("--sslbench-plan=1", "--sslbench-results=faulty://bucket/results", *KNN)
+    calls = FaultyFileSystem.calls
+    FaultyFileSystem.reset()
+    assert result.ret == pytest.ExitCode.USAGE_ERROR and calls == 1
+    result.stderr.fnmatch_lines(["ERROR: faulty://bucket/results/chosen: * Expected a store that can be read: *"])
+
+
 def test_without_a_case_there_is_nothing_to_plan(project: Project) -> None:
     project.tests("def test_it(): assert False")
     result = project.run("--sslbench-plan=1")

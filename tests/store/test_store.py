@@ -247,6 +247,13 @@ def test_without_fsspec_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> N
         Store("gs://bucket").names()
 
 
+def test_a_name_that_leads_out_of_a_directory_is_none() -> None:
+    store = Store("memory://bucket/upward")
+    for name in ("a/b", "a/../b", "../b", "a/./b", "a/..", "a/..b"):
+        store.write(name, b"1")
+    assert store.names().keys() == store.first_names().keys() == {"a/b", "a/..b"}
+
+
 def test_a_folder_needs_no_fsspec_and_no_url_imports_it() -> None:
     code = """
 import sys, tempfile
