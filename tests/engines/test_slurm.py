@@ -224,9 +224,12 @@ def test_close_leaves_nothing_running(start, tmp_path, executor):
 
 def test_ctrl_c_is_told_by_nobody_but_the_session(tmp_path):
     script = """
+import signal
 import sys
 from pathlib import Path
 sys.path.insert(0, ".")
+# It is ignored in what a shell runs in the background, and then in all that this starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from tests.engines import slurm_jobs, test_slurm
 from sslbench.engine.base import Job
 engine = test_slurm.started(Path(sys.argv[1]), executor="local")

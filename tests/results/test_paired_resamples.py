@@ -8,7 +8,7 @@ from sslbench.metrics import voc_map11_resampled
 from sslbench.results.statistics import paired_resamples
 
 
-def noisy_labels(seed: int, *, worse: float = 0.0, n: int = 400, k: int = 3):
+def noisy_labels(seed: int, *, worse: float = 0.0, n: int = 200, k: int = 3):
     """Decision values of two backbones with shared and own noise, and targets."""
     rng = np.random.default_rng(seed)
     targets = (rng.random((n, k)) < 0.25).astype(np.int64)

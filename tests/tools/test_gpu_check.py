@@ -17,9 +17,10 @@ import pytest
 import torch
 from compare_occlusion import by_captum, by_loop, shown
 from compare_probes import Size, problem
-from gpu_checks import inversion, linear, neighbours, occlusion, sharing, steps
+from gpu_checks import inversion, linear, neighbours, occlusion, steps
 from gpu_checks import training as training_check
 from gpu_checks.bench import Bench, Found
+from gpu_checks.process import Process
 from sklearn.linear_model import LogisticRegression
 
 SCRIPT = Path(gpu_check.__file__)
@@ -184,9 +185,13 @@ def test_a_device_that_answers_no_more_is_opened_by_another_process(
 
 def test_a_process_that_ends_without_a_report_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gpu_check, "answers", lambda device: False)
-    status, report = run(tmp_path, breaks=breaks, unknown=slow)
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\necho many words >&2\necho the device is lost >&2\nexit 2\n")
+    python.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(python))
+    status, report = run(tmp_path, breaks=breaks, slow=slow)
     assert status == 1 and report["checks"][1]["status"] == "failed"
-    assert "the process ended with 2" in report["checks"][1]["why"][0] and "unknown" in report["checks"][1]["why"][0]
+    assert report["checks"][1]["why"] == ["the process ended with 2: the device is lost"]
 
 
 def test_memory_is_that_of_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -357,15 +362,11 @@ def test_the_loop_over_windows_gives_captums_map() -> None:
     np.testing.assert_allclose(by_loop(backbone, picture, windows, 50), expected, atol=1e-4 * expected.max())
 
 
-def fails() -> None:
-    raise ValueError("in the other process")
-
-
 def test_what_another_process_raises_or_does_not_say_is_raised_here() -> None:
-    process = sharing.Process("cpu")
+    process = Process("cpu")
     try:
-        process.ask(fails)
-        with pytest.raises(ValueError, match="in the other process"):
+        process.ask(partial(int, "no number"))
+        with pytest.raises(ValueError, match="'no number'"):
             process.answer()
         process.ask(partial(os._exit, 3))
         with pytest.raises(RuntimeError, match="the process ended with status 3"):

@@ -112,7 +112,7 @@ def _dense(bench: Bench, found: Found, task: str, batch: int, steps: int) -> Non
 
 def _check(bench: Bench, found: Found, kind: Kind) -> None:
     name, batch = (SMALL, kind.small_batch) if bench.small else ("random-init:resnet50", kind.batch)
-    variant, steps = kind.variants[bench.small], 2 if bench.small else kind.steps
+    variant, steps = kind.variants[bench.small], 1 if bench.small else kind.steps
     images, source = kind.pictures(bench.small)
     with tempfile.TemporaryDirectory() as below:
 
@@ -170,8 +170,9 @@ def different_tensors(first: torch.nn.Module, other: torch.nn.Module) -> list[st
 
 def _rates(bench: Bench, found: Found, learner: Any, batch: int, steps: int, title: str, precision: str) -> None:
     # What the first steps wait for is not counted, and they tell the memory.
-    found.memory(f"peak memory, {precision}", bench, parts(learner, 2)["whole step"])
-    rates(learner, batch, 1)
+    found.memory(f"peak memory, {precision}", bench, parts(learner, steps if bench.small else 2)["whole step"])
+    if not bench.small:
+        rates(learner, batch, 1)
     every: dict[str, list[float]] = {}
     for _ in bench.rounds():
         for what, value in rates(learner, batch, steps, bench.seconds).items():
