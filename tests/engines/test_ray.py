@@ -17,7 +17,8 @@ from sslbench.engine.base import Ended, Job, Needs  # noqa: E402
 from sslbench.engine.engines.ray import RayEngine  # noqa: E402
 from sslbench.errors import EngineError  # noqa: E402
 from tests.engines import jobs  # noqa: E402
-from tests.engines.clusters import drain, make_cluster, start, wait_until  # noqa: E402
+from tests.engines.clusters import drain, make_cluster, start  # noqa: E402
+from tests.engines.processes import wait_until  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -176,7 +177,7 @@ def test_what_a_worker_cannot_import_is_told(
 def test_a_second_engine_of_this_process_leaves_the_cluster(engine: RayEngine, tmp_path: Path) -> None:
     second = start(tmp_path)
     second.submit(Job("sleeps", jobs.sleep, 60.0))
-    assert wait_until(lambda: second.running() == 1)
+    wait_until(lambda: second.running() == 1)
     second.close()
     second.close()
     engine.submit(Job("lives", jobs.echo, 1))
