@@ -16,4 +16,4 @@ def test_a_machine_that_has_just_come_can_be_left_out(monkeypatch):
     assert machines.alive() == shown
     shown = nodes
     machines.exclude(place_of(nodes[1]))
-    assert machines.usable() == nodes[:1]
+    assert machines.usable(0.0) == nodes[:1]
