@@ -141,7 +141,7 @@ def test_a_log_that_only_its_machine_sees(engine: RayEngine, monkeypatch: pytest
     engine.submit(Job("dies", jobs.die, int(signal.SIGKILL)))
     with monkeypatch.context() as patch:
         # As where /tmp is another machine's.
-        patch.setattr("sslbench.engine.ray_board.tail", lambda path: None)
+        patch.setattr("sslbench.engine.ray_board._read_log", lambda path: None)
         loss = drain(engine, 1)["dies"].loss
     assert loss is not None and "last words" in loss.log
 
