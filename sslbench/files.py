@@ -1,4 +1,4 @@
-"""Files that are either the old version or the whole new one, whatever interrupts the writer; how sizes are told."""
+"""Files that are either the old version or the whole new one, whatever interrupts the writer; their ends; how sizes are told."""
 
 from __future__ import annotations
 
@@ -37,6 +37,13 @@ def is_there(path: Path) -> bool:
     with contextlib.suppress(OSError, ValueError):
         return path.exists()
     return False
+
+
+def read_end(path: Path, size: int = 8192) -> str:
+    """The text of the last `size` bytes of a file. Raises OSError."""
+    with path.open("rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - size))
+        return file.read().decode(errors="replace")
 
 
 def size_text(size: int | None) -> str:

@@ -13,12 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from sslbench.engine.base import Job, Loss
-from sslbench.files import write_atomic
+from sslbench.files import read_end, write_atomic
 
 BEGUN, ENDED, LEFT = ".begun", ".ended", ".left"
 """Endings of a member's files: see `read_begun` and `read_ended`; the last one is empty, where it was not begun."""
-
-_LOG_BYTES = 8192
 
 
 def set_up_process() -> None:
@@ -76,9 +74,7 @@ def marker(key: str) -> str:
 def end_of_log(path: Path, key: str) -> str:
     """The end of what a member wrote; of the whole log where it did not come to its marker."""
     try:
-        with path.open("rb") as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - _LOG_BYTES))
-            text = file.read().decode(errors="replace")
+        text = read_end(path)
     except OSError as error:
         return f"its log cannot be read: {error}"
     return text.rpartition(marker(key))[2].strip()

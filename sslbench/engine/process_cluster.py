@@ -15,7 +15,7 @@ from typing import Any
 
 from sslbench.engine.base import Loss, Needs
 from sslbench.engine.cluster import END_SECONDS, MINUTES, before, plain_environment
-from sslbench.engine.lane import MODULE as LANE
+from sslbench.engine.worker_process import MODULE as WORKER_PROCESS
 from sslbench.errors import EngineError
 
 _ASK_SECONDS = 5.0
@@ -130,18 +130,18 @@ def _kill_all(folder: Path) -> int:
                 os.kill(number, signal.SIGKILL)
         ended |= found
         time.sleep(0.05)
-    # Each job has its own, one that watches over it, and any number of lanes.
-    return -(-sum(not is_lane for is_lane in ended.values()) // 2)
+    # Each job has its own, one that watches over it, and any number of workers.
+    return -(-sum(not is_worker for is_worker in ended.values()) // 2)
 
 
 def _processes(folder: Path) -> dict[int, bool]:
-    """Those with the folder on their command line, which is empty from the moment on at which one begins to die; lanes or not."""
+    """Those with the folder on their command line, which is empty once one begins to die, and whether they are workers."""
     found = {}
     for file in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):
             words = file.read_bytes().split(b"\0")
             if str(folder).encode() in words:
-                found[int(file.parent.name)] = LANE.encode() in words
+                found[int(file.parent.name)] = WORKER_PROCESS.encode() in words
     return found
 
 

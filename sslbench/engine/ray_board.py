@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sslbench.engine.ray_machines import Machines
+from sslbench.files import read_end
 
 
 class Begun(NamedTuple):
@@ -55,13 +56,13 @@ def log_of(begun: Begun | None, machines: Machines) -> str:
     """The end of a log: from here where it can be seen, by a task on its machine where not."""
     if begun is None:
         return ""
-    text = tail(begun.log)
+    text = _read_log(begun.log)
     node = machines.node_of(begun.place)
     if text is None and node:
         import ray
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-        there = ray.remote(_remote_tail()).options(
+        there = ray.remote(_remote_log()).options(
             num_cpus=0, max_retries=0, scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)
         )
         with contextlib.suppress(ray.exceptions.RayError):
@@ -70,12 +71,11 @@ def log_of(begun: Begun | None, machines: Machines) -> str:
     return text or ""
 
 
-def tail(path: str, size: int = 8000) -> str | None:
-    """The end of a text file; None where it is not there."""
-    try:
-        return Path(path).read_bytes()[-size:].decode("utf-8", "replace")
-    except OSError:
-        return None
+def _read_log(path: str) -> str | None:
+    """The end of it; None where it cannot be seen from here."""
+    with contextlib.suppress(OSError):
+        return read_end(Path(path))
+    return None
 
 
 # Inside of functions they are sent by value, and named in Ray's lists as they are here.
@@ -98,10 +98,10 @@ def _remote_board() -> Any:
     return SslbenchBoard
 
 
-def _remote_tail() -> Any:
+def _remote_log() -> Any:
     def sslbench_log(path: str) -> str | None:
-        from sslbench.engine.ray_board import tail
+        from sslbench.engine.ray_board import _read_log
 
-        return tail(path)
+        return _read_log(path)
 
     return sslbench_log

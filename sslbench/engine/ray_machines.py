@@ -42,7 +42,7 @@ class Machines:
 
     def exclude(self, place: str) -> None:
         """Have what is scheduled from now on run elsewhere."""
-        self._excluded |= {node["NodeID"]: None for node in self.alive() if place_of(node) == place}
+        self._excluded |= {node["NodeID"]: None for node in self.alive(0.0) if place_of(node) == place}
 
     def check(self, needs: Sequence[Needs]) -> None:
         """Raise EngineError where no machine of the cluster could ever meet some of these; all may, of one that grows."""

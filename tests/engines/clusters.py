@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -55,19 +54,3 @@ def drain(engine: RayEngine, count: int, seconds: float = 240.0) -> dict[str, En
         ended |= {one.name: one for one in engine.collect(1.0)}
     assert len(ended) == count
     return ended
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 240.0) -> bool:
-    """Whether something came true in time."""
-    until = time.monotonic() + seconds
-    while not condition() and time.monotonic() < until:
-        time.sleep(0.1)
-    return condition()
-
-
-def is_running(pid: int) -> bool:
-    """Whether there is such a process that is not a zombie."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False

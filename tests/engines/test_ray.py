@@ -17,7 +17,8 @@ from sslbench.engine.base import Ended, Job, Needs  # noqa: E402
 from sslbench.engine.engines.ray import RayEngine  # noqa: E402
 from sslbench.errors import EngineError  # noqa: E402
 from tests.engines import jobs  # noqa: E402
-from tests.engines.clusters import drain, make_cluster, start, wait_until  # noqa: E402
+from tests.engines.clusters import drain, make_cluster, start  # noqa: E402
+from tests.engines.processes import wait_until  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +141,7 @@ def test_a_log_that_only_its_machine_sees(engine: RayEngine, monkeypatch: pytest
     engine.submit(Job("dies", jobs.die, int(signal.SIGKILL)))
     with monkeypatch.context() as patch:
         # As where /tmp is another machine's.
-        patch.setattr("sslbench.engine.ray_board.tail", lambda path: None)
+        patch.setattr("sslbench.engine.ray_board._read_log", lambda path: None)
         loss = drain(engine, 1)["dies"].loss
     assert loss is not None and "last words" in loss.log
 
@@ -176,7 +177,7 @@ def test_what_a_worker_cannot_import_is_told(
 def test_a_second_engine_of_this_process_leaves_the_cluster(engine: RayEngine, tmp_path: Path) -> None:
     second = start(tmp_path)
     second.submit(Job("sleeps", jobs.sleep, 60.0))
-    assert wait_until(lambda: second.running() == 1)
+    wait_until(lambda: second.running() == 1)
     second.close()
     second.close()
     engine.submit(Job("lives", jobs.echo, 1))

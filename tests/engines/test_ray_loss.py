@@ -21,7 +21,8 @@ from sslbench.engine.base import Job, Needs  # noqa: E402
 from sslbench.engine.engines import ray as engine_ray  # noqa: E402
 from sslbench.errors import EngineError  # noqa: E402
 from tests.engines import jobs  # noqa: E402
-from tests.engines.clusters import ROOT, SMALL, drain, is_running, make_cluster, start, wait_until  # noqa: E402
+from tests.engines.clusters import ROOT, SMALL, drain, make_cluster, start  # noqa: E402
+from tests.engines.processes import alive, wait_until  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +34,7 @@ def cluster() -> Iterator[Any]:
 
 
 def pid_of(path: Path) -> int:
-    assert wait_until(lambda: path.is_file() and path.read_text().endswith("\n"))
+    wait_until(lambda: path.is_file() and path.read_text().endswith("\n"))
     return int(path.read_text())
 
 
@@ -45,7 +46,7 @@ def test_a_machine_that_goes_while_jobs_run_on_it(cluster: Any, tmp_path: Path) 
         for number in range(2):
             engine.submit(Job(f"there {number}", jobs.sleep, 60.0, near=place, only=True))
         engine.submit(Job("waits", jobs.echo, 1, near=place, only=True))
-        assert wait_until(lambda: engine.running() == 2)
+        wait_until(lambda: engine.running() == 2)
         engine.submit(Job("elsewhere", jobs.sleep, 2.0))
         cluster.remove_node(machine, allow_graceful=False)
         ended = drain(engine, 4)
@@ -132,7 +133,7 @@ def test_closing_stops_what_runs_and_leaves_the_cluster(cluster: Any, tmp_path: 
     pid = pid_of(told)
     engine.close()
     assert not ray.is_initialized()
-    assert wait_until(lambda: not is_running(pid))
+    wait_until(lambda: not alive(pid))
     engine.close()
     engine = start(tmp_path, address=cluster.address)
     engine.submit(Job("lives", jobs.echo, 1))
@@ -154,11 +155,11 @@ def test_a_killed_session_stops_what_runs(cluster: Any, tmp_path: Path) -> None:
     )
     try:
         pid = pid_of(told)
-        assert is_running(pid)
+        assert alive(pid)
     finally:
         session.send_signal(signal.SIGKILL)
         session.wait()
-    assert wait_until(lambda: not is_running(pid))
+    wait_until(lambda: not alive(pid))
 
 
 def test_the_head_goes(tmp_path: Path) -> None:
@@ -246,4 +247,4 @@ def test_one_that_is_started_here(tmp_path: Path) -> None:
     finally:
         engine.close()
     assert not ray.is_initialized()
-    assert wait_until(lambda: not is_running(pid))
+    wait_until(lambda: not alive(pid))

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from sslbench.engine import process_cluster, slurm_cluster, slurm_commands
-from sslbench.engine.base import Job, Needs, engine_spec
+from sslbench.engine.base import Job, Loss, Needs, engine_spec
 from sslbench.engine.engines import slurm
+from sslbench.engine.member import BEGUN, ENDED
 from sslbench.errors import DataWarning, EngineError
 from tests.engines import slurm_jobs
 from tests.engines.processes import alive, wait_until
@@ -196,6 +199,38 @@ def test_a_slurm_job_has_room_for_all_that_run_at_once(monkeypatch, tmp_path):
     engine.check([Needs(0.25, 3)])
     assert "--cpus-per-task=6" in commands[-1]
     engine.close()
+
+
+@pytest.mark.parametrize("cause", ["worker", "machine"])
+def test_who_ends_a_slurm_job_of_several_is_found_alone(monkeypatch, tmp_path, cause):
+    engine, sent = started(tmp_path, executor="local", slots="1"), []
+
+    def submit(needs, _threads, _function, folder, content, _seconds, concurrency):
+        names = [pickle.loads(job).name for _, job in content]
+        for (key, _), name in list(zip(content, names, strict=True))[:concurrency]:
+            (Path(folder) / f"{key}{BEGUN}").touch()
+            if "ends all" not in names:
+                (Path(folder) / f"{key}{ENDED}").write_bytes(pickle.dumps((name, None, None)))
+        sent.append((names, needs))
+        return SimpleNamespace(job_id=str(len(sent)), names=names, paths=SimpleNamespace(stdout=tmp_path / "log"))
+
+    def lost(bundles):
+        return {bundle.job_id: Loss(cause, "why") for bundle in bundles if "ends all" in bundle.names}
+
+    monkeypatch.setattr(engine._cluster, "submit", submit)
+    monkeypatch.setattr(engine._cluster, "lost", lost)
+    names = ["ends all", "b", "c", "d", "not begun"]
+    for name in names:
+        engine.submit(Job(name, slurm_jobs.double, 1, Needs(0.25, 1, 1 << 20)))
+    ended = all_of(engine, 5)
+    engine.close()
+    assert sent[0] == (names, Needs(1, 4, 4 << 20)) and ended["not begun"].answer == "not begun"
+    if cause == "machine":
+        assert {ended[name].loss.cause for name in names[:4]} == {"machine"} and len(sent) == 2
+    else:
+        assert ended["ends all"].loss.cause == "worker" and [ended[name].answer for name in "bcd"] == list("bcd")
+        # With the room of all: what a case alone takes beyond its part is there.
+        assert sent[1:] == [([name], Needs(1, 4, 4 << 20)) for name in names[:4]] + [([names[4]], Needs(1, 1, 1 << 20))]
 
 
 def test_what_a_job_raises_is_raised(start):

@@ -8,7 +8,7 @@ import pickle
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +26,12 @@ _REFUSED_SECONDS, _REFUSED_LONG = 60.0, 600.0
 
 @dataclass(frozen=True)
 class _Member:
-    """A job on its way. content: pickled."""
+    """A job on its way. content: pickled. alone: whether it is to have a Slurm job for itself."""
 
     name: str
     needs: Needs
     content: bytes
+    alone: bool = False
 
 
 @dataclass
@@ -47,8 +48,9 @@ class _Bundle:
 class SlurmEngine:
     """Submits jobs in bundles, and reads from files how each of their members ends.
 
-    A bundle that dies takes only the members with it that it was at; those behind them are submitted again. So are those that it
-    has not begun when half of its time is over. At most `slots` Slurm jobs are in the queue at a time. Jobs of a whole GPU and
+    A bundle that dies takes only the member with it that it was at; those behind it are submitted again. So are those that it
+    has not begun when half of its time is over. Where it was at several, any of which may have ended it, each is run again in a
+    Slurm job for itself, which tells who it was. At most `slots` Slurm jobs are in the queue at a time. Jobs of a whole GPU and
     more have a Slurm job each; those of a fraction run side by side in one, as many as fill the GPU, those of none one after the
     other. `Job.near` is not heeded: what nodes share they share by disk. All files lie in `engine` of the run's folder.
 
@@ -77,7 +79,7 @@ class SlurmEngine:
 
     def check(self, needs: Sequence[Needs]) -> None:
         """Compare with the partition, and have Slurm judge account and quality of service. Raises EngineError."""
-        self._cluster.check([_together([need] * self._abreast(need), self._abreast(need)) for need in needs])
+        self._cluster.check([_together([need] * self._concurrency(need), self._concurrency(need)) for need in needs])
 
     @property
     def has_gpus(self) -> bool:
@@ -139,10 +141,11 @@ class SlurmEngine:
             and (free := self._cluster.slots - len(self._bundles)) > 0
             and time.monotonic() >= self._not_before
         ):
-            first = self._waiting[0].needs
-            alike = [member for member in self._waiting if _kind(member.needs) == _kind(first)]
+            first = self._waiting[0]
+            alike = [member for member in self._waiting if _kind(member) == _kind(first)]
             # Side by side as far as there is room: trials of one grid are waited for together. Yet no GPU for a quarter of one.
-            size = min(self._bundle, max(self._abreast(first), -(-len(alike) // free))) if first.gpus < 1 else 1
+            shares = first.needs.gpus < 1 and not first.alone
+            size = min(self._bundle, max(self._concurrency(first.needs), -(-len(alike) // free))) if shares else 1
             taken = alike[: free * size]
             count = -(-len(taken) // size)
             for members in (taken[start::count] for start in range(count)):
@@ -152,19 +155,25 @@ class SlurmEngine:
                 gone = {id(member) for member in members}
                 self._waiting = deque(member for member in self._waiting if id(member) not in gone)
 
-    def _abreast(self, needs: Needs) -> int:
+    def _concurrency(self, needs: Needs) -> int:
         """How many jobs with these needs run side by side in a Slurm job."""
         # A third is a little less than one.
         return min(self._bundle, int(1 / needs.gpus + 1e-6)) if 0 < needs.gpus < 1 else 1
 
     def _send_bundle(self, members: Sequence[_Member]) -> bool:
-        abreast = min(len(members), self._abreast(members[0].needs))
-        needs, threads = _together([member.needs for member in members], abreast), _cores(members[0].needs)
+        first = members[0]
+        concurrency = min(len(members), self._concurrency(first.needs))
+        # Alone it gets the room that it had with others: enough for it, unless it is the one that takes more than its part.
+        room = self._concurrency(first.needs) if first.alone else concurrency
+        sharing = [first.needs] * room if first.alone else [member.needs for member in members]
+        needs, threads = _together(sharing, room), _cores(first.needs)
         keyed = {f"{self._keys + position:06d}": member for position, member in enumerate(members)}
         self._keys += len(members)
         content = [(key, member.content) for key, member in keyed.items()]
         try:
-            job = self._cluster.submit(needs, threads, run_bundle, str(self._folder), content, self._seconds, abreast)
+            job = self._cluster.submit(
+                needs, threads, run_bundle, str(self._folder), content, self._seconds, concurrency
+            )
         except EngineError:
             # Slurm lets users have so many jobs, which also others of theirs count to, and may be away for a moment.
             now = time.monotonic()
@@ -227,12 +236,19 @@ class SlurmEngine:
         return ended
 
     def _lost_members(self, bundle: _Bundle, files: set[str]) -> Iterator[Ended]:
-        """Those that it was at are lost; all are where it was at none, since nothing says that others would fare better."""
+        """Those that it was at are lost; all are where it was at none, since nothing says that others would fare better.
+
+        Where one of several ended the Slurm job, as for its memory, none is lost: each is put back, to run alone.
+        """
         assert bundle.loss is not None
         keys = list(bundle.members)
         begun = [key for key in keys if f"{key}{BEGUN}" in files]
-        at = begun or keys[:1]
-        for key in at if begun or bundle.answered else keys:
+        if bundle.loss.cause == "worker" and len(begun) > 1:
+            bundle.members |= {key: replace(bundle.members[key], alone=True) for key in begun}
+            at = []
+        else:
+            at = begun or (keys[:1] if bundle.answered else keys)
+        for key in at:
             member = bundle.members.pop(key)
             place, own_log = read_begun(self._folder, key) if key in begun else ("", "")
             log = self._folder / own_log if own_log else Path(bundle.job.paths.stdout)
@@ -245,18 +261,18 @@ class SlurmEngine:
         self._waiting.extendleft(reversed(members))
 
 
-def _kind(needs: Needs) -> tuple[float, int]:
-    """What jobs have in common that may share a Slurm job."""
-    return needs.gpus, _cores(needs)
+def _kind(member: _Member) -> tuple[float, int, bool]:
+    """What jobs have in common that may share a Slurm job, or are submitted together to run alone."""
+    return member.needs.gpus, _cores(member.needs), member.alone
 
 
 def _cores(needs: Needs) -> int:
     return max(1, math.ceil(needs.cpus))
 
 
-def _together(needs: Sequence[Needs], abreast: int) -> Needs:
-    """What a Slurm job is to have for members of one kind, `abreast` of them at a time: whole cores and GPUs."""
-    memory = sorted((need.memory for need in needs), reverse=True)[:abreast]
+def _together(needs: Sequence[Needs], concurrency: int) -> Needs:
+    """What a Slurm job is to have for members of one kind, `concurrency` of them at a time: whole cores and GPUs."""
+    memory = sorted((need.memory for need in needs), reverse=True)[:concurrency]
     return Needs(math.ceil(needs[0].gpus), _cores(needs[0]) * len(memory), sum(memory))
 
 

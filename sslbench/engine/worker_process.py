@@ -16,11 +16,11 @@ from pathlib import Path
 from sslbench.engine.base import Loss
 from sslbench.engine.member import end_of_log, marker, run_member, set_up_process, write_loss
 
-MODULE = "sslbench.engine.lane"
+MODULE = "sslbench.engine.worker_process"
 _END_SECONDS = 5.0
 
 
-class Lane:
+class WorkerProcess:
     """Such a process, seen by the bundle's; it is started when there is something to run, and again after its death.
 
     log: the file in `folder` that takes what it writes. key: the member that it is at, empty for none. pipe: has something to
