@@ -5,19 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from importlib.util import find_spec
-from pathlib import Path
 
 import pytest
 
 # Elsewhere they are not collected, rather than skipped one by one.
 collect_ignore_glob = [] if all(map(find_spec, ("ray", "submitit", "moto", "s3fs"))) else ["test_*.py"]
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One cluster at a time: under `--dist loadgroup` they stay on one worker, and other tests on the others."""
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.xdist_group("clusters"))
 
 
 @pytest.fixture(autouse=True, scope="session")
