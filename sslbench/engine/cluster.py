@@ -16,6 +16,9 @@ MINUTES = 240
 END_SECONDS = 120
 """How long to wait for the end of jobs that were stopped."""
 
+SETUP_FAILED = 97
+"""The exit status of a job whose `setup` failed: one that neither a shell nor python gives."""
+
 
 class Cluster(Protocol):
     """Takes bundles. `Needs` are those of whole bundles, with whole GPUs and cores.
@@ -64,7 +67,7 @@ def before(setup: str, threads: int) -> list[str]:
     exported = {name: os.environ.get(name, value) for name, value in exported.items()}
     return [
         *(f"export {name}={shlex.quote(value)}" for name, value in exported.items() if value),
-        *([f"{{ {setup}; }} || exit 97"] if setup else []),
+        *([f"{{ {setup}; }} || exit {SETUP_FAILED}"] if setup else []),
     ]
 
 

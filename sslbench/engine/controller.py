@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import NoReturn
 
 from sslbench.engine.base import Ended, Engine, Excluding, Job, Loss, Needs
-from sslbench.engine.looking import ground_problem, look, tail
+from sslbench.engine.looking import ground_problem, look, log_lines
 from sslbench.engine.worker import Answer, Failure, Order, run
 from sslbench.errors import EngineError, RecordError, SslbenchError
 from sslbench.results.record import Record, case_name
@@ -302,7 +302,9 @@ class Controller:
         of = f"the trial {trial} of this case" if trial else "this case"
         what = "the process of {} died" if loss.cause == "worker" else "the machine of {} was lost"
         failure = Failure(
-            "case", "EngineError", f"{what.format(of)} {deaths[loss.cause]} times, at last: {loss.why}{tail(loss.log)}"
+            "case",
+            "EngineError",
+            f"{what.format(of)} {deaths[loss.cause]} times, at last: {loss.why}{log_lines(loss.log)}",
         )
         if trial:
             self._trial_ended(asked, trial, Answer(failure=failure))

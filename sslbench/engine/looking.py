@@ -32,7 +32,7 @@ def look(engine: Engine, order: Order, collect: Callable[[], Sequence[Ended]]) -
             if wrong := ground_problem(ended):
                 unsound[place] = wrong
             elif ended.loss is not None:
-                unsound[place] = f"{ended.name}: {ended.loss.why}{tail(ended.loss.log)}"
+                unsound[place] = f"{ended.name}: {ended.loss.why}{log_lines(ended.loss.log)}"
     silent = f"no answer within {_LOOK_SECONDS:.0f} s; see whether its disks can be read"
     return unsound | {place: f"{name}: {silent}" for name, place in waiting.items()}
 
@@ -40,12 +40,12 @@ def look(engine: Engine, order: Order, collect: Callable[[], Sequence[Ended]]) -
 def ground_problem(ended: Ended) -> str:
     """Why no case can be run where this job was; empty where it does not say so."""
     if ended.loss is not None:
-        return ended.loss.why if ended.loss.cause == "ground" else ""
+        return f"{ended.loss.why}{log_lines(ended.loss.log)}" if ended.loss.cause == "ground" else ""
     failure = ended.answer.failure
     return failure.message if failure is not None and failure.kind == "ground" else ""
 
 
-def tail(log: str) -> str:
+def log_lines(log: str) -> str:
     """The end of a log, to be put behind a message."""
     lines = log.strip().splitlines()[-_LOG_LINES:]
     return "; the end of its log:" + "".join(f"\n    {line}" for line in lines) if lines else ""

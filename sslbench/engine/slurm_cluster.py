@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from sslbench.engine import slurm_commands
 from sslbench.engine.base import Loss, Needs
-from sslbench.engine.cluster import END_SECONDS, MINUTES, before, plain_environment
+from sslbench.engine.cluster import END_SECONDS, MINUTES, SETUP_FAILED, before, plain_environment
 from sslbench.engine.slurm_commands import JobState, Partition
 from sslbench.errors import EngineError, tell
 from sslbench.names import did_you_mean
@@ -198,6 +198,8 @@ class SlurmCluster:
         cause: Literal["worker", "machine"] = "machine" if state.name in _MACHINE_GONE else "worker"
         why = [state.name, *([state.reason] if state.reason else [])]
         if cause == "worker" and (end := slurm_commands.exit_of(number)):
+            if self._options["setup"] and end == f"exit status {SETUP_FAILED}":
+                return Loss("ground", f"{where} came to no python: setup={self._options['setup']} failed")
             why.append(end)
         return Loss(cause, f"{where} ended: {', '.join(why)}")
 

@@ -466,6 +466,16 @@ def test_a_node_that_is_excluded_gets_no_job(start, executor):
         engine.check([Needs()])
 
 
+@needs_slurm
+@pytest.mark.parametrize("executor", ["slurm"])
+def test_a_setup_that_fails_is_no_fault_of_the_case(start, executor):
+    engine = start(setup="echo no such module; false")
+    engine.submit(Job("a", slurm_jobs.double, 4))
+    loss = all_of(engine, 1)["a"].loss
+    assert loss.cause == "ground" and "setup=echo no such module; false failed" in loss.why
+    assert "no such module" in loss.log
+
+
 def test_without_slurm_the_error_says_what_to_do(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(EngineError, match=r"found no sbatch, squeue, sinfo, scancel\..*executor=local"):
