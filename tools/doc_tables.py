@@ -10,7 +10,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from doc_blocks import claims, first_screen, printed, zoo
+from doc_blocks import claims, first_screen, printed, second_run, zoo
 from doc_blocks.pages import PageError, by_hand, filled, names
 
 from sslbench.errors import RecordError
@@ -29,7 +29,7 @@ def pages(root: Path) -> list[Path]:
 def made(root: Path) -> dict[str, str]:
     """Every block by name, from the committed baseline. Raises RecordError where this lacks what a block shows."""
     records = read_records(root / BASELINE)
-    makers = (first_screen, printed, zoo, claims)
+    makers = (first_screen, printed, zoo, claims, second_run)
     return {name: text for maker in makers for name, text in maker.blocks(records).items()}
 
 
