@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import NoReturn
 
 from sslbench.engine.base import Ended, Engine, Excluding, Job, Loss, Needs
-from sslbench.engine.looking import ground_problem, look, log_lines
+from sslbench.engine.looking import ground_problem, log_lines, look
 from sslbench.engine.worker import Answer, Failure, Order, run
 from sslbench.errors import EngineError, RecordError, SslbenchError
 from sslbench.results.record import Record, case_name

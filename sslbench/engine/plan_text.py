@@ -68,8 +68,8 @@ def _hours(plan: Plan, what: str) -> list[str]:
         "",
         *(f"- {count} {text}" for text, count in legend.most_common()),
         "",
-        f"On {plan.devices}{without}: {time_text(plan.wall)}, the longest way to go first, trainings of a grid side by side; the longest "
-        f"chain of one thing after another is {time_text(plan.chain)}, which more of them do not shorten.",
+        f"On {plan.devices}{without}: {time_text(plan.wall)}, the longest way to go first, trainings of a grid side by side; the "
+        f"longest chain of one thing after another is {time_text(plan.chain)}, which more of them do not shorten.",
     ]
 
 

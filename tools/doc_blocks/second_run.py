@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sslbench.results.marks import difference_unit
 from sslbench.results.markdown import table
+from sslbench.results.marks import difference_unit
 from sslbench.results.record import Record, by_task
 from sslbench.results.references import FLOOR
 from sslbench.results.second_run import spread
