@@ -80,8 +80,10 @@ def _own(case: str, task: Mapping[str, Any], score: Score) -> dict[str, Any] | N
     floor, stated = (FLOOR, f"max({FLOOR} points, ") if score.unit == "%" else (0.0, "max(0, ")
     apart, measured = 0.0, ""
     if found := spread(task["id"], embedded_references()):
-        apart = found.quantile * found.rms
-        measured = f", {found.quantile:.2f} x {found.rms:.2f} by which scores of {len(found.differences)} networks differed on {found.cpu}"
+        apart, networks = found.quantile * found.rms, len(found.differences)
+        measured = (
+            f", {found.quantile:.2f} x {found.rms:.2f} by which {networks} networks' scores differed on {found.cpu}"
+        )
     return {
         "value": saved.main.value,
         **_scale(score),

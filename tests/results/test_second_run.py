@@ -58,7 +58,7 @@ def test_the_tolerance_is_what_one_more_training_falls_below_once_in_a_thousand_
     score = Score(86.0, 0.1, (85.8, 86.2), 100, "%", True)
     reference = find_references("swav", first[0].task, {"top1": score}, "top1", {})["top1"]
     assert reference["tolerance"] == pytest.approx(3.5**0.5 * stats.t.ppf(0.999, 4))
-    assert "7.17 x 1.87 by which scores of 4 networks differed on slide rule" in reference["how"]
+    assert "7.17 x 1.87 by which 4 networks' scores differed on slide rule" in reference["how"]
     assert verdict(score, reference) == "within"
     assert verdict(replace(score, value=76.0), reference) == "below"
 

@@ -40,6 +40,5 @@ def blocks(records: Sequence[Record]) -> dict[str, str]:
             )
         )
     head = ("task", "networks", "in", "root mean square", "largest", "part of the tolerance")
-    return {
-        "second-run": f"{table(head, rows)}\n\nIn {quiet} further tasks none differed by {FLOOR:g} points, or {_OTHERS:g} of another unit, or more."
-    }
+    others = f"In {quiet} further tasks none differed by {FLOOR:g} points, or {_OTHERS:g} of another unit, or more."
+    return {"second-run": f"{table(head, rows)}\n\n{others}"}
