@@ -6,13 +6,13 @@ import json
 import math
 from collections.abc import Mapping
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from sslbench.compat import switches
 from sslbench.errors import RecordError
 from sslbench.metrics import Score
+from sslbench.results.committed import committed
 from sslbench.results.marks import difference_unit, score_text
 from sslbench.results.pairing import changed_choices
 from sslbench.results.record import Record, case_name
@@ -44,10 +44,8 @@ def read_records(path: Path) -> list[Record]:
 @cache
 def embedded_references() -> Mapping[str, Record]:
     """The committed records of the embedded suite by case: package data, or the file in a source checkout."""
-    packaged = Path(str(files("sslbench"))) / "studies" / "embedded.json"
-    checkout = Path(__file__).parents[2] / "results" / "baselines" / "embedded.json"
-    path = packaged if packaged.is_file() else checkout
-    return {record.case: record for record in read_records(path)} if path.is_file() else {}
+    path = committed("embedded.json")
+    return {} if path is None else {record.case: record for record in read_records(path)}
 
 
 def find_references(

@@ -7,11 +7,10 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 from sslbench.errors import RecordError
+from sslbench.results.committed import committed
 from sslbench.results.record import Record
 
 FILE = "embedded-again.json"
@@ -78,8 +77,6 @@ def second_run_of(records: Sequence[Record], first: Mapping[str, Record]) -> dic
 
 @cache
 def _second_run() -> Mapping[str, Any]:
-    packaged = Path(str(files("sslbench"))) / "studies" / FILE
-    checkout = Path(__file__).parents[2] / "results" / "baselines" / FILE
-    path = packaged if packaged.is_file() else checkout
-    found: dict[str, Any] = json.loads(path.read_bytes()) if path.is_file() else {}
+    path = committed(FILE)
+    found: dict[str, Any] = {} if path is None else json.loads(path.read_bytes())
     return found

@@ -72,6 +72,12 @@ def test_it_can_be_claimed_again_at_once_when_it_was_let_go(tmp_path: Path, kind
         pass
 
 
+def beating(before: set[threading.Thread]) -> threading.Thread:
+    """The thread that counts a lease up; before: those that were there without it."""
+    (thread,) = (each for each in threading.enumerate() if each not in before and each.name == "sslbench-lease")
+    return thread
+
+
 def test_a_controller_whose_run_was_taken_over_is_told_and_leaves_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -79,7 +85,7 @@ def test_a_controller_whose_run_was_taken_over_is_told_and_leaves_it(
     store, before = Store(f"file://{tmp_path}/store"), set(threading.enumerate())
     with claim(store) as check:
         check()
-        (thread,) = (each for each in threading.enumerate() if each not in before and each.name == "sslbench-lease")
+        thread = beating(before)
         other = lease.Holder("elsewhere", 7, "2026-01-01", "token")
         store.write("leases/controller/00000002", other.to_bytes())
         thread.join(60)
@@ -94,7 +100,7 @@ def test_a_controller_whose_lease_was_deleted_is_told_that_it_may_be_so(
     monkeypatch.setattr(lease, "BEAT", 0.01)
     store, before = Store(f"file://{tmp_path}/store"), set(threading.enumerate())
     with claim(store) as check:
-        (thread,) = (each for each in threading.enumerate() if each not in before and each.name == "sslbench-lease")
+        thread = beating(before)
         # A beat that is on its way may write it again.
         while thread.is_alive():
             store.delete("leases/controller/00000001")
