@@ -64,6 +64,8 @@ class Connection:
         try:
             ray.init(address=address, **quiet)
         except Exception as error:  # a machine that starts too slowly is a bare one
+            # What a refused cluster leaves behind would answer for the next one: its list of machines, for one.
+            ray.shutdown()
             self._undo.close()
             if not isinstance(error, RuntimeError) or "ersion" not in str(error):
                 raise EngineError(f"the Ray cluster at {address} takes no connection: {line(error)}") from error

@@ -222,6 +222,12 @@ def test_another_ray(cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     with pytest.raises(EngineError, match=r"has another Ray or Python than this process.*2\.9\.3"):
         start(tmp_path, address=cluster.address)
     assert not ray.is_initialized()
+    monkeypatch.undo()
+    engine = start(tmp_path, address="local")
+    try:
+        assert engine._here in [node["NodeID"] for node in engine._machines.alive()]
+    finally:
+        engine.close()
 
 
 def test_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
