@@ -95,6 +95,18 @@ def test_shards_at_urls_are_merged_into_a_directory_and_into_a_url(capsys, tmp_p
     assert len(fetch_run(into).records()) == 3
 
 
+def test_a_run_below_its_sources_is_merged_into_again(capsys, tmp_path, url):
+    share(tmp_path, f"{url}/shards", "embedded", digits=90.0, letters=80.0)
+    sources, new = [url, tmp_path / "other"], iter([2, 2, 0, 0, 1])
+    for source in sources * 2:
+        status, out, err = called(capsys, "merge", source, "--into", f"{source}/merged")
+        told = f"{source}/merged: 2 case(s) from 1 run(s), {next(new)} of them new"
+        assert (status, err) == (0, "") and told in out
+    share(tmp_path, f"{url}/shards", "embedded", faces=70.0)
+    status, out, _ = called(capsys, "merge", url, "--into", f"{url}/merged/")
+    assert status == 0 and f"3 case(s) from 1 run(s), {next(new)} of them new" in out
+
+
 def test_runs_of_several_names_are_not_merged_by_their_common_url(capsys, tmp_path, url):
     for night in ("night-1", "night-2"):
         share(tmp_path, url, night, digits=90.0)
