@@ -170,6 +170,32 @@ def test_a_run_at_a_url_gives_what_its_directory_gives(capsys, tmp_path, url, co
         assert any(str(line).startswith("| knn | measured") for line in here[1])
 
 
+@pytest.mark.parametrize("url", ["file"], indirect=True)
+@pytest.mark.parametrize(
+    ("only", "fetched"),
+    [
+        ("ranks", []),
+        ("reliability", ["linear/digits"]),
+        ("ranks,learning-curves", ["finetune/digits"]),
+        ("attention,reconstructions", ["inversion/digits", "occlusion/digits"]),
+    ],
+)
+def test_figures_fetch_the_samples_that_they_read_alone(capsys, tmp_path, url, only, fetched):
+    pytest.importorskip("matplotlib")
+    shared = run_at(tmp_path / "other/night", url)
+    for task in ("linear/digits", "finetune/digits", "inversion/digits", "occlusion/digits", "knn/digits"):
+        record = build("net", task, correct=[True] * 9 + [False])
+        if task.startswith("linear"):
+            record = replace(record, scores={**record.scores, "ece": record.scores["top1"]})
+        if task.startswith("finetune"):
+            record = replace(record, hyperparameters={"steps": 3})
+        shared.write(replace(record, samples=shared.write_samples(record.case, {"x": np.array([1.0])})))
+        shared.push(record)
+    called(capsys, "figures", f"{url}/night", "--only", only, "--format", "svg")
+    found = {path.name for path in (tmp_path / "cache").rglob("*.safetensors")}
+    assert found == {f"{slug(f'net|{task}')}.safetensors" for task in fetched}
+
+
 @pytest.mark.parametrize("path", ["..", "../samples/..", "", 5, None, ["x"]])
 @pytest.mark.parametrize("url", ["file"], indirect=True)
 def test_samples_that_are_no_file_s_are_told_where_they_are_missed(capsys, tmp_path, url, path):
