@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,8 +45,8 @@ def _figures(arguments: argparse.Namespace) -> int:
     # Before a run is read.
     check_matplotlib()
     check_formats(formats)
-    chosen_figures(only)
-    source, beside = _source(arguments.scores, arguments.results)
+    kinds = chosen_figures(only)
+    source, beside = _source(arguments.scores, arguments.results, kinds)
     directory = arguments.out or beside / "figures"
     check_writable(directory, "Make it writable, or choose another with --out DIR")
     written = write_figures(source, directory, only, formats)
@@ -55,10 +56,10 @@ def _figures(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _source(name: str | None, results: Path) -> tuple[Source, Path]:
-    """The scores, and the directory beside which their figures lie by default."""
+def _source(name: str | None, results: Path, kinds: Sequence[str]) -> tuple[Source, Path]:
+    """The scores, with the samples that these kinds read, and the directory beside which their figures lie by default."""
     from sslbench.errors import RecordError
-    from sslbench.figures import Source
+    from sslbench.figures import FIGURES, Source
     from sslbench.files import is_there
     from sslbench.names import did_you_mean
     from sslbench.results.references import read_records
@@ -78,6 +79,6 @@ def _source(name: str | None, results: Path) -> tuple[Source, Path]:
     records = run.records()
     if not records:
         raise RecordError(f"the run {run.place} holds no usable record")
-    run.bring_samples(records)
+    run.bring_samples([record for record in records if any(FIGURES[kind].reads(record) for kind in kinds)])
     title = f"run {run.directory.absolute().name}"
     return Source.of_records(records, title, run.directory / "records"), run.directory

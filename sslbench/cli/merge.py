@@ -54,7 +54,7 @@ def _merge(arguments: argparse.Namespace) -> int:
     if arguments.suite is None and (arguments.backbones or arguments.tasks):
         raise SettingsError("--backbones and --tasks say what is expected of a suite; name it with --suite NAME")
     expected = _expected(arguments) if arguments.suite else []
-    runs = [run for directory in arguments.directories for run in find_runs(directory)]
+    runs = [run for directory in arguments.directories for run in find_runs(directory, arguments.into)]
     if arguments.save_baseline is not None:
         check_target(arguments.save_baseline)
     into = _begun(arguments.into)

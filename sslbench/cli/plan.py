@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from sslbench.cli.command import Commands, cache_option, data_option, results_option
+from sslbench.cli.command import Commands, cache_option, data_option
 
 
 def add(commands: Commands) -> None:
@@ -26,7 +26,9 @@ def add(commands: Commands) -> None:
     )  # fmt: skip
     plan.add_argument("--json", action="store_true", help="as JSON")
     data_option(plan)
-    results_option(plan)
+    plan.add_argument(
+        "--results", default="", metavar="DIR|URL", help="where the run is (default: SSLBENCH_RESULTS, else results)"
+    )
     cache_option(plan)
     plan.set_defaults(command=_plan)
 
@@ -38,7 +40,8 @@ def _plan(arguments: argparse.Namespace) -> int:
     from sslbench.engine.plan_text import plan_lines, to_json
     from sslbench.errors import SettingsError
     from sslbench.names import split_patterns
-    from sslbench.results.runs import Run, open_records
+    from sslbench.results.runs import open_records
+    from sslbench.results.shared_run import run_at
 
     try:
         gpus = int(arguments.gpus)
@@ -46,15 +49,15 @@ def _plan(arguments: argparse.Namespace) -> int:
         raise SettingsError(f"--gpus: expected a whole number of 1 or more, got {arguments.gpus!r}") from error
     if gpus < 1:
         raise SettingsError(f"--gpus: expected a whole number of 1 or more, got {gpus}")
-    settings = Settings(
-        cache_dir=arguments.cache, data_dir=arguments.data, results_dir=arguments.results, offline=default_offline()
-    )
+    results = {"results_dir": arguments.results} if arguments.results else {}
+    settings = Settings(cache_dir=arguments.cache, data_dir=arguments.data, offline=default_offline(), **results)
     asked = Asked(
         arguments.suite,
         *(split_patterns(given) if given else None for given in (arguments.backbones, arguments.tasks)),
     )
     device, why = device_for(arguments.device)
-    records = [record for name in arguments.records for record in open_records(name, arguments.results)]
-    plan = make_plan(Run(arguments.results / asked.run), asked.cases(), settings, device, gpus, records=records)
+    run = run_at(settings.results_dir / asked.run, settings.shared_results)
+    records = [record for name in arguments.records for record in open_records(name, settings.results_dir)]
+    plan = make_plan(run, asked.cases(), settings, device, gpus, records=records)
     print(json.dumps(to_json(plan), indent=1) if arguments.json else "\n".join(plan_lines(plan, why)))
     return 0

@@ -19,6 +19,7 @@ from sslbench.engine.schedule import Unit, schedule, ways
 from sslbench.errors import CacheError, SettingsError
 from sslbench.results.record import Record, case_name
 from sslbench.results.runs import Run
+from sslbench.results.shared_run import SharedRun
 from sslbench.tasks import CHOSEN, Task, expand_tasks, suite, within_suite
 
 
@@ -148,7 +149,9 @@ def make_plan(
     run: Run, wanted: Iterable[tuple[str, Task]], settings: Settings, device: Device, devices: int, *,
     records: Iterable[Record] = (), rerun: str = "missing",
 ) -> Plan:  # fmt: skip
-    """The plan of a run on so many devices. Opens no picture and no weights. Raises SettingsError for less than one device.
+    """The plan of a run on so many devices. Opens no picture and no weights.
+
+    Raises SettingsError for less than one device, StoreError where the run is in a store that cannot be read.
 
     wanted: its cases. records: of other runs, whose timings are used beside those of this one. rerun: which of its records do
     not count, as of `sslbench.runner.resumed_record`.
@@ -246,11 +249,16 @@ def _by_protocol(cases: Sequence[PlannedCase], device: Device) -> dict[str, Hour
 
 
 def _own_records(run: Run) -> tuple[list[Record], tuple[str, ...]]:
-    """Those of today's schema and protocol version, and what was said of others."""
+    """Those of today's schema and protocol version, in a store too, and what was said of others. Raises StoreError."""
+    damaged = []
+    if isinstance(run, SharedRun):
+        # A first question, which is given up within seconds.
+        run.store.first_names("records/")
+        damaged = run.pull()
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         found = run.records()
-    return found, tuple(str(each.message) for each in said)
+    return found, (*damaged, *(str(each.message) for each in said))
 
 
 def _space(cases: Sequence[PlannedCase], settings: Settings) -> Space:

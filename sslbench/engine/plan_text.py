@@ -19,7 +19,7 @@ def plan_lines(plan: Plan, why: str) -> list[str]:
     lines = [
         f"# {plan.run.directory.name}: {len(plan.cases)} cases on {plan.devices} {unit} ({plan.device.name}, {why})",
         "",
-        f"{recorded} have a record that counts in {plan.run.directory}, {len(plan.to_run)} are to run. Whether a record's key is "
+        f"{recorded} have a record that counts in {plan.run.place}, {len(plan.to_run)} are to run. Whether a record's key is "
         "still the same is seen when its case is loaded.",
         *(f"- {note}" for note in plan.notes),
         "",
@@ -128,7 +128,7 @@ def time_text(seconds: float) -> str:
 def to_json(plan: Plan) -> dict[str, Any]:
     """Everything of a plan as plain data; times in seconds, sizes in bytes."""
     return {
-        "run": str(plan.run.directory),
+        "run": plan.run.place,
         "device": asdict(plan.device),
         "devices": plan.devices,
         "wall_seconds": plan.wall,

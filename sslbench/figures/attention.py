@@ -42,5 +42,9 @@ def overlaid(picture: NDArray[np.uint8], attention: NDArray[Any]) -> NDArray[np.
 
 
 FIGURE = FigureSpec(
-    "attention", "Test pictures with each backbone's occlusion attention laid over them.", draw, study="9"
+    "attention",
+    "Test pictures with each backbone's occlusion attention laid over them.",
+    draw,
+    study="9",
+    reads=lambda record: record.task["protocol"] == "occlusion",
 )

@@ -55,9 +55,11 @@ class FigureSpec:
 
     name: of its files. shows: what a reader sees in it, one sentence. draw: gives the figures, or why there are none. It is
     called within `sslbench.figures.style.style` and leaves nothing open. study: the number that the figure has in the study.
+    reads: whether it reads the samples of a record, which are fetched for it where the run lies elsewhere.
     """
 
     name: str
     shows: str
     draw: Callable[[Source], Drawn | LeftOut] = field(compare=False)
     study: str = ""
+    reads: Callable[[Record], bool] = field(default=lambda record: False, compare=False)

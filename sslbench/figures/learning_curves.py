@@ -44,9 +44,13 @@ def draw(source: Source) -> Drawn | LeftOut:
     )
 
 
+def reads(record: Record) -> bool:
+    """Whether a record may have a curve: what takes no steps has none, and its samples may be large."""
+    return record.samples is not None and "steps" in record.hyperparameters
+
+
 def _curve(record: Record, folder: Path) -> tuple[NDArray[Any], NDArray[Any]] | None:
-    # What takes no steps has no curve, and its samples may be large.
-    if record.samples is None or "steps" not in record.hyperparameters:
+    if not reads(record):
         return None
     arrays = read_arrays(record, folder)[0]
     if "curve_step" not in arrays or "curve_loss" not in arrays:
@@ -90,4 +94,5 @@ FIGURE = FigureSpec(
     "learning-curves",
     "The loss of what is trained by step: a figure a protocol, a panel a task, a line a backbone, from the samples of a run.",
     draw,
+    reads=reads,
 )

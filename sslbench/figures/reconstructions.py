@@ -27,5 +27,9 @@ def _as_it_is(_: NDArray[Any], reconstruction: NDArray[Any]) -> NDArray[Any]:
 
 
 FIGURE = FigureSpec(
-    "reconstructions", "Test pictures beside what each backbone's features keep of them.", draw, study="8"
+    "reconstructions",
+    "Test pictures beside what each backbone's features keep of them.",
+    draw,
+    study="8",
+    reads=lambda record: record.task["protocol"] == "inversion",
 )

@@ -40,12 +40,16 @@ def draw(source: Source) -> Drawn | LeftOut:
     )
 
 
+def reads(record: Record) -> bool:
+    """Whether a record may have a table: other scores have no confidences, and their samples may be large."""
+    return record.samples is not None and "ece" in record.scores
+
+
 def _tables(records: Sequence[Record], folder: Path) -> dict[str, tuple[Record, NDArray[np.float64]]]:
     """By backbone the record and its table (15, 4): lower edge, pictures, mean confidence, accuracy."""
     found = {}
     for record in records:
-        # Other scores have no confidences, and their samples may be large.
-        if record.samples is not None and "ece" in record.scores:
+        if reads(record):
             arrays: dict[str, NDArray[Any]] = read_arrays(record, folder)[0]
             if "reliability" in arrays:
                 found[record.backbone["name"]] = record, arrays["reliability"]
@@ -98,4 +102,5 @@ FIGURE = FigureSpec(
     "reliability",
     "How often a classifier is right, by how sure it is: a figure a task, from the samples of a run.",
     draw,
+    reads=reads,
 )

@@ -15,7 +15,7 @@ import pytest
 from sslbench.errors import SslbenchError
 from sslbench.plugin import before, claims, failures, markers, planning, timing
 from sslbench.plugin.claims import sslbench_claim
-from sslbench.plugin.command_line import check_carried, check_paths
+from sslbench.plugin.command_line import check_alone, check_carried, check_paths
 from sslbench.plugin.fixtures import sslbench_case, sslbench_features, sslbench_names, sslbench_ready, sslbench_record
 from sslbench.plugin.gathering import RECORD, RUN, Gathering
 from sslbench.plugin.ini import IniFile
@@ -57,6 +57,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):
         check_paths(config, (*FLAGS, planning.FLAG))
         check_carried(config, FLAGS)
+        check_alone(config)
         config.pluginmanager.register(Gathering(config), "sslbench-gathering")
 
 

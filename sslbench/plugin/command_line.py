@@ -13,6 +13,7 @@ import pytest
 from sslbench.files import is_there
 from sslbench.names import printable
 
+ENGINE = "--sslbench-engine"
 # Where pytest looks for its options, and what says that there are some; the first four are its own in any case.
 _INI_FILES = {
     "pytest.toml": "",
@@ -60,6 +61,22 @@ def check_carried(config: pytest.Config, flags: Sequence[str]) -> None:
             f"pytest-xdist cannot hand on {printable(odd[0])}, which is not UTF-8: rename the folder, name it through a link, "
             "or run without -n"
         )
+
+
+def check_alone(config: pytest.Config) -> None:
+    """Raise pytest.UsageError where the command line names an engine and xdist is on, whose workers would start for nothing.
+
+    An engine of the ini file is for sessions with cases, and whether this is one only the workers will know.
+    """
+    named = any(str(argument).partition("=")[0] == ENGINE for argument in config.invocation_params.args)
+    on = getattr(config.option, "tx", None) and config.option.dist != "no" and not config.option.collectonly
+    if on and named and (engine := config.getoption(ENGINE)):
+        raise pytest.UsageError(not_with_xdist(engine))
+
+
+def not_with_xdist(engine: str) -> str:
+    """Why not, and what to do."""
+    return f"{ENGINE}={engine} spreads cases by itself and does not go with pytest-xdist: leave -n out"
 
 
 def _ini_file(paths: Sequence[Path]) -> Path | None:

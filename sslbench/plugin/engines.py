@@ -24,6 +24,7 @@ from sslbench.engine.shipping import Project
 from sslbench.engine.worker import Failure, Order
 from sslbench.errors import CacheWarning, EngineError, SettingsError, SslbenchError
 from sslbench.names import printable
+from sslbench.plugin.command_line import not_with_xdist
 from sslbench.results.record import Record, case_name
 
 if TYPE_CHECKING:
@@ -65,9 +66,7 @@ class EngineSession:
         options = state.options
         spec = engine_spec(options.engine)
         if hasattr(state.config, "workerinput"):
-            raise SettingsError(
-                f"--sslbench-engine={spec.name} spreads cases by itself and does not go with pytest-xdist: leave -n out"
-            )
+            raise SettingsError(not_with_xdist(spec.name))
         settings = read_engine_settings(spec, options.engine_options)
         device = options.settings.device
         if device.startswith("cuda:"):

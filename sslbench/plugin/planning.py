@@ -31,7 +31,10 @@ class Planning:
     """Plans instead of running tests. case_of: gives the case that a test is of, None for other tests."""
 
     def __init__(self, config: pytest.Config, case_of: Callable[[pytest.Item], tuple[str, Task] | None]) -> None:
-        self._asked = str(config.getoption(FLAG))
+        try:
+            self._count, self._device = _devices(str(config.getoption(FLAG)))
+        except SslbenchError as error:
+            raise pytest.UsageError(str(error)) from error
         self._case_of = case_of
         self._lines: list[str] = []
         # As under --collect-only: what is collected here is not collected by pytest-xdist's workers once more.
@@ -50,7 +53,7 @@ class Planning:
             )
         if cases:
             try:
-                self._lines = _planned(self._asked, cases, session.config.stash[STATE])
+                self._lines = self._planned(cases, session.config.stash[STATE])
             except SslbenchError as error:
                 raise pytest.UsageError(str(error)) from error
         return True
@@ -60,31 +63,35 @@ class Planning:
         for line in self._lines:
             terminalreporter.write_line(printable(line))
 
+    def _planned(self, cases: list[tuple[str, Task]], state: SessionState) -> list[str]:
+        from sslbench.engine.costs.devices import device_for
+        from sslbench.engine.plan import make_plan
+        from sslbench.engine.plan_text import plan_lines
+        from sslbench.results.references import read_records
 
-def _planned(asked: str, cases: list[tuple[str, Task]], state: SessionState) -> list[str]:
-    from sslbench.engine.costs.devices import device_for
-    from sslbench.engine.plan import make_plan
-    from sslbench.engine.plan_text import plan_lines
-    from sslbench.results.references import read_records
-    from sslbench.results.shared_run import SharedRun
-
-    options, run = state.options, state.run
-    count, name = _devices(asked)
-    device, why = device_for(name or ("cpu" if options.settings.device == "cpu" else None))
-    records = read_records(options.baseline) if options.baseline is not None else []
-    if isinstance(run, SharedRun):
-        # A first question, which is given up within seconds.
-        run.store.first_names("records/")
-        state.summary += run.pull()
-    plan = make_plan(run, cases, options.settings, device, count, records=records, rerun=options.rerun)
-    return plan_lines(plan, why)
+        options = state.options
+        device, why = device_for(self._device or ("cpu" if options.settings.device == "cpu" else None))
+        records = read_records(options.baseline) if options.baseline is not None else []
+        plan = make_plan(state.run, cases, options.settings, device, self._count, records=records, rerun=options.rerun)
+        lines = plan_lines(plan, why)
+        if options.engine:
+            lines += [
+                "",
+                f"The engine {options.engine} was not asked: its machines and --sslbench-engine-options are not in this plan, "
+                f"which takes what {FLAG} names and a case's default share of a GPU.",
+            ]
+        return lines
 
 
 def _devices(text: str) -> tuple[int, str]:
-    """How many, and of what; raises SettingsError."""
+    """How many, and of what; raises SettingsError, and UnknownNameError for a device that is none."""
+    from sslbench.engine.costs.devices import device_of
+
     match = re.fullmatch(r"([1-9]\d*)(?:x(.+))?", text.strip(), flags=re.ASCII)
     if match is None:
         raise SettingsError(
             f"{FLAG} takes N[xDEVICE], a number of GPUs from 1 and what they are, such as 8, 8xh100 or 2xcpu; got {text!r}"
         )
+    if match[2]:
+        device_of(match[2])
     return int(match[1]), match[2] or ""

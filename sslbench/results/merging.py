@@ -50,20 +50,24 @@ class Merged:
     replaced: list[str]
 
 
-def find_runs(place: Path | str) -> list[Run]:
+def find_runs(place: Path | str, into: Path | str | None = None) -> list[Run]:
     """The runs that a directory or a URL is or holds, at most three levels down, as artefacts are unpacked.
+
+    into: where they are merged to. It is left out where others lie beside it, as when the same command was run before.
 
     Raises:
         RecordError: it holds none, or runs of several names, of which nobody said that they belong together.
         StoreError: a URL cannot be read.
     """
     if is_url(place):
-        return _find_stored_runs(str(place))
+        return _find_stored_runs(str(place), str(into or ""))
     directory = Path(place)
     if (directory / "records").is_dir():
         return [Run(directory)]
-    places = sorted({path.parent for depth in ("*", "*/*", "*/*/*") for path in directory.glob(f"{depth}/records")})
-    runs = [Run(place) for place in places if (place / "records").is_dir()]
+    found = {path.parent for depth in ("*", "*/*", "*/*/*") for path in directory.glob(f"{depth}/records")}
+    places = sorted(place for place in found if (place / "records").is_dir())
+    others = [place for place in places if into is None or place.resolve() != Path(into).resolve()]
+    runs = list(map(Run, others or places))
     if not runs:
         raise RecordError(
             f"no run at {directory}; expected a directory that holds records/, or such directories (results, an artefact)"
@@ -72,8 +76,9 @@ def find_runs(place: Path | str) -> list[Run]:
     return runs
 
 
-def _find_stored_runs(url: str) -> list[Run]:
-    urls = run_urls(url)
+def _find_stored_runs(url: str, into: str) -> list[Run]:
+    found = run_urls(url)
+    urls = [each for each in found if each != into.rstrip("/")] or found
     if len(urls) > 1:
         _check_one_name(url, urls)
     # Where there is none, that is told of the URL itself.

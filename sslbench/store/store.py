@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import os
 import random
 import secrets
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from pathlib import Path
 from typing import TypeVar
@@ -69,9 +70,10 @@ class Store:
         name, data = f".check-{secrets.token_hex(8)}", secrets.token_bytes(16)
         first = Store(self.url, patience=self.patience, brief=True)
         try:
-            first.write(name, data)
-            found = first.read(name)
-            first.delete(name)
+            with _quiet():
+                first.write(name, data)
+                found = first.read(name)
+                first.delete(name)
         except StoreError as error:
             raise StoreError(f"{error}. Expected a store that can be written and read: {_LOOK}") from error
         if found != data:
@@ -82,7 +84,8 @@ class Store:
     def first_names(self, prefix: str = "") -> dict[str, str]:
         """As `names`, of a store that is only to be read. Raises StoreError that says what to do."""
         try:
-            return Store(self.url, patience=self.patience, brief=True).names(prefix)
+            with _quiet():
+                return Store(self.url, patience=self.patience, brief=True).names(prefix)
         except StoreError as error:
             raise StoreError(f"{error}. Expected a store that can be read: {_LOOK}") from error
 
@@ -196,6 +199,21 @@ class Store:
                 # Not all at a time who were turned away at the same time.
                 time.sleep(wait * random.uniform(0.75, 1.25))
         raise AssertionError("the last try returns or raises")
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Google's driver from printing around our one error what it logs of a first question; a level that was set stays."""
+    loggers = [logger for logger in map(logging.getLogger, ("gcsfs", "google.auth")) if not logger.level]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for logger in loggers:
+            # Unless the driver, imported meanwhile, has set what GCSFS_DEBUG says.
+            if logger.level == logging.CRITICAL:
+                logger.setLevel(logging.NOTSET)
 
 
 def _within(seconds: float, call: Callable[[], T], late: Callable[[T], None]) -> T:

@@ -10,8 +10,11 @@ import pytest
 
 from sslbench.cli import main
 from sslbench.engine.plan_text import time_text
+from sslbench.results.record import slug
 from sslbench.results.references import read_records
 from sslbench.results.runs import Run
+from sslbench.results.shared_run import run_at
+from sslbench.store.store import Store
 from tests.results.conftest import build
 
 BASELINE = Path(__file__).parents[2] / "results/baselines/embedded.json"
@@ -114,6 +117,23 @@ def test_a_record_of_another_version_counts_for_nothing_and_is_told(plan, tmp_pa
     assert err == ""
     assert "0 have a record that counts" in out
     assert "- zoo:simclr|knn/digits was run with version 99 of its protocol" in out
+
+
+@pytest.mark.parametrize("how", ["option", "variable"])
+def test_records_that_other_machines_have_shared_count_and_are_told_as_damaged(plan, tmp_path, monkeypatch, how):
+    url = f"file://{tmp_path}/store"
+    shared = run_at(tmp_path / "other/embedded", url)
+    for task in ("knn/digits", "knn/world-shape"):
+        shared.write(record := build("pixels", task))
+        shared.push(record)
+    Store(url).write(f"embedded/records/{slug('pixels|knn/world-shape')}.json", b"{")
+    monkeypatch.setenv("SSLBENCH_LOCAL_CACHE", str(tmp_path / "here"))
+    monkeypatch.setenv("SSLBENCH_RESULTS", url if how == "variable" else "elsewhere")
+    options = ("--device", "cpu", "--backbones", "pixels", "--tasks", "knn/digits,knn/world-shape")
+    status, out, err = plan(*options, *(("--results", url) if how == "option" else ()))
+    assert (status, err) == (0, "")
+    assert f"1 have a record that counts in {url}/embedded, 1 are to run" in out
+    assert f"- damaged record {url}/embedded/records/" in out
 
 
 def test_tasks_from_outside_of_a_suite_are_a_run_of_their_own(plan):

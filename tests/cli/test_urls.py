@@ -95,6 +95,18 @@ def test_shards_at_urls_are_merged_into_a_directory_and_into_a_url(capsys, tmp_p
     assert len(fetch_run(into).records()) == 3
 
 
+def test_a_run_below_its_sources_is_merged_into_again(capsys, tmp_path, url):
+    share(tmp_path, f"{url}/shards", "embedded", digits=90.0, letters=80.0)
+    sources, new = [url, tmp_path / "other"], iter([2, 2, 0, 0, 1])
+    for source in sources * 2:
+        status, out, err = called(capsys, "merge", source, "--into", f"{source}/merged")
+        told = f"{source}/merged: 2 case(s) from 1 run(s), {next(new)} of them new"
+        assert (status, err) == (0, "") and told in out
+    share(tmp_path, f"{url}/shards", "embedded", faces=70.0)
+    status, out, _ = called(capsys, "merge", url, "--into", f"{url}/merged/")
+    assert status == 0 and f"3 case(s) from 1 run(s), {next(new)} of them new" in out
+
+
 def test_runs_of_several_names_are_not_merged_by_their_common_url(capsys, tmp_path, url):
     for night in ("night-1", "night-2"):
         share(tmp_path, url, night, digits=90.0)
@@ -156,6 +168,32 @@ def test_a_run_at_a_url_gives_what_its_directory_gives(capsys, tmp_path, url, co
     assert at_url == here and here[0] == 0 and here[2] == "" and here[1]
     if command.startswith("plan"):
         assert any(str(line).startswith("| knn | measured") for line in here[1])
+
+
+@pytest.mark.parametrize("url", ["file"], indirect=True)
+@pytest.mark.parametrize(
+    ("only", "fetched"),
+    [
+        ("ranks", []),
+        ("reliability", ["linear/digits"]),
+        ("ranks,learning-curves", ["finetune/digits"]),
+        ("attention,reconstructions", ["inversion/digits", "occlusion/digits"]),
+    ],
+)
+def test_figures_fetch_the_samples_that_they_read_alone(capsys, tmp_path, url, only, fetched):
+    pytest.importorskip("matplotlib")
+    shared = run_at(tmp_path / "other/night", url)
+    for task in ("linear/digits", "finetune/digits", "inversion/digits", "occlusion/digits", "knn/digits"):
+        record = build("net", task, correct=[True] * 9 + [False])
+        if task.startswith("linear"):
+            record = replace(record, scores={**record.scores, "ece": record.scores["top1"]})
+        if task.startswith("finetune"):
+            record = replace(record, hyperparameters={"steps": 3})
+        shared.write(replace(record, samples=shared.write_samples(record.case, {"x": np.array([1.0])})))
+        shared.push(record)
+    called(capsys, "figures", f"{url}/night", "--only", only, "--format", "svg")
+    found = {path.name for path in (tmp_path / "cache").rglob("*.safetensors")}
+    assert found == {f"{slug(f'net|{task}')}.safetensors" for task in fetched}
 
 
 @pytest.mark.parametrize("path", ["..", "../samples/..", "", 5, None, ["x"]])

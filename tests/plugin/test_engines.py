@@ -189,13 +189,28 @@ sslbench.register_backbone("trained", Trained)
         ([LOCAL, "--sslbench-engine-options=memory=16G"], "memory=16G: expected a number of GiB"),
         (["--sslbench-engine-options=cpus=2"], "without --sslbench-engine"),
         ([LOCAL, "--sslbench-device=cuda:0"], "names one GPU of a machine"),
-        ([LOCAL, "-n2"], "leave -n out"),
     ],
 )
 def test_bad_input_is_told_before_anything_runs(project, options, told):
     result = project.run(*CHOSEN, *options)
     assert told in refused(result)
     assert not project.record_files()
+
+
+def test_xdist_beside_an_engine_starts_no_worker(project):
+    text = refused(project.run(*CHOSEN, LOCAL, "-n2"))
+    assert "leave -n out" in text
+    assert "workers" not in text
+    project.run(*CHOSEN, LOCAL, "-n2", "--collect-only").stdout.fnmatch_lines(["*2 tests collected*"])
+
+
+def test_an_engine_of_the_ini_file_leaves_xdist_to_tests_without_a_case(project):
+    project.ini(sslbench_engine="local", sslbench_device="cpu")
+    told = project.run(*CHOSEN, "-n1")
+    assert told.ret == pytest.ExitCode.USAGE_ERROR
+    assert "leave -n out" in told.stdout.str() + told.stderr.str()
+    project.tests("def test_other(): pass")
+    project.run("-n1").assert_outcomes(passed=1)
 
 
 def test_a_session_without_a_case_starts_no_engine(project):

@@ -47,6 +47,10 @@ def test_with_xdist_and_an_engine_nothing_runs_either(project: Project) -> None:
     result = project.run("--sslbench-plan=1xcpu", "-n2", "--sslbench-engine=nowhere", *KNN)
     assert result.ret == 0
     assert "# chosen: 4 cases on 1 process (cpu, as asked for)" in output(result)
+    assert (
+        "The engine nowhere was not asked: its machines and --sslbench-engine-options are not in this plan"
+        in output(result)
+    )
 
 
 def test_other_tests_are_not_run_and_a_module_that_cannot_be_imported_ends_it(project: Project) -> None:
@@ -72,6 +76,8 @@ def test_bad_input_is_one_error(project: Project, arguments: tuple[str, ...], sa
     result = project.run(*KNN, *arguments)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines([said])
+    # What is wrong with the option itself is told before any test is collected.
+    assert ("collected" in result.stdout.str()) == ("tinny" in said)
 
 
 def test_a_store_that_cannot_be_reached_is_asked_briefly(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:

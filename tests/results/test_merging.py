@@ -170,6 +170,8 @@ def test_runs_are_found_in_artefacts(parts: list[Run], tmp_path: Path) -> None:
     stored(Run(tmp_path / "part1" / "chosen"), "a")
     with pytest.raises(RecordError, match="runs of several names, chosen, embedded; name those"):
         find_runs(tmp_path)
+    assert find_runs(tmp_path, tmp_path / "part1/../part1/chosen") == parts
+    assert find_runs(tmp_path / "part1/chosen", tmp_path / "part1/chosen") == [Run(tmp_path / "part1/chosen")]
 
 
 def test_missing_cases() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import pickle
 import random
 import signal
@@ -223,6 +224,27 @@ def test_a_first_question_is_not_asked_for_long_and_later_ones_are(
     with pytest.raises(StoreError):
         faulty.names()
     assert FaultyFileSystem.calls == 4
+
+
+@pytest.mark.parametrize("level", [logging.NOTSET, logging.INFO])
+def test_what_a_driver_logs_of_a_first_question_is_in_our_error_alone(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, level: int
+) -> None:
+    driver = logging.getLogger("gcsfs")
+    caplog.set_level(level, "gcsfs")
+
+    def refused(url: str, *, brief: bool = False) -> None:
+        driver.warning("brief" if brief else "later")
+        raise PermissionError("no credentials")
+
+    monkeypatch.setattr("sslbench.store.store.open_driver", refused)
+    store = Store("gs://bucket/prefix")
+    for ask in (store.check, store.first_names, store.names):
+        with pytest.raises(StoreError, match="no credentials"):
+            ask()
+        assert driver.level == level
+    # Whoever has set a level wants to see it.
+    assert caplog.messages == ["brief"] * (2 if level else 0) + ["later"]
 
 
 @pytest.mark.parametrize(
