@@ -32,6 +32,7 @@ STUDY = Study(
                 "colour-histogram",
             ),
             summary="offline, on data and backbones that come with the installation; minutes on two CPU cores",
+            # A quick run is of frozen features and takes two minutes: what trains or looks would take half of the time.
             slow=(
                 # Its pictures are no other task's, so that leaving it out spares over a fifth of the extraction.
                 "*/world-count",
@@ -41,12 +42,6 @@ STUDY = Study(
                 "*|normals/*",
                 "*|inversion/*",
                 "*|occlusion/*",
-            ),
-            # One network and its control of the dense probes, so that a quick run stays one.
-            quick=(
-                "zoo:simclr|finetune/digits/*", "zoo:simclr|detection/world-boxes/frozen",
-                "*zoo:simclr|segmentation/world-masks/linear", "*zoo:simclr|normals/world-normals/linear",
-                "zoo:simclr|occlusion/*",
             ),
             # On a CPU, minutes to hours for anything larger; the other controls have nothing to train, no maps and no attention.
             limited=dict.fromkeys(

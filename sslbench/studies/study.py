@@ -29,7 +29,7 @@ class _Task(Protocol):
 class Suite:
     """A named list of task globs and the backbones that run when none is named.
 
-    slow: globs of `BACKBONE|TASK`, the cases that a quick run leaves out (`-m "not slow"`), but for those of `quick`.
+    slow: globs of `BACKBONE|TASK`, the cases that a quick run leaves out (`-m "not slow"`).
     limited: globs of tasks that only some backbones have, with globs of these; who names tasks and backbones has any.
     """
 
@@ -38,7 +38,6 @@ class Suite:
     backbones: Sequence[str]
     summary: str
     slow: Sequence[str] = ()
-    quick: Sequence[str] = ()
     limited: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def has(self, backbone: str, task: _Task) -> bool:
@@ -48,10 +47,8 @@ class Suite:
 
     def markers(self, backbone: str, task: _Task) -> list[str]:
         """pytest markers of one case: the task's, and `slow` where this suite says so."""
-        slow, quick = (
-            any(matches(f"{backbone}|{task.id}", glob) for glob in globs) for globs in (self.slow, self.quick)
-        )
-        return sorted({*task.markers, *(["slow"] if slow and not quick else [])})
+        slow = any(matches(f"{backbone}|{task.id}", glob) for glob in self.slow)
+        return sorted({*task.markers, *(["slow"] if slow else [])})
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,11 @@ from tests.engines.clusters import ROOT, SMALL, make_cluster  # noqa: E402
 VOLATILE = ("timings", "peak_memory", "created")
 # Plugins of the environment that nothing here is about.
 WITHOUT = ("-pno:cacheprovider", "-pno:hydra_pytest", "-pno:anyio")
+CHOSEN = (
+    "benchmarks",
+    "--sslbench-backbones=pixels,colour-histogram",
+    "--sslbench-tasks=knn/digits,fewshot/digits/5shot",
+)
 CONFTEST = """
 import os
 import signal
@@ -108,26 +113,31 @@ def samples(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.glob("results/*/samples/*")}
 
 
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run of a part of the embedded suite in one process."""
+    folder = tmp_path_factory.mktemp("alone")
+    ended = bench(ROOT, folder, *CHOSEN)
+    assert ended.returncode == 0, ended.stdout
+    return folder
+
+
 @pytest.mark.parametrize("shared", ["yes", "no"])
-def test_the_embedded_suite_gives_what_one_process_gives(address: str, shared: str, tmp_path: Path) -> None:
-    chosen = (
-        "benchmarks",
-        "--sslbench-backbones=pixels,colour-histogram",
-        "--sslbench-tasks=knn/digits,fewshot/digits/5shot",
-    )
-    alone = bench(ROOT, tmp_path / "alone", *chosen)
-    assert alone.returncode == 0, alone.stdout
+def test_the_embedded_suite_gives_what_one_process_gives(
+    address: str, alone: Path, shared: str, tmp_path: Path
+) -> None:
     options = f"--sslbench-engine-options=address={address},shared={shared}"
-    spread = bench(ROOT, tmp_path / "spread", *chosen, "--sslbench-engine=ray", options)
+    spread = bench(ROOT, tmp_path / "spread", *CHOSEN, "--sslbench-engine=ray", options)
     assert spread.returncode == 0, spread.stdout + spread.stderr
     assert "4 passed" in spread.stdout
     # Nothing of Ray's own is told.
     assert spread.stderr == "" and "raylet" not in spread.stdout
-    expected = records(tmp_path / "alone")
+    expected = records(alone)
     assert len(expected) == 4 and records(tmp_path / "spread") == expected
-    assert samples(tmp_path / "spread") == samples(tmp_path / "alone")
-    again = bench(ROOT, tmp_path / "spread", *chosen, "--sslbench-engine=ray", options)
-    assert again.returncode == 0 and samples(tmp_path / "spread") == samples(tmp_path / "alone")
+    assert samples(tmp_path / "spread") == samples(alone)
+    if shared == "yes":
+        again = bench(ROOT, tmp_path / "spread", *CHOSEN, "--sslbench-engine=ray", options)
+        assert again.returncode == 0 and samples(tmp_path / "spread") == samples(alone)
 
 
 def test_a_machine_with_other_code_is_left_out(address: str, cluster: Any, tmp_path: Path) -> None:
