@@ -290,7 +290,7 @@ class _Place:
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # noqa: BLE001 whatever the user's code raises, pytest.skip's BaseException among them
-            return self._named(self._told(error, last))
+            return self._named(self._load_problem(error, last))
         return None
 
     def _load_plugins(self, names: Iterable[str]) -> None:
@@ -307,7 +307,7 @@ class _Place:
             else:
                 self._load_plugins(_plugins_of(module))
 
-    def _told(self, error: BaseException, last: str) -> str:
+    def _load_problem(self, error: BaseException, last: str) -> str:
         host = platform.node()
         own = {self._at(file.path) for file in self.project.files}
         frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename in own]
