@@ -304,7 +304,7 @@ def _cached(cases: Sequence[PlannedCase], settings: Settings) -> Cached:
 
 def _trials(folder: Path, protocols: set[str]) -> dict[str, int]:
     """Finished trainings by protocol; what each is of stands in it by digests alone."""
-    from sslbench.training.trials import read_description
+    from sslbench.training.trial_result import read_description
 
     found: dict[str, int] = defaultdict(int)
     for path in sorted(folder.glob("*.json")):
