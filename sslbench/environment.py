@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
+from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -49,6 +50,15 @@ def peak_memory(device: str) -> dict[str, int | None]:
         import torch
 
         found["device"] = torch.cuda.max_memory_allocated(device)
+    return found
+
+
+def largest_peaks(peaks: Iterable[Mapping[str, int | None]]) -> dict[str, int | None]:
+    """The most bytes of each kind in any `peak_memory`; None where none has measured it."""
+    found: dict[str, int | None] = {}
+    for peak in peaks:
+        for name, size in peak.items():
+            found[name] = max((each for each in (found.get(name), size) if each is not None), default=None)
     return found
 
 

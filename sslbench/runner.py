@@ -20,7 +20,7 @@ from sslbench.backbones import load_backbone
 from sslbench.compat import concerning
 from sslbench.config import Settings
 from sslbench.datasets import Dataset, dataset_spec, load_dataset
-from sslbench.environment import environment, peak_memory
+from sslbench.environment import environment, largest_peaks, peak_memory
 from sslbench.errors import DataError, SslbenchError, tell
 from sslbench.features.device_store import FeatureStore
 from sslbench.material import CaseMaterial
@@ -33,7 +33,7 @@ from sslbench.results.references import find_references, verdict
 from sslbench.results.runs import Run
 from sslbench.tasks import Task, case_id
 from sslbench.threads import giving_way, share_cores
-from sslbench.training.trials import TrialEndedError, Trials, largest
+from sslbench.training.trials import TrialEndedError, Trials
 
 if TYPE_CHECKING:
     from sslbench.backbones import Backbone
@@ -267,7 +267,7 @@ class PreparedCase:
                 "images_per_second": rate,
                 "threads": torch.get_num_threads(),
             },
-            peak_memory=largest([peak_memory(runner.store.device), *ran.peaks]),
+            peak_memory=largest_peaks([peak_memory(runner.store.device), *ran.peaks]),
             environment=environment(runner.store.device),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             paired=_packed(outcome),

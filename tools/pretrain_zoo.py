@@ -25,7 +25,8 @@ from pretraining.train import VERSION, Say, ingredients, pretrain
 
 from sslbench.errors import SslbenchError
 from sslbench.features.device import resolve_device
-from sslbench.training.trials import TrialResult, Trials
+from sslbench.training.trial_result import TrialResult
+from sslbench.training.trials import Trials
 
 ZOO = Path(__file__).parents[1] / "sslbench" / "zoo"
 

@@ -51,7 +51,7 @@ class TrialFiles:
     @property
     def label(self) -> str:
         """Protocol, stage and hyperparameters, or what is there instead of a result; empty for a damaged one."""
-        from sslbench.training.trials import read_description
+        from sslbench.training.trial_result import read_description
 
         if not self.files:
             running = is_locked(lock_of(self.result))
@@ -68,7 +68,7 @@ class TrialFiles:
         return self._problem_of_result() or self._problem_of_state()
 
     def _problem_of_result(self) -> str | None:
-        from sslbench.training.trials import read_result
+        from sslbench.training.trial_result import read_result
 
         try:
             if self.files:

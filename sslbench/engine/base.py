@@ -8,6 +8,8 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 from sslbench.registry import Registry, declared
 
+_LOG_LINES = 20
+
 
 @dataclass(frozen=True)
 class Needs:
@@ -43,13 +45,20 @@ class Loss:
     """How a job ended that gave no answer.
 
     cause: `worker` where its process died, which may be the job's own doing; `machine` where the machine went, or was taken away;
-    `ground` where the machine is there and can run none of these jobs. why: for people (`killed by signal 9`). log: the end of
+    `unfit` where the machine is there and can run none of these jobs. why: for people (`killed by signal 9`). log: the end of
     what its process wrote, as far as there is any.
     """
 
-    cause: Literal["worker", "machine", "ground"]
+    cause: Literal["worker", "machine", "unfit"]
     why: str
     log: str = ""
+
+    @property
+    def message(self) -> str:
+        """Why, and the end of the log."""
+        lines = self.log.strip().splitlines()[-_LOG_LINES:]
+        end = "; the end of its log:" + "".join(f"\n    {line}" for line in lines) if lines else ""
+        return f"{self.why}{end}"
 
 
 @dataclass(frozen=True)

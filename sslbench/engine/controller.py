@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict, deque
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import NoReturn
 
-from sslbench.engine.base import Ended, Engine, Excluding, Job, Loss, Needs
-from sslbench.engine.looking import ground_problem, log_lines, look
+from sslbench.engine.base import Ended, Engine, Job, Loss, Needs
+from sslbench.engine.excluded_machines import ExcludedMachines
+from sslbench.engine.feature_groups import FeatureGroups
+from sslbench.engine.unfit_machines import unfit_machines, why_unfit
 from sslbench.engine.worker import Answer, Failure, Order, run
 from sslbench.errors import EngineError, RecordError, SslbenchError
 from sslbench.results.record import Record, case_name
@@ -18,8 +19,6 @@ from sslbench.results.shared_run import SharedRun
 # A case whose process dies so often kills it; so often may its machine go before somebody has to look.
 WORKER_DEATHS, MACHINE_LOSSES = 3, 10
 _WAIT_SECONDS = 1.0
-# So many machines in a row that will not do, of an engine that does not know them: the fault is likely in what they share.
-_ALIKE = 3
 # How a GPU tells that it has no memory left: torch's way and sslbench's.
 _NO_MEMORY = ("OutOfMemoryError", "DeviceError")
 
@@ -96,18 +95,14 @@ class Controller:
         warn: Callable[[str, str], None] = lambda place, why: None,
         check_claim: Callable[[], None] = lambda: None,
     ) -> None:
-        self._engine, self._run, self._tell, self._warn = engine, run, tell, warn
+        self._engine, self._run, self._tell = engine, run, tell
         self._check_claim = check_claim
         self._asked: dict[str, _Asked] = {}
         self._answers: dict[str, Answer] = {}
         self._jobs: dict[str, _Sent] = {}
-        # By what they share: the cases that wait for the first.
-        self._held: dict[str, deque[_Asked]] = {}
-        self._first: dict[str, str] = {}
-        self._places: dict[str, str] = {}
+        self._groups = FeatureGroups()
         self._numbers: Counter[str] = Counter()
-        # By place: why.
-        self._left_out: dict[str, str] = {}
+        self._excluded = ExcludedMachines(engine, warn)
         # Whether a case or a trial has run on any machine.
         self._runs = False
 
@@ -120,38 +115,13 @@ class Controller:
             return
         needs = [planned.needs for planned in cases]
         self._engine.check(needs)
-        if unsound := look(self._engine, cases[0].order, self._collect):
-            self._leave_out(unsound, needs)
+        if unfit := unfit_machines(self._engine, cases[0].order, self._collect):
+            self._exclude(unfit, needs)
 
-    def _leave_out(self, unsound: Mapping[str, str], needs: Sequence[Needs]) -> None:
-        """Go on without these places. Raises EngineError where there are no others, or, as long as none has run a case, where
-        they cannot meet the needs or what is wrong looks like the fault of all.
-        """
-        new = {place: why for place, why in unsound.items() if place not in self._left_out}
-        if not new:
-            # Of a job that waited already when its machine was left out.
-            return
-        self._left_out |= new
-        engine = self._engine
-        places = engine.places()
-        if not isinstance(engine, Excluding) or "" in new or (places and set(places) <= set(self._left_out)):
-            self._end()
-        if not places and not self._runs and len(self._left_out) >= _ALIKE:
-            self._end(f"the first {len(self._left_out)} machines that were tried will not do, so that no more are")
-        for place in new:
-            engine.exclude(place)
-        try:
-            engine.check(needs)
-        except EngineError as error:
-            # Later it may be a moment's silence, which the engine itself has patience with.
-            if not self._runs:
-                self._end(f"without {', '.join(self._left_out)}: {error}")
-        for place, why in new.items():
-            self._warn(place, why)
-
-    def _end(self, *because: str) -> NoReturn:
-        self.close()
-        raise EngineError("\n".join(dict.fromkeys([*self._left_out.values(), *because])))
+    def _exclude(self, unfit: Mapping[str, str], needs: Sequence[Needs]) -> None:
+        if why := self._excluded.add(unfit, needs, cases_run=self._runs):
+            self.close()
+            raise EngineError(why)
 
     def submit(self, cases: Iterable[Planned]) -> None:
         """Have cases run. One that was submitted before is run again when it has failed, and otherwise left."""
@@ -166,12 +136,7 @@ class Controller:
         """The shortest first: as soon as it ends, the others find what it has made."""
         for planned in group:
             asked = self._asked[planned.name] = _Asked(planned)
-            if planned.shares in self._held:
-                self._held[planned.shares].appendleft(asked)
-            elif planned.shares:
-                self._held[planned.shares], self._first[planned.shares] = deque(), planned.name
-                self._send(asked)
-            else:
+            if self._groups.may_run(planned.name, planned.shares):
                 self._send(asked)
 
     def _is_wanted(self, name: str) -> bool:
@@ -193,7 +158,7 @@ class Controller:
             if not self._jobs:
                 raise EngineError(f"{name} is not on its way: it was not submitted, or the engine has been stopped")
             # Answers first: the session may end with a machine, and they have left the engine.
-            for ended in sorted(self._collect(), key=lambda ended: bool(ground_problem(ended))):
+            for ended in sorted(self._collect(), key=lambda ended: bool(why_unfit(ended))):
                 self._take(ended)
             self._tell(self.progress)
         return self._answers[name]
@@ -243,16 +208,16 @@ class Controller:
         name = f"{what} #{self._numbers[what]}" if self._numbers[what] > 1 else what
         self._jobs[name] = _Sent(planned.name, trial, planned.needs)
         order = replace(planned.order, trial=trial, hand_over=planned.order.hand_over and not trial)
-        self._engine.submit(Job(name, run, order, planned.needs, near=self._places.get(planned.shares, "")))
+        self._engine.submit(Job(name, run, order, planned.needs, near=self._groups.places.get(planned.shares, "")))
 
     def _take(self, ended: Ended) -> None:
         if ended.name not in self._jobs:
             return
         sent = self._jobs.pop(ended.name)
         name, trial, asked = sent.case, sent.trial, self._asked[sent.case]
-        if why := ground_problem(ended):
+        if why := why_unfit(ended):
             open_ones = [asked.planned.needs for name, asked in self._asked.items() if name not in self._answers]
-            self._leave_out({ended.place: why}, open_ones)
+            self._exclude({ended.place: why}, open_ones)
             self._lost(asked, trial, Loss("machine", why))
             return
         if ended.loss is not None:
@@ -262,7 +227,7 @@ class Controller:
         self._runs = True
         asked.warnings = tuple(dict.fromkeys((*asked.warnings, *answer.warnings)))
         if ended.place and asked.planned.shares:
-            self._places.setdefault(asked.planned.shares, ended.place)
+            self._groups.places.setdefault(asked.planned.shares, ended.place)
         if answer.failure is not None and answer.failure.error in _NO_MEMORY and 0 < sent.needs.gpus < 1:
             # Its neighbours may have had it; so may those of a trial that was sent before another one found that out.
             asked.planned = replace(asked.planned, needs=replace(asked.planned.needs, gpus=1.0))
@@ -304,7 +269,7 @@ class Controller:
         failure = Failure(
             "case",
             "EngineError",
-            f"{what.format(of)} {deaths[loss.cause]} times, at last: {loss.why}{log_lines(loss.log)}",
+            f"{what.format(of)} {deaths[loss.cause]} times, at last: {loss.message}",
         )
         if trial:
             self._trial_ended(asked, trial, Answer(failure=failure))
@@ -312,21 +277,10 @@ class Controller:
             self._finish(asked, Answer(failure=failure))
 
     def _finish(self, asked: _Asked, answer: Answer) -> None:
-        name, shares = asked.planned.name, asked.planned.shares
-        self._answers[name] = replace(answer, warnings=asked.warnings)
-        if self._first.get(shares) != name:
-            return
-        del self._first[shares]
-        held = self._held.pop(shares)
-        if answer.failure is not None and held:
-            # It may have failed before there were any features.
-            self._held[shares] = held
-            following = held.popleft()
-            self._first[shares] = following.planned.name
-            self._send(following)
-            return
-        for following in held:
-            self._send(following)
+        planned, failed = asked.planned, answer.failure is not None
+        self._answers[planned.name] = replace(answer, warnings=asked.warnings)
+        for name in self._groups.released(planned.name, planned.shares, failed=failed):
+            self._send(self._asked[name])
 
     def _kept(self, name: str, answer: Answer) -> Answer:
         """The answer, its record written where it is not."""

@@ -31,19 +31,19 @@ class Board:
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
         board = ray.remote(_remote_board())
         self.remote: Any = board.options(num_cpus=0, max_restarts=-1, scheduling_strategy=here).remote()
-        self._told: dict[str, Begun] = {}
+        self._last: dict[str, Begun] = {}
 
     def begun(self) -> dict[str, Begun]:
         """By name, the jobs that have begun and not answered, as far as they could say so."""
         import ray
 
         try:
-            told = {name: Begun(*begun) for name, begun in ray.get(self.remote.all.remote(), timeout=10.0).items()}
+            found = {name: Begun(*begun) for name, begun in ray.get(self.remote.all.remote(), timeout=10.0).items()}
         except (ray.exceptions.RayActorError, ray.exceptions.GetTimeoutError):
-            told = {}
+            found = {}
         # Its process may be busy, or was killed too and comes back empty: what it said before is as good.
-        self._told = told or self._told
-        return self._told
+        self._last = found or self._last
+        return self._last
 
     def close(self) -> None:
         """End it."""

@@ -51,8 +51,8 @@ class Machines:
                 raise EngineError(f"Ray gives whole GPUs, or a fraction of one: gpus={need.gpus:g} is neither")
             if not self._grows and not any(_meets(node, need) for node in self.usable(0.0)):
                 raise EngineError(
-                    f"no machine of the Ray cluster could ever run a job of {told(need)}; it has {self.summary()}. Ask for "
-                    "less, add a machine, or say --sslbench-engine-options grows=yes where the cluster adds machines as they "
+                    f"no machine of the Ray cluster could ever run a job of {describe_needs(need)}; it has {self.summary()}. Ask "
+                    "for less, add a machine, or say --sslbench-engine-options grows=yes where the cluster adds machines as they "
                     "are asked for"
                 )
 
@@ -113,7 +113,7 @@ def place_name(host: str, node: str) -> str:
     return f"{host}/{node[:8]}"
 
 
-def told(need: Needs) -> str:
+def describe_needs(need: Needs) -> str:
     """Needs for people."""
     memory = f" and {need.memory / 1e9:.1f} GB" if need.memory else ""
     return f"{need.gpus:g} GPUs, {need.cpus:g} cores{memory}"

@@ -45,7 +45,7 @@ class SlurmCluster:
         self.minutes = options["time"] or int(min(MINUTES, self._longest))
         self._asked = self._answered = time.monotonic()
         self._unknown: dict[str, int] = {}
-        self._told: set[str] = set()
+        self._warned_reasons: set[str] = set()
         self._excluded: list[str] = []
 
     def _of_partition(self, all_nodes: Sequence[Partition]) -> list[Partition]:
@@ -199,13 +199,13 @@ class SlurmCluster:
         why = [state.name, *([state.reason] if state.reason else [])]
         if cause == "worker" and (end := slurm_commands.exit_of(number)):
             if self._options["setup"] and end == f"exit status {SETUP_FAILED}":
-                return Loss("ground", f"{where} came to no python: setup={self._options['setup']} failed")
+                return Loss("unfit", f"{where} came to no python: setup={self._options['setup']} failed")
             why.append(end)
         return Loss(cause, f"{where} ended: {', '.join(why)}")
 
     def _tell_of(self, number: str, state: JobState) -> None:
-        if state.name == "PENDING" and state.reason not in self._told and _FOR_EVER.search(state.reason):
-            self._told.add(state.reason)
+        if state.name == "PENDING" and state.reason not in self._warned_reasons and _FOR_EVER.search(state.reason):
+            self._warned_reasons.add(state.reason)
             tell(f"Slurm will not start its job {number} as things are: {state.reason} (squeue --name={self.name})")
 
     def stop(self) -> None:

@@ -33,7 +33,7 @@ class Project(Protocol):
         """Make them known in this process, once. Raises EngineError."""
 
 
-class Ground(Protocol):
+class MachineCheck(Protocol):
     """What controller and worker have to have in common."""
 
     def problems(self) -> list[str]:
@@ -58,19 +58,19 @@ class Order:
     hand_over: bool = False
     threads: int = 0
     project: Project | None = None
-    ground: Ground | None = None
+    machine_check: MachineCheck | None = None
 
 
 @dataclass(frozen=True)
 class Failure:
     """Why there is no record.
 
-    kind: `ground` for what would stop every case on that machine, `not-installed` for a backbone whose package is missing, `skip`
+    kind: `unfit` for what would stop every case on that machine, `not-installed` for a backbone whose package is missing, `skip`
     where the user's code asked for that, `case` for all else. error: the exception's class; message: as a line; text: the
     traceback.
     """
 
-    kind: Literal["ground", "not-installed", "skip", "case"]
+    kind: Literal["unfit", "not-installed", "skip", "case"]
     error: str
     message: str
     text: str = ""
@@ -104,7 +104,7 @@ def probe(order: Order) -> Answer:
     return _answered(order, Answer)
 
 
-class _GroundError(EngineError):
+class _UnfitError(EngineError):
     pass
 
 
@@ -152,18 +152,18 @@ def _prepare(order: Order) -> None:
     try:
         if order.project is not None:
             order.project.set_up()
-        problems = order.ground.problems() if order.ground is not None else []
+        problems = order.machine_check.problems() if order.machine_check is not None else []
     except EngineError as error:
-        raise _GroundError(str(error)) from error
+        raise _UnfitError(str(error)) from error
     if problems:
-        raise _GroundError("\n".join(problems))
+        raise _UnfitError("\n".join(problems))
 
 
 def _failure(error: BaseException) -> Failure:
     text = "".join(traceback.format_exception(error))
     message = str(error)
-    if isinstance(error, _GroundError):
-        return Failure("ground", "EngineError", message)
+    if isinstance(error, _UnfitError):
+        return Failure("unfit", "EngineError", message)
     if isinstance(error, NotInstalledError):
         return Failure("not-installed", "NotInstalledError", message)
     if isinstance(error, (unittest.SkipTest, *_outcomes("skip"))):

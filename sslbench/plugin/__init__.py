@@ -148,7 +148,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     nothing_runs = config.option.collectonly or config.getoption(planning.FLAG) is not None
     if not (cases or about) or state.problems or nothing_runs:
         return
-    problems = before.check_ground(state, cases) if cases else []
+    problems = before.check_setup(state, cases) if cases else []
     if about:
         problems += claims.problems(state, with_cases=bool(cases))
     if state.options.engine and not problems:

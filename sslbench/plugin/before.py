@@ -37,7 +37,7 @@ def raise_told(report: pytest.CollectReport) -> None:
         raise pytest.UsageError(text)
 
 
-def check_ground(state: SessionState, cases: Sequence[tuple[str, Task]]) -> list[str]:
+def check_setup(state: SessionState, cases: Sequence[tuple[str, Task]]) -> list[str]:
     """What would stop these cases later: directories, the baseline, a device that was named. Empty if nothing would."""
     from sslbench.features.cache import FeatureCache
     from sslbench.features.device import resolve_device

@@ -17,7 +17,7 @@ from sslbench import errors
 from sslbench.engine.base import engine_spec
 from sslbench.engine.claim import claim
 from sslbench.engine.controller import Controller, Planned, Progress
-from sslbench.engine.ground import Ground
+from sslbench.engine.machine_check import MachineCheck
 from sslbench.engine.placing import place
 from sslbench.engine.settings import read_engine_settings
 from sslbench.engine.shipping import Project
@@ -88,7 +88,7 @@ class EngineSession:
             self.has_gpus = device != "cpu" and engine.has_gpus
             elsewhere = _elsewhere(options.settings, "cuda" if self.has_gpus else "cpu")
             common = run if settings.shared and not elsewhere.shared_results else None
-            ground = open_things.enter_context(Ground.of(elsewhere, common, settings.shared, settings.versions))
+            check = open_things.enter_context(MachineCheck.of(elsewhere, common, settings.shared, settings.versions))
             template = Order(
                 "",
                 cases[0][1],
@@ -96,7 +96,7 @@ class EngineSession:
                 run=common,
                 rerun=options.rerun,
                 project=_project(state.config, cases),
-                ground=ground,
+                machine_check=check,
             )
             with self._damage_told():
                 records = state.run.records()

@@ -36,7 +36,7 @@ from sslbench.training.progress import GridBar
 from sslbench.training.schedules import warmup_drops
 from sslbench.training.seeds import seed_of
 from sslbench.training.transfer import sent
-from sslbench.training.trials import TrialResult
+from sslbench.training.trial_result import TrialResult
 
 if TYPE_CHECKING:
     from torch import nn

@@ -29,7 +29,7 @@ from sslbench.training.progress import GridBar
 from sslbench.training.schedules import cosine, warmup_cosine
 from sslbench.training.seeds import seed_of
 from sslbench.training.transfer import sent
-from sslbench.training.trials import TrialResult
+from sslbench.training.trial_result import TrialResult
 
 if TYPE_CHECKING:
     from sslbench.backbones import Backbone, Preprocessing

@@ -19,7 +19,7 @@ from sslbench.protocols._training_run import trained
 from sslbench.training.loop import Plan, Step
 from sslbench.training.progress import GridBar
 from sslbench.training.seeds import seed_of
-from sslbench.training.trials import TrialResult
+from sslbench.training.trial_result import TrialResult
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from sslbench.backbones import Backbone
     from sslbench.protocols._finetune_training import Setting, TrainingSet
     from sslbench.training.progress import GridBar
-    from sslbench.training.trials import TrialResult, Trials
+    from sslbench.training.trial_result import TrialResult
+    from sslbench.training.trials import Trials
 
 # Of the grid that goes on from one round of successive halving to the next, and how much longer each trains then.
 HALVING = 4

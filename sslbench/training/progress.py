@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sslbench.training.trials import TrialResult
+from sslbench.training.trial_result import TrialResult
 
 
 @dataclass

@@ -161,7 +161,8 @@ def test_features_and_trainings_in_the_cache_are_counted_by_name(plan, tmp_path)
 
     from sslbench.datasets import load_dataset
     from sslbench.features.cache import FeatureCache
-    from sslbench.training.trials import TrialResult, Trials
+    from sslbench.training.trial_result import TrialResult
+    from sslbench.training.trials import Trials
 
     train = load_dataset("digits").splits["train"].images.fingerprint
     FeatureCache(tmp_path / "cache").get({"images": train}, lambda: {"x": np.zeros((1, 1))}, "pixels")

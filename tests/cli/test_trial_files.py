@@ -15,7 +15,8 @@ from filelock import FileLock
 from sslbench.cli import main
 from sslbench.cli.trial_files import trials
 from sslbench.errors import DivergedError
-from sslbench.training.trials import TrialResult, Trials
+from sslbench.training.trial_result import TrialResult
+from sslbench.training.trials import Trials
 
 CASE = {"protocol": ["finetune", "full", 1], "network": "r18"}
 

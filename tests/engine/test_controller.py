@@ -228,7 +228,7 @@ def test_a_failed_case_is_run_again_when_it_is_submitted_again_and_another_is_no
 
 
 def test_a_machine_that_cannot_run_any_case_ends_it_all(tmp_path):
-    engine = Scripted(lambda order, number: Answer(failure=Failure("ground", "EngineError", "torch 1 here, 2 there")))
+    engine = Scripted(lambda order, number: Answer(failure=Failure("unfit", "EngineError", "torch 1 here, 2 there")))
     one = controller(engine, tmp_path)
     one.submit([planned("a"), planned("b")])
     with pytest.raises(EngineError, match="torch 1 here, 2 there"):

@@ -153,7 +153,7 @@ def test_a_name_that_is_known_only_to_the_session_is_told_so(order):
 
 
 @dataclass(frozen=True)
-class _Ground:
+class _Check:
     found: tuple[str, ...] = ()
 
     def problems(self):
@@ -170,17 +170,17 @@ class _Project:
 @pytest.mark.parametrize(
     ("part", "message"),
     [
-        ({"ground": _Ground(("torch 2 here, 1 there", "no room"))}, "torch 2 here, 1 there\nno room"),
+        ({"machine_check": _Check(("torch 2 here, 1 there", "no room"))}, "torch 2 here, 1 there\nno room"),
         ({"project": _Project()}, "conftest.py cannot be loaded on node7"),
     ],
 )
 def test_a_machine_that_will_not_do_is_told_before_anything_is_loaded(order, work, part, message):
     failure = work(Order(**{**vars(order), "backbone": "nobody's", **part})).failure
-    assert (failure.kind, failure.message) == ("ground", message)
+    assert (failure.kind, failure.message) == ("unfit", message)
 
 
 def test_a_machine_that_will_do_has_nothing_to_say(order):
-    answer = probe(Order(**{**vars(order), "ground": _Ground()}))
+    answer = probe(Order(**{**vars(order), "machine_check": _Check()}))
     assert (answer.record, answer.failure) == (None, None)
 
 

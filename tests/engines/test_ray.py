@@ -170,7 +170,7 @@ def test_what_a_worker_cannot_import_is_told(
 
     engine.submit(Job("here", only_here.work, 0))
     ended = drain(engine, 1)["here"]
-    assert ended.loss is not None and ended.loss.cause == "ground" and ended.place in engine.places()
+    assert ended.loss is not None and ended.loss.cause == "unfit" and ended.place in engine.places()
     assert re.search(r"cannot run sslbench's jobs \(.*No module named 'only_here'\); install", ended.loss.why)
 
 

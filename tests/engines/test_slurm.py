@@ -472,7 +472,7 @@ def test_a_setup_that_fails_is_no_fault_of_the_case(start, executor):
     engine = start(setup="echo no such module; false")
     engine.submit(Job("a", slurm_jobs.double, 4))
     loss = all_of(engine, 1)["a"].loss
-    assert loss.cause == "ground" and "setup=echo no such module; false failed" in loss.why
+    assert loss.cause == "unfit" and "setup=echo no such module; false failed" in loss.why
     assert "no such module" in loss.log
 
 

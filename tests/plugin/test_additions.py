@@ -52,7 +52,7 @@ class Slopes(Protocol[MeanNormal]):
 
 
 def trained(targets, settings):
-    from sslbench.training.trials import TrialResult
+    from sslbench.training.trial_result import TrialResult
 
     mean = np.mean([targets.load(row).mean(axis=(0, 1)) for row in range(settings["steps"])], axis=0)
     return TrialResult([float(number) for number in mean])

@@ -146,7 +146,7 @@ def test_tuned(sslbench_record):
     result = project.run(*chosen, "--sslbench-cache=one")
     result.assert_outcomes(passed=1)
     # As if the trials had run in a process of their own, which had more memory than the last one.
-    monkeypatch.setattr("sslbench.training.trials.peak_memory", lambda device: {"rss": 1 << 60, "device": None})
+    monkeypatch.setattr("sslbench.training.trial.peak_memory", lambda device: {"rss": 1 << 60, "device": None})
     project.run(*chosen, LOCAL, "--sslbench-cache=two", "--sslbench-results", "other").assert_outcomes(passed=1)
     assert scored(project.records("other")) == scored(project.records())
     peaks = [next(iter(project.records(name).values()))["peak_memory"] for name in ("results", "other")]

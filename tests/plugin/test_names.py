@@ -74,7 +74,7 @@ def test_the_same_under_xdist(deep):
 
 
 @pytest.mark.parametrize("how", ["-n1", ""])
-def test_ground_that_gives_way_is_told_before_anything_runs(deep, how):
+def test_a_directory_that_cannot_be_written_is_told_before_anything_runs(deep, how):
     if how:
         pytest.importorskip("xdist")
     (deep.path / "unit/test_unit.py").write_text("def test_first(): open('ran', 'w')\n")

@@ -17,7 +17,7 @@ from sslbench.protocols import _finetune_options, _finetune_training, finetune
 from sslbench.protocols._finetune_options import STUDY
 from sslbench.protocols._finetune_training import Learner, training_set
 from sslbench.training.loop import Step
-from sslbench.training.trials import TrialResult
+from sslbench.training.trial_result import TrialResult
 from tests.protocols.tuning import Sets, backbone, part, run, setting, silent, trial
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -13,7 +13,7 @@ from sslbench.protocols import _finetune_training
 from sslbench.results.record import Record
 from sslbench.results.runs import Run
 from sslbench.results.samples import read_arrays
-from sslbench.training import trials
+from sslbench.training import trial_result
 from tests.protocols import dense, detecting
 from tests.protocols.tuning import Sets, run
 
@@ -62,7 +62,7 @@ def test_trials_kept_before_there_were_curves_count_and_have_none(
     for path in (tmp_path / "trials").glob("*.json"):
         content = json.loads(path.read_text())
         del content["values"]["curve"], content["checksum"]
-        path.write_text(json.dumps({**content, "checksum": trials._digest(content)}))
+        path.write_text(json.dumps({**content, "checksum": trial_result._digest(content)}))
     monkeypatch.setattr(_finetune_training, "trained", None)
     again = run(tmp_path, results=results)
     assert (again.scores, again.hyperparameters, again.key) == (first.scores, first.hyperparameters, first.key)

@@ -28,7 +28,7 @@ from sslbench.results.runs import Run
 from sslbench.runner import Case, Runner
 from sslbench.tasks import Task
 from sslbench.training.progress import GridBar
-from sslbench.training.trials import TrialResult
+from sslbench.training.trial_result import TrialResult
 
 SIZE = 16
 LONG = "recipe=quick+steps=15+batch=16"

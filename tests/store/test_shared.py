@@ -24,7 +24,9 @@ from sslbench.store import lease, shared
 from sslbench.store.shared import shared_files
 from sslbench.store.store import Store
 from sslbench.training import shared_state
-from sslbench.training.trials import Trial, TrialResult, Trials
+from sslbench.training.trial import Trial
+from sslbench.training.trial_result import TrialResult
+from sslbench.training.trials import Trials
 from tests.store.faulty import FaultyFileSystem
 from tests.training.toy import PLAN, Toy, trained
 

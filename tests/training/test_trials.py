@@ -14,9 +14,12 @@ from typing import Any
 import pytest
 import torch
 
+from sslbench.environment import largest_peaks
 from sslbench.errors import CacheError, CacheWarning, SslbenchError
-from sslbench.training import trials
-from sslbench.training.trials import HandedOverError, Trial, TrialEndedError, TrialResult, Trials
+from sslbench.training import trial, trial_result
+from sslbench.training.trial import Trial
+from sslbench.training.trial_result import TrialResult
+from sslbench.training.trials import HandedOverError, TrialEndedError, Trials
 from tests.training.toy import Toy, trained
 
 GRID = [{"rate": rate} for rate in (0.3, 0.1, 0.2)]
@@ -75,12 +78,12 @@ def test_the_memory_of_the_process_that_trained_is_known_where_results_are_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sizes = iter([{"rss": 300, "device": None}, {"rss": 500, "device": 7}, {"rss": 400, "device": 9}])
-    monkeypatch.setattr(trials, "peak_memory", lambda device: next(sizes))
+    monkeypatch.setattr(trial, "peak_memory", lambda device: next(sizes))
     Trials(tmp_path, CASE).map(trained, GRID, stage="search")
     again = Trials(tmp_path, CASE)
     again.map(trained, GRID, stage="search")
-    assert trials.largest([{"rss": 450, "device": None}, *again.peaks]) == {"rss": 500, "device": 9}
-    assert trials.largest([{"rss": 600, "device": None}, *again.peaks[:1]]) == {"rss": 600, "device": None}
+    assert largest_peaks([{"rss": 450, "device": None}, *again.peaks]) == {"rss": 500, "device": 9}
+    assert largest_peaks([{"rss": 600, "device": None}, *again.peaks[:1]]) == {"rss": 600, "device": None}
 
 
 def test_results_that_an_earlier_version_kept_are_read(tmp_path: Path) -> None:
@@ -89,11 +92,11 @@ def test_results_that_an_earlier_version_kept_are_read(tmp_path: Path) -> None:
     content = json.loads(file.read_text())
     for later in ("checksum", "seconds", "peak_memory"):
         del content[later]
-    file.write_text(json.dumps({**content, "checksum": trials._digest(content)}))
+    file.write_text(json.dumps({**content, "checksum": trial_result._digest(content)}))
     older, counted = Trials(tmp_path, CASE), Counted()
     (read,) = older.map(counted, GRID[:1], stage="search")
     assert same(read, result) and not counted.rates
-    assert (read.seconds, older.seconds_elsewhere(), trials.largest(older.peaks)) == (0, 0, {})
+    assert (read.seconds, older.seconds_elsewhere(), largest_peaks(older.peaks)) == (0, 0, {})
 
 
 def test_a_grid_is_handed_over_where_several_have_no_result(tmp_path: Path) -> None:
@@ -258,7 +261,7 @@ def test_a_result_that_cannot_be_written_is_told_and_kept_in_memory(
     def full(path: Path, data: bytes) -> None:
         raise OSError("no space left")
 
-    monkeypatch.setattr(trials, "write_atomic", full)
+    monkeypatch.setattr(trial_result, "write_atomic", full)
     with pytest.warns(CacheWarning, match="could not store the result of a trial in .*no space left"):
         (result,) = Trials(tmp_path, CASE).map(trained, GRID[:1], stage="search")
     assert same(result, trained(GRID[0], None))

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from sslbench.training.loop import Line, Plan, Step, train
 from sslbench.training.schedules import cosine
-from sslbench.training.trials import TrialResult
+from sslbench.training.trial_result import TrialResult
 
 PLAN = Plan(steps=22, checkpoint_every=4, seed=5)
 

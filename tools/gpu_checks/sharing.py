@@ -22,7 +22,8 @@ from sslbench.config import Settings
 from sslbench.runner import Case, Runner
 from sslbench.tasks import expand_tasks
 from sslbench.training.loop import Plan, train
-from sslbench.training.trials import TrialResult, Trials
+from sslbench.training.trial_result import TrialResult
+from sslbench.training.trials import Trials
 
 CASES = (("zoo:simclr", "linear/world-texture"), ("zoo:mae", "linear/digits"))
 SMALL_CASES = (("pixels", "knn/digits"), ("pixels", "linear/digits"))

@@ -22,7 +22,7 @@ from pretraining.recipes import RECIPES, Budget
 from sslbench.errors import TrainingError
 from sslbench.training.loop import Line, Plan, Step, train
 from sslbench.training.schedules import warmup_cosine
-from sslbench.training.trials import TrialResult
+from sslbench.training.trial_result import TrialResult
 
 # Raised when the same recipe, budget and pictures give other weights.
 VERSION = 1

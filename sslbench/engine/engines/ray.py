@@ -18,7 +18,7 @@ from typing import Any
 from sslbench.engine.base import Ended, Engine, EngineSpec, Job, Loss, Needs, Option, yes_or_no
 from sslbench.engine.ray_board import Board, log_of
 from sslbench.engine.ray_connection import Connection, line
-from sslbench.engine.ray_machines import Machines, told
+from sslbench.engine.ray_machines import Machines, describe_needs
 from sslbench.engine.ray_worker import remote_run
 from sslbench.errors import EngineError
 
@@ -134,7 +134,7 @@ class RayEngine:
                 f"a worker on {place} cannot run sslbench's jobs ({blob.decode()}); install the same sslbench, and whatever "
                 "modules the run takes, in the Python of Ray on every machine"
             )
-            return Ended(job.name, loss=Loss("ground", why), place=place)
+            return Ended(job.name, loss=Loss("unfit", why), place=place)
         return Ended(job.name, pickle.loads(blob), place=place)
 
     def _lost(self, job: Job, error: Exception) -> Ended:
@@ -174,7 +174,7 @@ class RayEngine:
         self._unmet_since = self._unmet_since or now
         if now - self._unmet_since > _PATIENCE_SECONDS:
             raise EngineError(
-                f"for {_PATIENCE_SECONDS:.0f} s no machine of the Ray cluster could run a job of {told(unmet[0])}; "
+                f"for {_PATIENCE_SECONDS:.0f} s no machine of the Ray cluster could run a job of {describe_needs(unmet[0])}; "
                 f"it has {self._machines.summary()} left"
             )
 

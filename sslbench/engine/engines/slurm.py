@@ -189,7 +189,7 @@ class SlurmEngine:
 
     def _look(self) -> list[Ended]:
         files = self._files()
-        ended = [end for bundle in self._bundles for end in self._told(bundle, files)]
+        ended = [end for bundle in self._bundles for end in self._ended_members(bundle, files)]
         self._bundles = [bundle for bundle in self._bundles if bundle.members]
         ended += self._losses()
         self._bundles = [bundle for bundle in self._bundles if bundle.members]
@@ -202,7 +202,7 @@ class SlurmEngine:
             self._folder.chmod(self._folder.stat().st_mode)
         return {file.name for file in self._folder.iterdir()}
 
-    def _told(self, bundle: _Bundle, files: set[str]) -> Iterator[Ended]:
+    def _ended_members(self, bundle: _Bundle, files: set[str]) -> Iterator[Ended]:
         """What its members' files say."""
         self._again([bundle.members.pop(key) for key in list(bundle.members) if f"{key}{LEFT}" in files])
         for key in [key for key in bundle.members if f"{key}{ENDED}" in files]:
@@ -231,7 +231,7 @@ class SlurmEngine:
         files = self._files() if dead else set()
         for bundle in dead:
             # Written between the last look and the end.
-            ended += self._told(bundle, files)
+            ended += self._ended_members(bundle, files)
             ended += self._lost_members(bundle, files)
         return ended
 

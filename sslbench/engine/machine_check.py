@@ -1,4 +1,4 @@
-"""What controller and workers have to have in common: versions, folders that are really the same, and clocks."""
+"""The check of a machine against the controller's: versions, folders that are really the same, clocks, store and GPU."""
 
 from __future__ import annotations
 
@@ -24,26 +24,26 @@ from sslbench.environment import PACKAGES, package_versions
 from sslbench.errors import DeviceError, EngineError, StoreError
 
 _SCORING = tuple(package for package in PACKAGES if not package.startswith("pytest"))
-_NONCE = ".sslbench-ground-"
+_MARKER_PREFIX = ".sslbench-machine-check-"
 # A name that a machine has looked for in vain may stay unknown to it for a while on a network's disk.
-_PATIENCE = 5.0
-_LEFT_OVER = 30 * 24 * 3600.0
-_ROOM = 64 * 2**20
-_SKEW = 60.0
+_WAIT_SECONDS = 5.0
+_LEFTOVER_SECONDS = 30 * 24 * 3600.0
+_MIN_FREE_BYTES = 64 * 2**20
+_MAX_SKEW_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
 class _Folder:
-    """use: what it is for. option: chooses another. nonce: a file that the controller has put there, empty for none."""
+    """use: what it is for. option: chooses another. marker: a file that the controller has put there, empty for none."""
 
     path: str
     use: str
     option: str
-    nonce: str = ""
+    marker: str = ""
 
 
 @dataclass(frozen=True)
-class Ground:
+class MachineCheck:
     """What this process has, to be compared where cases run. As a context manager it removes its files at the end.
 
     versions: of packages and Python, empty where any will do. source: digest of sslbench's own code.
@@ -62,8 +62,8 @@ class Ground:
     @classmethod
     def of(
         cls, settings: Settings, run_dir: Path | None, shared: bool = True, versions: Literal["same", "any"] = "same"
-    ) -> Ground:
-        """The ground of a session that is about to begin.
+    ) -> MachineCheck:
+        """The check for a session that is about to begin.
 
         Args:
             settings: Its cache and device are looked at.
@@ -75,7 +75,7 @@ class Ground:
         Raises:
             EngineError: Where a folder cannot be written here.
         """
-        token = _NONCE + secrets.token_hex(8) if shared else ""
+        token = _MARKER_PREFIX + secrets.token_hex(8) if shared else ""
         # Behind a URL the directory is each machine's own.
         url = settings.shared_cache
         option = "SSLBENCH_LOCAL_CACHE" if url else "--sslbench-cache=DIR"
@@ -84,23 +84,23 @@ class Ground:
             results = absolute(str(run_dir))
             folders.append(_Folder(results, "the results directory", "--sslbench-results=DIR", token))
         try:
-            aheads = [_put_nonce(folder) for folder in folders if folder.nonce]
+            leads = [_write_marker(folder) for folder in folders if folder.marker]
         except OSError as error:
-            _remove_nonces(folders)
+            _remove_markers(folders)
             raise EngineError(f"{error.filename} cannot be written here: {error.strerror}") from error
         same = versions == "same"
         return cls(
             tuple(sorted(_versions().items())) if same else (),
             source_digest() if same else "",
             tuple(folders),
-            aheads[0] if aheads else None,
+            leads[0] if leads else None,
             settings.device,
             url,
         )
 
     def close(self) -> None:
         """Remove the files that `of` has written. May be called twice."""
-        _remove_nonces(self.folders)
+        _remove_markers(self.folders)
 
     def __enter__(self) -> Self:
         return self
@@ -111,18 +111,18 @@ class Ground:
         self.close()
 
     def problems(self) -> list[str]:
-        """What this machine has otherwise, each with its name and what to do; looked at once a process."""
-        if self not in _seen:
-            _seen[self] = self._look()
-        return list(_seen[self])
+        """What this machine has otherwise, each with its name and what to do; found once a process."""
+        if self not in _checked:
+            _checked[self] = self._check()
+        return list(_checked[self])
 
-    def _look(self) -> list[str]:
+    def _check(self) -> list[str]:
         host = platform.node()
         problems = _version_problems(dict(self.versions), self.source, host)
         for folder in self.folders:
             problems += _folder_problems(folder, host)
         if not problems and self.clock is not None:
-            place = next(folder.path for folder in self.folders if folder.nonce)
+            place = next(folder.path for folder in self.folders if folder.marker)
             problems += _clock_problems(Path(place), self.clock, host)
         if self.store:
             problems += _store_problems(self.store, host)
@@ -131,7 +131,7 @@ class Ground:
         return problems
 
 
-_seen: dict[Ground, list[str]] = {}
+_checked: dict[MachineCheck, list[str]] = {}
 
 
 def _versions() -> dict[str, str]:
@@ -141,11 +141,11 @@ def _versions() -> dict[str, str]:
     return {"Python": f"{sys.version_info.major}.{sys.version_info.minor}", **chosen}
 
 
-def _remove_nonces(folders: Iterable[_Folder]) -> None:
+def _remove_markers(folders: Iterable[_Folder]) -> None:
     for folder in folders:
-        if folder.nonce:
+        if folder.marker:
             with contextlib.suppress(OSError):
-                (Path(folder.path) / folder.nonce).unlink()
+                (Path(folder.path) / folder.marker).unlink()
 
 
 @cache
@@ -176,23 +176,23 @@ def _version_problems(expected: dict[str, str], source: str, host: str) -> list[
     return problems
 
 
-def _put_nonce(folder: _Folder) -> float:
+def _write_marker(folder: _Folder) -> float:
     """Write the file; gives the seconds by which this machine's clock is ahead of the disk's."""
     place = Path(folder.path)
     place.mkdir(parents=True, exist_ok=True)
-    for left in place.glob(f"{_NONCE}*"):
+    for left in place.glob(f"{_MARKER_PREFIX}*"):
         # Of controllers that were killed.
         with contextlib.suppress(OSError):
-            if time.time() - left.stat().st_mtime > _LEFT_OVER:
+            if time.time() - left.stat().st_mtime > _LEFTOVER_SECONDS:
                 left.unlink()
-    path = place / folder.nonce
+    path = place / folder.marker
     path.write_bytes(b"sslbench: whether machines see the same folder\n")
     return time.time() - path.stat().st_mtime
 
 
 def _folder_problems(folder: _Folder, host: str) -> list[str]:
     place = Path(folder.path)
-    if folder.nonce and not _appears(place / folder.nonce):
+    if folder.marker and not _appears(place / folder.marker):
         return [
             f"{folder.use} {place} is not the same on {host}: put it on a shared disk ({folder.option}), name an object "
             "store by URL, or say --sslbench-engine-options=shared=no: then outcomes travel by value and each machine "
@@ -201,10 +201,10 @@ def _folder_problems(folder: _Folder, host: str) -> list[str]:
     try:
         place.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(place).free
-        if free < _ROOM:
+        if free < _MIN_FREE_BYTES:
             return [
-                f"{folder.use} {place} has {free / 2**20:.0f} MiB left on {host}, less than {_ROOM // 2**20}: make room there, "
-                f"or choose another with {folder.option}"
+                f"{folder.use} {place} has {free / 2**20:.0f} MiB left on {host}, less than {_MIN_FREE_BYTES // 2**20}: make "
+                f"room there, or choose another with {folder.option}"
             ]
         with tempfile.TemporaryFile(dir=place) as file:
             file.write(bytes(4096))
@@ -217,7 +217,7 @@ def _folder_problems(folder: _Folder, host: str) -> list[str]:
 
 
 def _appears(path: Path) -> bool:
-    until = time.monotonic() + _PATIENCE
+    until = time.monotonic() + _WAIT_SECONDS
     while True:
         try:
             # Listing a folder makes a network's disk ask anew.
@@ -234,7 +234,7 @@ def _appears(path: Path) -> bool:
 def _clock_problems(place: Path, controller: float, host: str) -> list[str]:
     """controller: seconds by which its clock was ahead of the disk's, so that it does not matter when this is asked."""
     try:
-        with tempfile.NamedTemporaryFile(dir=place, prefix=_NONCE) as file:
+        with tempfile.NamedTemporaryFile(dir=place, prefix=_MARKER_PREFIX) as file:
             file.write(b"\n")
             file.flush()
             ahead = time.time() - os.fstat(file.fileno()).st_mtime
@@ -242,7 +242,7 @@ def _clock_problems(place: Path, controller: float, host: str) -> list[str]:
         return [f"{place} cannot be written on {host}: {error.strerror or error}"]
     problems = []
     for other, seconds in (("where pytest was started", ahead - controller), (f"of the disk with {place}", ahead)):
-        if abs(seconds) > _SKEW:
+        if abs(seconds) > _MAX_SKEW_SECONDS:
             which = "ahead of" if seconds > 0 else "behind"
             problems.append(
                 f"the clock of {host} is {abs(seconds):.0f} s {which} the one {other}: locks and leftovers are judged by their "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sslbench.engine import looking
+from sslbench.engine import unfit_machines
 from sslbench.engine.base import Ended, Loss, Needs
 from sslbench.engine.controller import Controller, Planned
 from sslbench.engine.worker import Answer, Failure
@@ -46,7 +46,7 @@ class Machines(Scripted):
             if isinstance(said, Loss):
                 ended.append(Ended(one.name, loss=said, place=where[one.name]))
             elif said is not None:
-                answer = Answer(failure=Failure("ground", "EngineError", said)) if said else one.answer
+                answer = Answer(failure=Failure("unfit", "EngineError", said)) if said else one.answer
                 ended.append(Ended(one.name, answer, place=where[one.name]))
         return ended
 
@@ -89,7 +89,7 @@ def test_what_only_a_machine_could_run_that_is_left_out(tmp_path):
         one.check([Planned(planned("a").order, Needs(gpus=1.0))])
 
 
-@pytest.mark.parametrize("how", [OTHER.format("n2"), Loss("ground", OTHER.format("n2"))])
+@pytest.mark.parametrize("how", [OTHER.format("n2"), Loss("unfit", OTHER.format("n2"))])
 def test_one_that_joins_later_is_found_out_by_the_first_job_there(tmp_path, how):
     engine = Machines(["n1"], {})
     one, told = controller(engine, tmp_path)
@@ -169,7 +169,7 @@ def test_answers_that_came_with_the_last_machines_end_are_kept(tmp_path):
 
 
 def test_one_that_never_answers(tmp_path, monkeypatch):
-    monkeypatch.setattr(looking, "_LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(unfit_machines, "_WAIT_SECONDS", 0.05)
     one, told = controller(Machines(["n1", "n2"], {"n2": None}), tmp_path)
     one.check([planned("a")])
     assert [place for place, why in told if why.startswith("look at n2: no answer within 0 s")] == ["n2"]

@@ -15,8 +15,8 @@ import pytest
 
 import sslbench
 from sslbench.config import Settings
-from sslbench.engine import ground as module
-from sslbench.engine.ground import Ground, source_digest
+from sslbench.engine import machine_check as module
+from sslbench.engine.machine_check import MachineCheck, source_digest
 from sslbench.environment import package_versions
 from sslbench.errors import DeviceError, EngineError, StoreError
 
@@ -26,21 +26,21 @@ HOST = platform.node()
 @pytest.fixture(autouse=True)
 def new_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing has been looked at yet, and nobody waits for what does not come."""
-    monkeypatch.setattr(module, "_seen", {})
-    monkeypatch.setattr(module, "_PATIENCE", 0.0)
+    monkeypatch.setattr(module, "_checked", {})
+    monkeypatch.setattr(module, "_WAIT_SECONDS", 0.0)
 
 
-def ground(tmp_path: Path, **options: object) -> Ground:
+def check(tmp_path: Path, **options: object) -> MachineCheck:
     settings = Settings(cache_dir=tmp_path / "cache", device=str(options.pop("device", "cpu")))
-    return Ground.of(settings, tmp_path / "results" / "suite", **options)  # type: ignore[arg-type]
+    return MachineCheck.of(settings, tmp_path / "results" / "suite", **options)  # type: ignore[arg-type]
 
 
 def files(tmp_path: Path) -> list[str]:
-    return sorted(str(path.relative_to(tmp_path).parent) for path in tmp_path.rglob(".sslbench-ground-*"))
+    return sorted(str(path.relative_to(tmp_path).parent) for path in tmp_path.rglob(".sslbench-machine-check-*"))
 
 
 def test_the_same_machine_has_no_problem_and_its_files_go_at_the_end(tmp_path):
-    with ground(tmp_path) as made:
+    with check(tmp_path) as made:
         assert files(tmp_path) == ["cache", "results/suite"]
         travelled = pickle.loads(pickle.dumps(made))
         assert travelled == made
@@ -53,7 +53,7 @@ def test_the_same_machine_has_no_problem_and_its_files_go_at_the_end(tmp_path):
 
 
 def test_another_process_of_this_machine_has_no_problem(tmp_path):
-    with ground(tmp_path) as made:
+    with check(tmp_path) as made:
         code = "import pickle, sys; print(pickle.loads(bytes.fromhex(sys.argv[1])).problems(), 'torch' in sys.modules)"
         run = subprocess.run(
             [sys.executable, "-c", code, pickle.dumps(made).hex()],
@@ -65,7 +65,7 @@ def test_another_process_of_this_machine_has_no_problem(tmp_path):
 
 
 def test_versions_that_can_change_a_score_are_compared(tmp_path, monkeypatch):
-    with ground(tmp_path) as made, ground(tmp_path, versions="any") as lenient:
+    with check(tmp_path) as made, check(tmp_path, versions="any") as lenient:
         found = package_versions()
         other = found | {"torch": "1.0", "timm": "not installed", "pytest": "7.0"}
         monkeypatch.setattr(module, "package_versions", lambda: other)
@@ -78,7 +78,7 @@ def test_versions_that_can_change_a_score_are_compared(tmp_path, monkeypatch):
 
 
 def test_builds_of_a_version_and_patches_of_python_are_one(tmp_path, monkeypatch):
-    with ground(tmp_path) as made:
+    with check(tmp_path) as made:
         found = package_versions()
         built = found | {"torch": found["torch"].partition("+")[0] + "+another"}
         monkeypatch.setattr(module, "package_versions", lambda: built)
@@ -91,7 +91,7 @@ def test_builds_of_a_version_and_patches_of_python_are_one(tmp_path, monkeypatch
 
 
 def test_another_commit_of_the_same_version_is_told(tmp_path):
-    with ground(tmp_path) as made:
+    with check(tmp_path) as made:
         assert made.source == source_digest()
         other = replace(made, source="0" * 64)
         assert other.problems() == [
@@ -122,7 +122,7 @@ def test_the_digest_of_the_code_follows_names_and_contents(tmp_path, monkeypatch
 @pytest.mark.parametrize("folder", ["cache", "results/suite"])
 @pytest.mark.parametrize("there", [True, False])
 def test_a_folder_of_its_own_is_not_the_shared_one(tmp_path, folder, there):
-    with ground(tmp_path) as made:
+    with check(tmp_path) as made:
         shutil.rmtree(tmp_path / folder)
         if there:
             (tmp_path / folder).mkdir()
@@ -138,8 +138,8 @@ def test_a_folder_of_its_own_is_not_the_shared_one(tmp_path, folder, there):
 
 
 def test_a_file_that_comes_late_is_waited_for(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "_PATIENCE", 60.0)
-    with ground(tmp_path) as made:
+    monkeypatch.setattr(module, "_WAIT_SECONDS", 60.0)
+    with check(tmp_path) as made:
         aside = [path.rename(tmp_path / path.name) for path in (tmp_path / "cache").glob(".sslbench*")]
         naps = []
 
@@ -154,7 +154,7 @@ def test_a_file_that_comes_late_is_waited_for(tmp_path, monkeypatch):
 
 
 def test_without_a_shared_disk_each_machine_has_its_own_cache_and_no_results(tmp_path):
-    made = ground(tmp_path, shared=False)
+    made = check(tmp_path, shared=False)
     assert made.clock is None
     assert not (tmp_path / "results").exists() and not (tmp_path / "cache").exists()
     assert made.problems() == []
@@ -177,11 +177,11 @@ def test_behind_a_url_each_machine_has_its_own_cache(tmp_path, monkeypatch):
 
     monkeypatch.setattr(shared, "shared_files", Files)
     settings = Settings(cache_dir=tmp_path / "cache", shared_cache="s3://bucket/cache")
-    with Ground.of(settings, tmp_path / "results" / "suite") as made:
+    with MachineCheck.of(settings, tmp_path / "results" / "suite") as made:
         assert files(tmp_path) == ["results/suite"]
         assert made.clock is not None
         assert made.problems() == made.problems() == []
-    made = Ground.of(settings, None)
+    made = MachineCheck.of(settings, None)
     assert made.clock is None and files(tmp_path) == []
     assert made.problems() == [f"{HOST}: s3://bucket/cache: no credentials"]
     assert checked == ["s3://bucket/cache"] * 2
@@ -192,13 +192,13 @@ def test_behind_a_url_each_machine_has_its_own_cache(tmp_path, monkeypatch):
 
 
 def test_records_that_travel_by_value_need_no_folder(tmp_path):
-    with Ground.of(Settings(cache_dir=tmp_path / "cache"), None) as made:
+    with MachineCheck.of(Settings(cache_dir=tmp_path / "cache"), None) as made:
         assert files(tmp_path) == ["cache"]
         assert made.problems() == []
 
 
 def test_a_folder_that_cannot_be_written_is_told(tmp_path, monkeypatch):
-    with ground(tmp_path) as made:
+    with check(tmp_path) as made:
 
         def refused(*, dir: Path) -> None:
             if dir == tmp_path / "cache":
@@ -215,14 +215,14 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path, monkeypatch):
 
 
 def test_a_cache_that_cannot_be_made_on_its_machine_is_told(tmp_path):
-    made = ground(tmp_path, shared=False)
+    made = check(tmp_path, shared=False)
     (tmp_path / "cache").write_text("a file")
     (told,) = made.problems()
     assert told.startswith(f"the cache directory {tmp_path}/cache cannot be written on {HOST}: ")
 
 
 def test_a_full_disk_is_told(tmp_path, monkeypatch):
-    made = ground(tmp_path, shared=False)
+    made = check(tmp_path, shared=False)
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(module.shutil, "disk_usage", lambda path: usage(2**40, 2**40, 3 * 2**20))
     assert made.problems() == [
@@ -233,7 +233,7 @@ def test_a_full_disk_is_told(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(("skew", "which"), [(75, "ahead of"), (-75, "behind")])
 def test_a_clock_that_is_wrong_is_told(tmp_path, monkeypatch, skew, which):
-    with ground(tmp_path) as made:
+    with check(tmp_path) as made:
         # Files bear the clock of the disk, which stays right.
         now = time.time
         monkeypatch.setattr(module.time, "time", lambda: now() + skew)
@@ -247,7 +247,7 @@ def test_a_clock_that_is_wrong_is_told(tmp_path, monkeypatch, skew, which):
 def test_a_clock_is_compared_with_the_disk_too(tmp_path, monkeypatch):
     now = time.time
     monkeypatch.setattr(module.time, "time", lambda: now() + 75)
-    with ground(tmp_path) as made:
+    with check(tmp_path) as made:
         assert made.clock == pytest.approx(75, abs=5)
         (told,) = made.problems()
         assert told.startswith(f"the clock of {HOST} is 75 s ahead of the one of the disk with {tmp_path}/cache: ")
@@ -264,27 +264,27 @@ def test_a_named_gpu_that_is_not_there_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr(device, "resolve_device", none)
     advice = "; a job sees its own GPUs alone, which `cuda` means"
     for name, more in (("cuda", ""), ("cuda:1", advice)):
-        made = ground(tmp_path, shared=False, device=name)
+        made = check(tmp_path, shared=False, device=name)
         said = (
             f"cases take GPUs, as the engine has some, and here device {name} was asked for but cannot be used: no GPU"
         )
         assert made.problems() == [f"{HOST}: {said}{more}"]
-    assert ground(tmp_path, shared=False, device="auto").problems() == []
+    assert check(tmp_path, shared=False, device="auto").problems() == []
 
 
 def test_a_folder_that_the_controller_cannot_write_ends_it_and_leaves_nothing(tmp_path):
     (tmp_path / "results").write_text("a file")
     with pytest.raises(EngineError, match=r"results/suite cannot be written here: "):
-        ground(tmp_path)
+        check(tmp_path)
     assert files(tmp_path) == []
 
 
 def test_files_of_killed_controllers_go_after_a_month(tmp_path):
-    with ground(tmp_path):
+    with check(tmp_path):
         (old,) = (tmp_path / "cache").glob(".sslbench*")
-        with ground(tmp_path):
+        with check(tmp_path):
             assert len(files(tmp_path)) == 4
         month = time.time() - 31 * 24 * 3600
         os.utime(old, (month, month))
-        with ground(tmp_path):
+        with check(tmp_path):
             assert files(tmp_path).count("cache") == 1
