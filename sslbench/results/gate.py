@@ -108,4 +108,22 @@ def _result(record: Record, base: Record, comparison: PairedComparison, p: float
         f"(level {config.level:g}, minimum drop {config.min_drop:g} {difference_unit(record.main.unit)})"
     )
     failed = p < config.level and drop > 0 and drop >= config.min_drop
+    if failed:
+        message += _trained_elsewhere(record, base)
     return GateResult(record.case, base.case, comparison, p, failed, message)
+
+
+def _trained_elsewhere(record: Record, base: Record) -> str:
+    """What to think of a drop between two kinds of hardware, where something was trained in steps; else empty."""
+    here, there = _hardware(record), _hardware(base)
+    if here == there or "steps" not in record.hyperparameters:
+        return ""
+    return (
+        f"; but it was trained on {here} and the baseline on {there}, and there a training comes out otherwise by rounding "
+        "alone: compare with a baseline from the same hardware, or give a minimum drop"
+    )
+
+
+def _hardware(record: Record) -> str:
+    device = record.environment.get("device", "cpu")
+    return str(record.environment.get("cpu", "")) if device == "cpu" else str(device)

@@ -21,6 +21,22 @@ def test_a_clear_drop_fails_and_the_message_says_why(make_record):
     assert "Holm p = 0.000977 (level 0.05, minimum drop 0 points)" in result.message
 
 
+@pytest.mark.parametrize(
+    ("hyperparameters", "here", "there", "told"),
+    [
+        ({"steps": 100}, {"device": "cpu", "cpu": "EPYC"}, {"device": "cpu", "cpu": "Xeon"}, "on EPYC and the baseline on Xeon"),
+        ({"steps": 100}, {"device": "H100", "cpu": "EPYC"}, {"device": "cpu", "cpu": "EPYC"}, "on H100 and the baseline on EPYC"),
+        ({"steps": 100}, {"device": "H100", "cpu": "EPYC"}, {"device": "H100", "cpu": "Xeon"}, ""),
+        ({"l2": 0.1}, {"device": "cpu", "cpu": "EPYC"}, {"device": "cpu", "cpu": "Xeon"}, ""),
+    ],
+)  # fmt: skip
+def test_a_training_that_fell_on_other_hardware_is_said_to_be_one(make_record, hyperparameters, here, there, told):
+    new = make_record("new", correct=correct(80), hyperparameters=hyperparameters, environment=here)
+    old = make_record("old", correct=correct(90), hyperparameters=hyperparameters, environment=there)
+    (result,) = gate([new], [old], GateConfig())
+    assert result.failed and ("rounding alone" in result.message) == bool(told) and told in result.message
+
+
 @pytest.mark.parametrize("right", [87, 90, 99])
 def test_noise_and_gains_pass(make_record, right):
     # 87: 3 discordant items give p = 1/8.
