@@ -53,53 +53,40 @@ def test_swav_on_flowers(settings: list[str], scratch: Path) -> None:
     # Nor is a score on other images shown beside it.
     score = linear["scores"]["mean_per_class"]["value"]
     assert f"| swav |{' – |' * 6} {score:.1f} | – |" in (results / "study.md").read_text()
-    # Of the same converted file: a tenth of the labels, one step a training.
-    tuning = [
-        *command[:4], "--sslbench-backbones=swav", "--sslbench-check-data=loose", "--sslbench-offline", *settings,
-        "--sslbench-tasks=finetune/flowers/10pct+recipe=quick+steps=1+batch=2",
-    ]  # fmt: skip
-    done = subprocess.run(tuning, cwd=REPOSITORY, capture_output=True, text=True, check=False)
-    assert "1 passed" in done.stdout, done.stdout + done.stderr
-    (path,) = (scratch / "results" / "chosen").rglob("records/*.json")
-    tuned = json.loads(path.read_text())
-    assert tuned["main_score"] == "mean_per_class" and tuned["scores"]["mean_per_class"]["n"] == 35
-    told = tuned["hyperparameters"]
-    assert told["pictures"] == {"train": 10, "val": 5} and told["trained"] == "161 of 161 tensors"
-    assert len(told["trials"]) == 4
-    assert set(tuned["task"]["compat"]) == {"finetune-weight-decay", "finetune-decayed", "finetune-last-batch"}
-    # And as a detector on VOC in its own layout, small pictures and two steps.
+    # Of the same converted file, what trains and what looks at pixels: a tenth of Flowers' labels and one step a training, VOC in
+    # its own layout, ADE20K and NYU Depth v2 in their own formats, all with small pictures.
     voc_detection(scratch / "data")
-    detecting = [
-        *tuning[:-1],
-        "--sslbench-tasks=detection/voc/frozen+steps=2+size=64",
-        "--sslbench-results",
-        str(scratch / "voc"),
-    ]
-    done = subprocess.run(detecting, cwd=REPOSITORY, capture_output=True, text=True, check=False)
-    assert "1 passed" in done.stdout, done.stdout + done.stderr
-    (path,) = (scratch / "voc").rglob("records/*.json")
-    detected = json.loads(path.read_text())
-    assert detected["main_score"] == "AP" and detected["references"] == {} and detected["scores"]["AP"]["n"] == 4
-    told = detected["hyperparameters"]
-    assert told["trained"] == "26 of 175 tensors of network and pyramid"
-    assert (told["recipe"], told["steps"], told["batch"]) == ("study", 2, 2)
-    assert told["pictures"] == {"train": 4, "val": 4} and len(told["classes_without_test_object"]) >= 15
-    # And pixel by pixel, trained and probed, on ADE20K and NYU Depth v2 in their own formats.
     ade20k(scratch / "data", 10, lists=True, sides=(60, 80))
     nyuv2(scratch / "data")
+    trained = (
+        "finetune/flowers/10pct+recipe=quick+steps=1+batch=2", "detection/voc/frozen+steps=2+size=64",
+        "segmentation/ade20k/steps=2+size=64+batch=2+scales=single", "normals/nyuv2/steps=2+size=64",
+    )  # fmt: skip
     probed = ("segmentation/ade20k/knn+levels=1", "depth/nyuv2-depth/linear+levels=1+grid=5")
-    trained = ("segmentation/ade20k/steps=2+size=64+batch=2+scales=single", "normals/nyuv2/steps=2+size=64")
-    dense = [
-        *tuning[:-1], f"--sslbench-tasks={','.join((*probed, *trained))}", "--sslbench-results", str(scratch / "dense"),
+    further = [
+        *command[:4], "--sslbench-backbones=swav", "--sslbench-check-data=loose", "--sslbench-offline", *settings,
+        f"--sslbench-tasks={','.join((*trained, *probed))}",
     ]  # fmt: skip
-    done = subprocess.run(dense, cwd=REPOSITORY, capture_output=True, text=True, check=False)
-    assert "4 passed" in done.stdout, done.stdout + done.stderr
+    done = subprocess.run(further, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert "6 passed" in done.stdout, done.stdout + done.stderr
     found = {
         record["task"]["protocol"] + record["task"]["variant"][:6]: record
-        for record in (json.loads(path.read_text()) for path in (scratch / "dense").rglob("records/*.json"))
+        for record in (
+            json.loads(path.read_text()) for path in (scratch / "results" / "chosen").rglob("records/*.json")
+        )
     }
-    assert all(record["references"] == {} for record in found.values())
+    assert len(found) == 6 and all(record["references"] == {} for record in found.values())
     told = {name: record["hyperparameters"] for name, record in found.items()}
+    tuned, shown = found["finetune10pct+"], told["finetune10pct+"]
+    assert tuned["main_score"] == "mean_per_class" and tuned["scores"]["mean_per_class"]["n"] == 35
+    assert shown["pictures"] == {"train": 10, "val": 5} and shown["trained"] == "161 of 161 tensors"
+    assert len(shown["trials"]) == 4
+    assert set(tuned["task"]["compat"]) == {"finetune-weight-decay", "finetune-decayed", "finetune-last-batch"}
+    detected, shown = found["detectionfrozen"], told["detectionfrozen"]
+    assert detected["main_score"] == "AP" and detected["scores"]["AP"]["n"] == 4
+    assert shown["trained"] == "26 of 175 tensors of network and pyramid"
+    assert (shown["recipe"], shown["steps"], shown["batch"]) == ("study", 2, 2)
+    assert shown["pictures"] == {"train": 4, "val": 4} and len(shown["classes_without_test_object"]) >= 15
     assert told["segmentationknn+le"]["grid"] == [7, 7] and told["segmentationknn+le"]["features"] == 2048
     assert found["segmentationknn+le"]["scores"]["mean_iou"]["n"] == 3
     assert told["depthlinear"]["grid"] == [5, 5] and told["depthlinear"]["features"] == 2048
