@@ -106,7 +106,12 @@ def _brief_options(protocol: str) -> dict[str, Any]:
     timeout = aiohttp.ClientTimeout(sock_connect=_CONNECT_SECONDS)
     session = configured.get("session_kwargs", {})
     traces = [*session.get("trace_configs", []), trace]
-    return {"requests_timeout": timeout, "session_kwargs": {**session, "trace_configs": traces}}
+    # The last one is of what gcsfs asks first, what kind of bucket this is: two minutes by default, where there is no network.
+    return {
+        "requests_timeout": timeout,
+        "session_kwargs": {**session, "trace_configs": traces},
+        "retry_timeout": _CONNECT_SECONDS,
+    }
 
 
 class Folder:
