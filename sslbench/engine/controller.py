@@ -136,7 +136,7 @@ class Controller:
         """The shortest first: as soon as it ends, the others find what it has made."""
         for planned in group:
             asked = self._asked[planned.name] = _Asked(planned)
-            if self._groups.may_run(planned.name, planned.shares):
+            if self._groups.admit(planned.name, planned.shares):
                 self._send(asked)
 
     def _is_wanted(self, name: str) -> bool:

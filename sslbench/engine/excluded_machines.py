@@ -8,7 +8,7 @@ from sslbench.engine.base import Engine, Excluding, Needs
 from sslbench.errors import EngineError
 
 # So many machines in a row that will not do, of an engine that does not know them: the fault is likely in what they share.
-_ALIKE = 3
+_MAX_UNFIT_IN_A_ROW = 3
 
 
 class ExcludedMachines:
@@ -33,7 +33,7 @@ class ExcludedMachines:
         places = engine.places()
         if not isinstance(engine, Excluding) or "" in new or (places and set(places) <= set(self._reasons)):
             return self._all_reasons()
-        if not places and not cases_run and len(self._reasons) >= _ALIKE:
+        if not places and not cases_run and len(self._reasons) >= _MAX_UNFIT_IN_A_ROW:
             return self._all_reasons(
                 f"the first {len(self._reasons)} machines that were tried will not do, so that no more are"
             )

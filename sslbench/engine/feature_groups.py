@@ -16,7 +16,7 @@ class FeatureGroups:
         self._first: dict[str, str] = {}
         self.places: dict[str, str] = {}
 
-    def may_run(self, case: str, features: str) -> bool:
+    def admit(self, case: str, features: str) -> bool:
         """Whether a case can be sent now; it is held otherwise."""
         if features in self._held:
             self._held[features].appendleft(case)

@@ -66,11 +66,18 @@ def check_carried(config: pytest.Config, flags: Sequence[str]) -> None:
 def check_alone(config: pytest.Config) -> None:
     """Raise pytest.UsageError where the command line names an engine and xdist is on, whose workers would start for nothing.
 
-    An engine of the ini file is for sessions with cases, and whether this is one only the workers will know.
+    An engine of the ini file or of PYTEST_ADDOPTS is for sessions with cases, and whether this is one only the workers will know.
     """
     named = any(str(argument).partition("=")[0] == ENGINE for argument in config.invocation_params.args)
     on = getattr(config.option, "tx", None) and config.option.dist != "no" and not config.option.collectonly
     if on and named and (engine := config.getoption(ENGINE)):
+        from sslbench.engine.base import engine_spec
+        from sslbench.errors import SslbenchError
+
+        try:
+            engine_spec(engine)
+        except SslbenchError as error:
+            raise pytest.UsageError(str(error)) from error
         raise pytest.UsageError(not_with_xdist(engine))
 
 

@@ -60,7 +60,13 @@ class SharedRun(Run):
         One that was written here since and could not be shared stays where it is the newer one. exact: only what is sound in the
         store stays, in a directory that nothing else is written to. Raises StoreError.
         """
-        (self.directory / "records").mkdir(parents=True, exist_ok=True)
+        try:
+            (self.directory / "records").mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(
+                f"{self.store.url}: its copy on this machine, {self.directory}, cannot be written: {error.strerror}. Make room "
+                "there, or choose another folder with SSLBENCH_LOCAL_CACHE"
+            ) from error
         with self._lock():
             known = self._known()
             # No deeper ones: a name of somebody else's making must not lead out of the directory.

@@ -32,7 +32,7 @@ STUDY = Study(
                 "colour-histogram",
             ),
             summary="offline, on data and backbones that come with the installation; minutes on two CPU cores",
-            # A quick run is of frozen features and takes two minutes: what trains or looks would take half of the time.
+            # A quick run has linear probes, neighbours and few-shot; a network's fine-tuning and detection would double its time.
             slow=(
                 # Its pictures are no other task's, so that leaving it out spares over a fifth of the extraction.
                 "*/world-count",

@@ -18,12 +18,12 @@ OTHER = "torch 1 where pytest was started, 2 on {}"
 class Machines(Scripted):
     """An engine that deals its jobs to places as they are when a job is submitted.
 
-    unsound: how jobs end at some of the places, a text for a machine that says why it will not do; None for no end.
+    unfit: how jobs end at some of the places, a text for a machine that says why it will not do; None for no end.
     """
 
-    def __init__(self, places: list[str], unsound: dict[str, str | Loss | None]) -> None:
+    def __init__(self, places: list[str], unfit: dict[str, str | Loss | None]) -> None:
         super().__init__(lambda order, number: Answer(), places)
-        self.unsound = unsound
+        self.unfit = unfit
         self.excluded: list[str] = []
         self.sent: list[tuple[str, str]] = []
 
@@ -42,7 +42,7 @@ class Machines(Scripted):
         where = dict(self.sent)
         ended = []
         for one in super().collect(seconds):
-            said = self.unsound.get(where[one.name], "")
+            said = self.unfit.get(where[one.name], "")
             if isinstance(said, Loss):
                 ended.append(Ended(one.name, loss=said, place=where[one.name]))
             elif said is not None:
@@ -96,7 +96,7 @@ def test_one_that_joins_later_is_found_out_by_the_first_job_there(tmp_path, how)
     cases = [planned(case) for case in "abcd"]
     one.check(cases)
     engine._places.append("n2")
-    engine.unsound["n2"] = how
+    engine.unfit["n2"] = how
     one.submit(cases)
     assert all(one.wait_for(case.name).failure is None for case in cases)
     # Two jobs were dealt to it before that was known.
@@ -148,7 +148,7 @@ def test_a_moments_silence_while_a_machine_is_left_out_does_not_end_a_session_th
     one.submit([planned("a")])
     assert one.wait_for(name("a")).failure is None
     engine.silent = True
-    engine.unsound["n1"] = OTHER.format("n1")
+    engine.unfit["n1"] = OTHER.format("n1")
     one.submit([planned("b")])
     assert one.wait_for(name("b")).failure is None
     assert told == [("n1", OTHER.format("n1"))]

@@ -201,6 +201,8 @@ def test_xdist_beside_an_engine_starts_no_worker(project):
     text = refused(project.run(*CHOSEN, LOCAL, "-n2"))
     assert "leave -n out" in text
     assert "workers" not in text
+    text = refused(project.run(*CHOSEN, "--sslbench-engine=lokal", "-n2"))
+    assert "unknown engine 'lokal'" in text and "workers" not in text
     project.run(*CHOSEN, LOCAL, "-n2", "--collect-only").stdout.fnmatch_lines(["*2 tests collected*"])
 
 

@@ -27,6 +27,7 @@ def test_a_clear_drop_fails_and_the_message_says_why(make_record):
         ({"steps": 100}, {"device": "cpu", "cpu": "EPYC"}, {"device": "cpu", "cpu": "Xeon"}, "on EPYC and the baseline on Xeon"),
         ({"steps": 100}, {"device": "H100", "cpu": "EPYC"}, {"device": "cpu", "cpu": "EPYC"}, "on H100 and the baseline on EPYC"),
         ({"steps": 100}, {"device": "H100", "cpu": "EPYC"}, {"device": "H100", "cpu": "Xeon"}, ""),
+        ({"steps": 100}, {"device": "cpu", "cpu": "EPYC"}, {}, ""),
         ({"l2": 0.1}, {"device": "cpu", "cpu": "EPYC"}, {"device": "cpu", "cpu": "Xeon"}, ""),
     ],
 )  # fmt: skip

@@ -45,6 +45,12 @@ def test_without_a_url_it_is_a_run_directory(tmp_path: Path) -> None:
     assert type(run_at(tmp_path / "embedded", "")) is Run
 
 
+def test_a_copy_that_cannot_be_written_is_one_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "here").write_text("a file")
+    with pytest.raises(StoreError, match=r"its copy on this machine, .* cannot be written: .*SSLBENCH_LOCAL_CACHE"):
+        run_at(tmp_path / "here" / "embedded", f"file://{tmp_path}/store").pull()
+
+
 def test_what_one_machine_has_run_another_one_has(machine, make_record) -> None:
     first = machine("a")
     record = write(first, make_record(correct=[True, False]))
