@@ -138,7 +138,7 @@ def test_order_and_repetition_of_penalties() -> None:
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 def test_dtypes_and_kinds(dtype: type) -> None:
-    x, y = digits()  # sixteenths, exact in float16
+    x, y = (part[:400] for part in digits())  # sixteenths, exact in float16
     expected = softmax_path(x, y, LAMBDAS[::4])
     for features in (x.astype(dtype), torch.from_numpy(x.astype(dtype)), np.asfortranarray(x.astype(dtype))):
         path = softmax_path(features, torch.from_numpy(y), torch.from_numpy(LAMBDAS[::4]))
