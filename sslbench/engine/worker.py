@@ -34,7 +34,7 @@ class Project(Protocol):
 
 
 class MachineCheck(Protocol):
-    """What controller and worker have to have in common."""
+    """What controller and worker have to have in common; `sslbench.engine.machine_check` has the one that looks."""
 
     def problems(self) -> list[str]:
         """What this machine has otherwise; empty where it will do."""

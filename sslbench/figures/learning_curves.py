@@ -46,7 +46,7 @@ def draw(source: Source) -> Drawn | LeftOut:
 
 def reads(record: Record) -> bool:
     """Whether a record may have a curve: what takes no steps has none, and its samples may be large."""
-    return record.samples is not None and "steps" in record.hyperparameters
+    return record.samples is not None and record.took_steps
 
 
 def _curve(record: Record, folder: Path) -> tuple[NDArray[Any], NDArray[Any]] | None:

@@ -114,9 +114,9 @@ def _result(record: Record, base: Record, comparison: PairedComparison, p: float
 
 
 def _trained_elsewhere(record: Record, base: Record) -> str:
-    """What to think of a drop between two kinds of hardware, where something was trained in steps; else empty."""
+    """What to think of a drop between two kinds of hardware, where steps were taken; else empty."""
     here, there = _hardware(record), _hardware(base)
-    if here == there or not (here and there) or "steps" not in record.hyperparameters:
+    if here == there or not (here and there) or not record.took_steps:
         return ""
     return (
         f"; but it was trained on {here} and the baseline on {there}, and there a training comes out otherwise by rounding "

@@ -61,6 +61,11 @@ class Record:
         return Score.from_json(self.scores[self.main_score])
 
     @property
+    def took_steps(self) -> bool:
+        """Whether something was trained step by step, unlike a probe that is solved."""
+        return "steps" in self.hyperparameters
+
+    @property
     def reference(self) -> dict[str, Any] | None:
         """What the main score is held against, or None."""
         return self.references.get(self.main_score)

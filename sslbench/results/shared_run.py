@@ -64,8 +64,8 @@ class SharedRun(Run):
             (self.directory / "records").mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StoreError(
-                f"{self.store.url}: its copy on this machine, {self.directory}, cannot be written: {error.strerror}. Make room "
-                "there, or choose another folder with SSLBENCH_LOCAL_CACHE"
+                f"{self.store.url}: its copy on this machine, {self.directory}, cannot be written: {error.strerror}. Make it "
+                "writable, or choose another folder with SSLBENCH_LOCAL_CACHE"
             ) from error
         with self._lock():
             known = self._known()
